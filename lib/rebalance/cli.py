@@ -1,0 +1,32 @@
+"""The command line: one sub-command per step of the pipeline, each a call of one library function.
+
+Heavy imports stay inside the sub-commands, so that ``rebalance --help`` and ``rebalance runs`` answer at once.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from rebalance.errors import InputError
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser; every sub-command sets ``run``, a function of the parsed arguments."""
+    parser = argparse.ArgumentParser(prog="rebalance", description=__doc__)
+    parser.add_subparsers(dest="command", required=True)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one sub-command; 0 on success, 2 and one line on stderr for bad input."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        result = arguments.run(arguments)
+    except InputError as error:
+        print(f"rebalance {arguments.command}: {error}", file=sys.stderr)
+        return 2
+    return result or 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
