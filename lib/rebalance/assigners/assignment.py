@@ -15,7 +15,7 @@ class Assignment(NamedTuple):
         gt_idxs: [N] int64, index of the assigned ground truth, ``NEGATIVE`` or ``IGNORED``.
         overlaps: [N] float, the assigner's overlap with the assigned (for negatives: the best)
             ground truth; 0 when there is none.
-        labels: [N] int64, class of the assigned ground truth (1 ... C), 0 for negatives and ignored.
+        labels: [N] int64, class of the assigned ground truth (1 ... C); 0 for negatives, ignored.
     """
 
     gt_idxs: Tensor

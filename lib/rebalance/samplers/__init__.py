@@ -1,1 +1,32 @@
-"""Samplers."""
+"""Samplers: which of the assigned candidates take part in the loss."""
+
+from collections.abc import Callable
+from typing import Any
+
+from rebalance.lookup import bind_options
+from rebalance.samplers.combined import sample_combined, sample_random
+from rebalance.samplers.everything import sample_all
+from rebalance.samplers.sample import Sample
+
+Sampler = Callable[..., Sample]
+
+SAMPLERS: dict[str, Sampler] = {
+    "all": sample_all,
+    "random": sample_random,
+    "combined": sample_combined,
+}
+
+
+def make_sampler(name: str, **options: Any) -> Sampler:
+    """The sampler of that name with its options bound.
+
+    It is called as ``sampler(assignment, rng=..., boxes=..., losses=...)``; ``losses`` is a
+    function without arguments that gives the loss [N] of each candidate.
+
+    Raises:
+        InputError: unknown name or option.
+    """
+    return bind_options("sampler", SAMPLERS, name, options)
+
+
+__all__ = ["SAMPLERS", "Sample", "Sampler", "make_sampler"]

@@ -1,0 +1,76 @@
+"""Each box to the ground truth it overlaps most, by two thresholds.
+
+RetinaNet (Lin et al., ICCV 2017, section 4), Faster R-CNN (Ren et al., NeurIPS 2015, 3.1.2);
+with ``overlap="ggiou"`` the GGIoU-guided assignment (ggiou, section 3.2).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rebalance.assigners.assignment import IGNORED, NEGATIVE, Assignment
+from rebalance.assigners.overlaps import Overlap, make_overlap
+from rebalance.assigners.scene import assign_nothing, check_scene, finish_assignment
+
+
+def assign_max_iou(
+    boxes: Tensor,
+    gt_boxes: Tensor,
+    gt_labels: Tensor,
+    *,
+    ignored_boxes: Tensor | None = None,
+    level_sizes: Sequence[int] | None = None,
+    costs: Callable[[Assignment], Tensor] | None = None,
+    image_size: tuple[int, int] | None = None,
+    image: int | str | None = None,
+    positive_iou: float = 0.5,
+    negative_iou: float = 0.4,
+    negative_floor: float = 0.0,
+    low_quality_iou: float | None = 0.0,
+    overlap: str | Mapping[str, Any] | Overlap = "iou",
+    ignore_iof: float = 0.5,
+) -> Assignment:
+    """Positive from ``positive_iou``, negative below ``negative_iou``, ignored between the two.
+
+    Afterwards every ground truth takes the boxes that overlap it most (all of them when they tie),
+    even below ``positive_iou`` and even from another ground truth; a box that several ground
+    truths want goes to the one it overlaps most. A ground truth that no box overlaps stays without.
+
+    Args:
+        boxes: [N, 4] xyxy, pixels, anchors or proposals.
+        gt_boxes: [G, 4] xyxy.
+        gt_labels: [G] int64, 1 ... C.
+        ignored_boxes: [K, 4] crowd regions; negatives inside one are ignored.
+        level_sizes: not used by this assigner.
+        costs: not used by this assigner.
+        image_size: not used by this assigner.
+        image: how messages name the image.
+        positive_iou: least overlap of a positive.
+        negative_iou: overlap below which a box is negative.
+        negative_floor: overlap below which a box is ignored instead of negative (bbgen,
+            section 6.2, takes negatives from 0.1 up).
+        low_quality_iou: least overlap of the ground truths' own best boxes; None switches them off.
+        overlap: a name in ``OVERLAPS``, ``{name: ..., options}``, or a pairwise function.
+        ignore_iof: share of its area inside an ignored region from which a negative is ignored.
+
+    Raises:
+        InputError: a nan, infinite or inverted box (image and box are named); a wrong shape.
+        TypeError: boxes that are not floating point, labels that are not int64.
+    """
+    check_scene(boxes, gt_boxes, gt_labels, image)
+    if len(boxes) == 0 or len(gt_boxes) == 0:
+        return assign_nothing(boxes, gt_labels, ignored_boxes, ignore_iof)
+    overlaps = make_overlap(overlap)(boxes.float(), gt_boxes.float())
+    best, best_gt = overlaps.max(dim=1)
+    gt_idxs = torch.full_like(best_gt, IGNORED)
+    gt_idxs.masked_fill_((best < negative_iou) & (best >= negative_floor), NEGATIVE)
+    gt_idxs = torch.where(best >= positive_iou, best_gt, gt_idxs)
+    if low_quality_iou is not None:
+        best_of_gt = overlaps.amax(dim=0)
+        wanted = (overlaps == best_of_gt) & (best_of_gt > 0) & (best_of_gt >= low_quality_iou)
+        strongest, taker = torch.where(wanted, overlaps, 0.0).max(dim=1)
+        gt_idxs = torch.where(strongest > 0, taker, gt_idxs)
+        best = torch.where(strongest > 0, strongest, best)
+    return finish_assignment(gt_idxs, best, boxes, gt_labels, ignored_boxes, ignore_iof)

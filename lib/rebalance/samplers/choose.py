@@ -1,0 +1,121 @@
+"""Ways to choose some of a list of candidates; samplers are put together from these.
+
+A scheme is called as ``scheme(candidates, num, pool)``: ``candidates`` are [P] int64 positions, the
+answer is a subset of them, ascending, without duplicates, and all of them when P <= num.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torchvision.ops import nms
+
+from rebalance.assigners.assignment import Assignment
+from rebalance.errors import InputError
+from rebalance.rng import uniform
+
+
+class Pool(NamedTuple):
+    """What a scheme may look at.
+
+    Attributes:
+        assignment: of all N candidates.
+        rng: source of all randomness.
+        boxes: [N, 4] xyxy, or None when the caller has none.
+        losses: gives the loss [N] of each candidate, or None when the caller has none.
+        nms_iou: hard schemes drop a box that overlaps one of larger loss by more; None keeps all.
+        num_iou_bins: of the IoU-balanced scheme.
+    """
+
+    assignment: Assignment
+    rng: torch.Generator
+    boxes: Tensor | None = None
+    losses: Callable[[], Tensor] | None = None
+    nms_iou: float | None = None
+    num_iou_bins: int = 3
+
+
+Scheme = Callable[[Tensor, int, Pool], Tensor]
+
+
+def choose_random(candidates: Tensor, num: int, pool: Pool) -> Tensor:
+    """Every subset of ``num`` is equally likely."""
+    if len(candidates) <= num:
+        return candidates
+    return _smallest(candidates, uniform((len(candidates),), pool.rng, candidates.device), num)
+
+
+def choose_hardest(candidates: Tensor, num: int, pool: Pool) -> Tensor:
+    """The largest losses (OHEM, Shrivastava et al., CVPR 2016).
+
+    With ``pool.nms_iou`` suppression by loss comes first, over all candidates whatever their class,
+    even when there are no more than ``num``; then fewer than asked may be left.
+
+    Raises:
+        InputError: losses are needed and there are none; suppression is asked for without boxes.
+    """
+    if (len(candidates) <= num and pool.nms_iou is None) or len(candidates) == 0:
+        return candidates
+    if pool.losses is None:
+        raise InputError("hard examples are chosen by their loss: the sampler needs losses")
+    losses = pool.losses().detach()
+    if losses.shape != pool.assignment.gt_idxs.shape:
+        raise InputError(
+            f"losses must hold one value per candidate, {list(pool.assignment.gt_idxs.shape)}, "
+            f"got {list(losses.shape)}"
+        )
+    if pool.nms_iou is not None:
+        if pool.boxes is None:
+            raise InputError("suppression by loss (nms_iou) needs boxes")
+        kept = nms(pool.boxes[candidates].float(), losses[candidates].float(), pool.nms_iou)
+        candidates = candidates[kept.sort().values]
+        if len(candidates) <= num:
+            return candidates
+    return _smallest(candidates, -losses[candidates], num)
+
+
+def choose_foreground_balanced(candidates: Tensor, num: int, pool: Pool) -> Tensor:
+    """Multinomial draw without replacement with probability 1 / (C k_c) each (OFB, bbgen 6.1).
+
+    C is the number of classes among the candidates and k_c the number of candidates of class c, so
+    each class is equally likely at every draw until it runs out.
+    """
+    if len(candidates) <= num:
+        return candidates
+    labels = pool.assignment.labels[candidates]
+    per_label = torch.bincount(labels)
+    # An exponential race: the smallest of independent exponentials of rates w_i is i with
+    # probability w_i / sum(w), and the next smallest is the next draw without replacement.
+    # C is common to all rates and drops out.
+    numbers = uniform((len(candidates),), pool.rng, candidates.device)
+    return _smallest(candidates, -torch.log1p(-numbers) * per_label[labels], num)
+
+
+def choose_iou_balanced(candidates: Tensor, num: int, pool: Pool) -> Tensor:
+    """The same number from each of ``pool.num_iou_bins`` equal IoU intervals (Libra R-CNN, Eq. 1).
+
+    Pang et al., CVPR 2019. The bins divide [0, largest overlap among the candidates]. Where a bin
+    holds less than its share, and where the bins do not divide ``num``, the rest is random.
+    """
+    if len(candidates) <= num:
+        return candidates
+    overlaps = pool.assignment.overlaps[candidates].double()
+    widest = overlaps.amax().clamp(min=torch.finfo(torch.float64).tiny)
+    bins = (overlaps / widest * pool.num_iou_bins).long().clamp(max=pool.num_iou_bins - 1)
+    numbers = uniform((len(candidates),), pool.rng, candidates.device)
+    # Sorting by bin + number in [0, 1) groups the bins and shuffles inside them, so the distance
+    # from the start of the bin is a random rank in it.
+    order = torch.argsort(bins + numbers)
+    sizes = torch.zeros(pool.num_iou_bins, dtype=torch.int64, device=bins.device)
+    sizes.index_add_(0, bins, torch.ones_like(bins))
+    starts = sizes.cumsum(0) - sizes
+    ranks = torch.empty_like(order)
+    ranks[order] = torch.arange(len(order), device=order.device) - starts[bins[order]]
+    share = num // pool.num_iou_bins
+    return _smallest(candidates, (ranks >= share) + numbers, num)
+
+
+def _smallest(candidates: Tensor, keys: Tensor, num: int) -> Tensor:
+    chosen = torch.topk(keys, num, largest=False, sorted=False).indices
+    return candidates[chosen.sort().values]
