@@ -7,13 +7,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from rebalance.data.commands import add_data_commands
 from rebalance.errors import InputError
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser; every sub-command sets ``run``, a function of the parsed arguments."""
     parser = argparse.ArgumentParser(prog="rebalance", description=__doc__)
-    parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(dest="command", required=True)
+    add_data_commands(commands)
     return parser
 
 
