@@ -1,0 +1,46 @@
+# make demo   everything the laptop scale shows, from nothing: environment, data, trainings, pages
+# make test   the tests; make test-slurm adds those on a real one-node SLURM (root on Debian)
+PYTHON ?= python3
+BIN := .venv/bin
+CORES ?= $(shell nproc)
+# One thread per training keeps its bytes the same whatever else runs; jobs fill the cores.
+export OMP_NUM_THREADS ?= 1
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: demo test test-slurm bench lint format install clean
+
+install: .venv/installed
+
+.venv/installed: requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+demo: install
+	snakemake --cores $(CORES) demo
+	@echo "Open results/shapes/index.html"
+
+test: install
+	pytest -n $(CORES) --dist loadgroup -m "not slurm"
+
+test-slurm: install
+	tests/slurm/setup.sh start .slurm-test
+	REBALANCE_SLURM=1 pytest -m slurm tests/slurm; status=$$?; tests/slurm/setup.sh stop .slurm-test; exit $$status
+
+bench: install
+	pytest benchmarks --benchmark-only --override-ini testpaths=benchmarks
+
+lint: install
+	ruff check .
+	ruff format --check .
+	snakefmt --check workflow
+	mypy lib
+
+format: install
+	ruff check --fix .
+	ruff format .
+	snakefmt workflow
+
+clean:
+	rm -rf results/shapes logs .snakemake

@@ -1,0 +1,398 @@
+"""Experiments as data: reads ``config/``, checks all of it, resolves one run for one scale.
+
+A run starts from a detector of ``detectors.yaml``, takes what the scale says of that detector, and
+then what the run itself says. The scale also says what a data set, a backbone and a schedule of that
+name are. Nothing here imports torch: Snakemake calls it each time it parses the workflow.
+"""
+
+import copy
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jsonschema
+import yaml
+
+from rebalance.errors import InputError
+from rebalance.sources import LOOKUP_TABLES, parts, source_files
+
+DEFAULT_VARIANT = "default"
+CURVES = "_curves"
+"""Ending of the targets that show the training curves of a table's runs."""
+RESERVED_PARAMETERS = {
+    # What the detector passes itself, so that a configuration must not.
+    "loss": {"logits", "targets", "labels", "pred", "target", "pred_boxes", "target_boxes",
+             "weights", "reduction", "localisation_errors"},
+    "assigner": {"boxes", "gt_boxes", "gt_labels", "ignored_boxes", "level_sizes", "costs",
+                 "image_size"},
+    "sampler": {"assignment", "rng", "boxes", "losses"},
+}  # fmt: skip
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML that refuses a key given twice, which plain YAML lets pass with the last one winning."""
+
+
+def _strict_mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node)
+        if key in seen:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"key {key!r} is given twice", key_node.start_mark
+            )
+        seen.add(key)
+    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+
+
+_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _strict_mapping)
+
+
+def load_yaml(path: Path) -> Any:
+    """Contents of a YAML file.
+
+    Raises:
+        InputError: no such file, not YAML, or a key given twice; the message has file and line.
+    """
+    try:
+        with path.open() as file:
+            return yaml.load(file, _StrictLoader)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+
+
+class Target(NamedTuple):
+    """A table or figure: what ``snakemake <name>`` makes.
+
+    Attributes:
+        name: ``<work>_<id>``, for example ``focal_eiou_table_2``.
+        work: key of the work.
+        id: ``table_2``, ``figure_4``, ``table_2_curves``.
+        settings: its entry in the work's file.
+    """
+
+    name: str
+    work: str
+    id: str
+    settings: Mapping[str, Any]
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it is a table (``table.csv``) or a figure (``figure.svg``)."""
+        return self.id.startswith("table_") and not self.id.endswith(CURVES)
+
+    @property
+    def is_made(self) -> bool:
+        """Whether the suite can make it; if not, ``settings["waits"]`` says why."""
+        return "waits" not in self.settings
+
+
+class Experiments(NamedTuple):
+    """Everything under ``config/``, checked."""
+
+    root: Path
+    settings: dict[str, Any]
+    datasets: dict[str, Any]
+    detectors: dict[str, Any]
+    scales: dict[str, Any]
+    works: dict[str, Any]
+
+    def work_file(self, work: str) -> Path:
+        """File that holds a work's runs and targets."""
+        return self.root / "config" / "papers" / f"{work}.yaml"
+
+    def work_of(self, run: str) -> str:
+        """Key of the work that defines a run.
+
+        Raises:
+            InputError: no work does.
+        """
+        for key, work in self.works.items():
+            if run in work["runs"]:
+                return key
+        raise InputError(f"no run named {run!r}{_suggestion(run, self.runs)}; see `rebalance runs`")
+
+    @property
+    def runs(self) -> list[str]:
+        """Names of all runs, in the order of their files."""
+        return [run for work in self.works.values() for run in work["runs"]]
+
+    @property
+    def targets(self) -> dict[str, Target]:
+        """All targets by name; a table of trained runs brings its training curves."""
+        found = {}
+        for key, work in self.works.items():
+            for target_id, settings in work["targets"].items():
+                target = Target(f"{key}_{target_id}", key, target_id, settings)
+                found[target.name] = target
+                if target.is_made and "rows" in settings:
+                    curves = Target(target.name + CURVES, key, target_id + CURVES, {
+                        "title": f"Training curves of {settings['title']}",
+                        "kind": "curves",
+                        "notebook": "training_curves",
+                        "rows": settings["rows"],
+                    })  # fmt: skip
+                    found[curves.name] = curves
+        return found
+
+    def seeds(self, scale: str) -> list[int]:
+        """Seeds that every run of a scale is trained with."""
+        return self.settings["seeds"] or self.scales[scale]["seeds"]
+
+
+def load_experiments(
+    root: Path = Path("."), settings: Mapping[str, Any] | None = None
+) -> Experiments:
+    """Read and check ``root/config`` against ``root/workflow/schemas``.
+
+    Args:
+        root: the folder that holds ``config`` and ``workflow``.
+        settings: what to take for the contents of ``config.yaml`` (Snakemake's own reading of it,
+            with ``--config`` on top).
+
+    Raises:
+        InputError: unknown or missing key, unknown part or option, a row that names no run, a run
+            that two works define; the message names file and key.
+    """
+    config = root / "config"
+    if settings is None:
+        settings = load_yaml(config / "config.yaml")
+    _check_schema(root, settings, "config", str(config / "config.yaml"))
+    datasets = _checked(root, config / "datasets.yaml", "datasets")
+    detectors = _checked(root, config / "detectors.yaml", "detectors")
+    scales = {
+        path.stem: _checked(root, path, "scale") for path in sorted(config.glob("scales/*.yaml"))
+    }
+    works = {
+        path.stem: _checked(root, path, "work") for path in sorted(config.glob("papers/*.yaml"))
+    }
+    experiments = Experiments(root, dict(settings), datasets, detectors, scales, works)
+    _check_names(experiments)
+    for scale in scales:
+        for run in experiments.runs:
+            resolve_run(experiments, run, scale)
+    return experiments
+
+
+def resolve_run(
+    experiments: Experiments, name: str, scale: str, seed: int = 0, data: str = "data"
+) -> dict[str, Any]:
+    """All settings of one run at one scale.
+
+    Args:
+        experiments: what ``load_experiments`` returned.
+        name: a run of any work.
+        scale: a file in ``config/scales``.
+        seed: of this training.
+        data: folder of the data sets.
+
+    Returns:
+        name, scale, seed, dataset, image, backbone, detector, schedule, variants, hardware.
+
+    Raises:
+        InputError: no such run or scale, or settings that fit no schema.
+    """
+    work = experiments.work_of(name)
+    if scale not in experiments.scales:
+        raise InputError(f"scale must be one of {sorted(experiments.scales)}, got {scale!r}")
+    run, at = experiments.works[work]["runs"][name], experiments.scales[scale]
+    where = f"{experiments.work_file(work)}: runs.{name}"
+    at_file = experiments.root / "config" / "scales" / f"{scale}.yaml"
+    dataset = _taken(at["datasets"], run["dataset"], where, "dataset", at_file)
+    base = _taken(experiments.detectors, run["base"], where, "base", "config/detectors.yaml")
+    layers = [base, at["detectors"].get(run["base"], {}), run.get("detector", {})]
+    detector: dict[str, Any] = {}
+    for layer in layers:
+        detector = merged(detector, layer)
+    backbone = copy.deepcopy(_taken(at["backbones"], run["backbone"], where, "backbone", at_file))
+    if backbone.get("weights"):
+        backbone["weights"] = f"{data}/weights/{backbone['weights']}.safetensors"
+    resolved = {
+        "name": name,
+        "scale": scale,
+        "seed": seed,
+        "dataset": {
+            "name": dataset,
+            **{
+                split: {
+                    "annotations": f"{data}/{dataset}/annotations/{split}.json",
+                    "images": f"{data}/{dataset}/images",
+                }
+                for split in ("train", "val")
+            },
+        },
+        "image": merged(at["image"], run.get("image", {})),
+        "backbone": backbone,
+        "detector": detector,
+        "schedule": copy.deepcopy(
+            _taken(at["schedules"], run["schedule"], where, "schedule", at_file)
+        ),
+        "variants": {DEFAULT_VARIANT: {}, **run.get("variants", {})},
+        "hardware": at["hardware"],
+    }
+    _check_schema(experiments.root, resolved, "run", where)
+    _check_parts(resolved["backbone"], "backbone", f"{where}.backbone")
+    _check_detector_parts(resolved["detector"], f"{where}.detector")
+    return resolved
+
+
+def run_sources(resolved: Mapping[str, Any]) -> list[str]:
+    """Library files that a training of this run depends on.
+
+    The engine, the detectors and what they import, and of the losses, assigners and samplers only
+    the files of those that the run names.
+    """
+    modules = ["rebalance.engine.train"]
+    modules += [parts("backbone")[resolved["backbone"]["name"]].module]
+    modules += [parts(kind)[settings["name"]].module
+                for kind, settings, _ in _named_parts(resolved["detector"], "detector")]  # fmt: skip
+    return [str(path) for path in source_files(modules)]
+
+
+def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with ``change`` on top.
+
+    Mappings merge key by key, but one that has a ``name`` replaces the mapping below it as a whole:
+    the options of a smooth L1 loss mean nothing to the IoU loss put in its place.
+    """
+    result = copy.deepcopy(dict(base))
+    for key, value in change.items():
+        below = result.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping) and "name" not in value:
+            result[key] = merged(below, value)
+        else:
+            result[key] = copy.deepcopy(value)
+    return result
+
+
+def _checked(root: Path, path: Path, schema: str) -> dict[str, Any]:
+    contents = load_yaml(path)
+    _check_schema(root, contents, schema, str(path))
+    return contents
+
+
+def _check_schema(root: Path, contents: Any, schema: str, where: str) -> None:
+    path = root / "workflow" / "schemas" / f"{schema}.schema.yaml"
+    validator = jsonschema.Draft202012Validator(load_yaml(path))
+    error = jsonschema.exceptions.best_match(validator.iter_errors(contents))
+    if error is not None:
+        place = error.json_path.removeprefix("$").removeprefix(".")
+        separator = "." if ": " in where else ": "
+        raise InputError(f"{where}{separator if place else ''}{place}: {_explained(error)}")
+
+
+def _explained(error: jsonschema.ValidationError) -> str:
+    """The message with the allowed keys and the nearest one, which jsonschema leaves out."""
+    if error.validator == "additionalProperties" and isinstance(error.schema, Mapping):
+        known = list(error.schema.get("properties", {}))
+        unknown = [key for key in error.instance if key not in known]
+        hints = "".join(_suggestion(key, known) for key in unknown)
+        return f"unknown key {', '.join(map(repr, unknown))}{hints}; allowed: {', '.join(known)}"
+    return error.message
+
+
+def _suggestion(name: str, known: Sequence[str]) -> str:
+    nearest = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {nearest[0]!r}?)" if nearest else ""
+
+
+def _taken(table: Mapping[str, Any], key: str, where: str, field: str, file: Path | str) -> Any:
+    if key not in table:
+        raise InputError(
+            f"{where}.{field}: {file} has no {field} {key!r}{_suggestion(key, list(table))}; "
+            f"it has {sorted(table)}"
+        )
+    return table[key]
+
+
+def _check_names(experiments: Experiments) -> None:
+    """Every name that one file uses of another exists, and no run is defined twice."""
+    if experiments.settings["scale"] not in experiments.scales:
+        raise InputError(
+            f"{experiments.root / 'config/config.yaml'}: scale: must be one of "
+            f"{sorted(experiments.scales)}, got {experiments.settings['scale']!r}"
+        )
+    for scale, settings in experiments.scales.items():
+        file = experiments.root / "config" / "scales" / f"{scale}.yaml"
+        for name, dataset in settings["datasets"].items():
+            _taken(experiments.datasets, dataset, f"{file}: datasets.{name}", "dataset",
+                   "config/datasets.yaml")  # fmt: skip
+        for base in settings["detectors"]:
+            _taken(experiments.detectors, base, f"{file}: detectors", "base",
+                   "config/detectors.yaml")  # fmt: skip
+    owners: dict[str, str] = {}
+    for key, work in experiments.works.items():
+        file = experiments.work_file(key)
+        for run in work["runs"]:
+            if run in owners:
+                raise InputError(
+                    f"{file}: runs.{run}: {experiments.work_file(owners[run])} already defines it; "
+                    "a row of any work may name it"
+                )
+            owners[run] = key
+    for key, work in experiments.works.items():
+        for target, settings in work["targets"].items():
+            where = f"{experiments.work_file(key)}: targets.{target}"
+            _check_rows(experiments, settings, owners, where)
+
+
+def _check_rows(
+    experiments: Experiments, settings: Mapping[str, Any], owners: Mapping[str, str], where: str
+) -> None:
+    metrics = [metric["name"] for metric in settings.get("metrics", [])]
+    for index, row in enumerate(settings.get("rows", [])):
+        place = f"{where}.rows[{index}]"
+        for metric in row["reported"]:
+            if metric not in metrics:
+                raise InputError(f"{place}.reported: {metric!r} is not one of metrics {metrics}")
+        run = row.get("run")
+        if run is None:
+            continue
+        if run not in owners:
+            raise InputError(
+                f"{place}.run: no run named {run!r}{_suggestion(run, list(owners))}"
+            )
+        variants = experiments.works[owners[run]]["runs"][run].get("variants", {})
+        variant = row.get("variant", DEFAULT_VARIANT)
+        if variant not in (DEFAULT_VARIANT, *variants):
+            raise InputError(f"{place}.variant: run {run!r} has {sorted(variants)}, got {variant!r}")
+
+
+def _named_parts(
+    detector: Mapping[str, Any], where: str
+) -> Iterator[tuple[str, Mapping[str, Any], str]]:
+    """(kind, settings, place) of every loss, assigner, sampler and RoI source of a detector."""
+    kinds = {"class_loss": "loss", "box_loss": "loss"} | {kind: kind for kind in LOOKUP_TABLES}
+    for key, value in detector.items():
+        if isinstance(value, Mapping):
+            if key in kinds and value.get("name"):
+                yield kinds[key], value, f"{where}.{key}"
+            else:
+                yield from _named_parts(value, f"{where}.{key}")
+
+
+def _check_detector_parts(detector: Mapping[str, Any], where: str) -> None:
+    for kind, settings, place in _named_parts(detector, where):
+        _check_parts(settings, kind, place)
+
+
+def _check_parts(settings: Mapping[str, Any], kind: str, place: str) -> None:
+    known = parts(kind)
+    name = settings["name"]
+    if name not in known:
+        raise InputError(
+            f"{place}.name: {kind} must be one of {sorted(known)}, got {name!r}"
+            f"{_suggestion(name, list(known))}"
+        )
+    reserved = RESERVED_PARAMETERS.get(kind, set())
+    allowed = [parameter for parameter in known[name].parameters if parameter not in reserved]
+    common = {"name"} | ({"weight"} if kind == "loss" else set())
+    for option in settings:
+        if option not in allowed and option not in common:
+            raise InputError(
+                f"{place}: {kind} {name!r} has no option {option!r}"
+                f"{_suggestion(option, allowed)}; it has {allowed}"
+            )

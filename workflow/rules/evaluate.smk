@@ -1,0 +1,52 @@
+# Prediction and evaluation are files of their own: a new metric never predicts again.
+# model.safetensors -> <variant>/detections.json -> <variant>/metrics.json
+def variant_settings(wildcards):
+    """Test-time settings of the run's variant that the wildcards name."""
+    variants = resolved(wildcards)["variants"]
+    if wildcards.variant not in variants:
+        raise WorkflowError(
+            f"run {wildcards.run} has variants {sorted(variants)}, got {wildcards.variant!r}"
+        )
+    return variants[wildcards.variant]
+
+
+rule predict:
+    input:
+        model="results/{scale}/runs/{run}/seed{seed}/model.safetensors",
+        settings="results/{scale}/runs/{run}/seed{seed}/run.yaml",
+        annotations=lambda w: resolved(w)["dataset"]["val"]["annotations"],
+        lib=lib_sources("rebalance.engine.predict"),
+    output:
+        "results/{scale}/runs/{run}/seed{seed}/{variant}/detections.json",
+    log:
+        "logs/{scale}/predict/{run}/seed{seed}.{variant}.log",
+    params:
+        variant=variant_settings,
+        run_dir=lambda w, input: os.path.dirname(input.model),
+    threads: lambda w: EXPERIMENTS.scales[w.scale]["resources"]["predict"]["threads"]
+    resources:
+        mem_mb=scale_resources("predict", "mem_mb"),
+        runtime=scale_resources("predict", "runtime"),
+        gpu=scale_resources("predict", "gpus"),
+    shell:
+        "rebalance predict --run-dir {params.run_dir} --variant {wildcards.variant}"
+        " --threads {threads} --out {output} > {log} 2>&1"
+
+
+rule evaluate:
+    input:
+        detections="results/{scale}/runs/{run}/seed{seed}/{variant}/detections.json",
+        annotations=lambda w: resolved(w)["dataset"]["val"]["annotations"],
+        lib=lib_sources("rebalance.metrics.evaluate"),
+    output:
+        "results/{scale}/runs/{run}/seed{seed}/{variant}/metrics.json",
+    log:
+        "logs/{scale}/evaluate/{run}/seed{seed}.{variant}.log",
+    params:
+        tau=lambda w: variant_settings(w).get("tau", 0.5),
+    resources:
+        mem_mb=lambda w, attempt: 2000 * attempt,
+        runtime=lambda w, attempt: 20 * attempt,
+    shell:
+        "rebalance evaluate --gt {input.annotations} --dt {input.detections}"
+        " --tau {params.tau} --out {output} > {log} 2>&1"

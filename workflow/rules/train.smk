@@ -1,0 +1,29 @@
+# One training per run and seed, however many tables show it.
+# annotations + images -> model.safetensors, log.csv, run.yaml
+#
+# checkpoint.pt lies beside the outputs and is not one of them: Snakemake deletes the outputs of a
+# job that failed, and a killed training goes on from its checkpoint.
+rule train:
+    input:
+        annotations=lambda w: resolved(w)["dataset"]["train"]["annotations"],
+        weights=lambda w: resolved(w)["backbone"].get("weights") or [],
+        lib=lambda w: [os.path.relpath(path) for path in run_sources(resolved(w))],
+    output:
+        model="results/{scale}/runs/{run}/seed{seed}/model.safetensors",
+        history="results/{scale}/runs/{run}/seed{seed}/log.csv",
+        settings="results/{scale}/runs/{run}/seed{seed}/run.yaml",
+    log:
+        "logs/{scale}/train/{run}/seed{seed}.log",
+    benchmark:
+        "logs/{scale}/train/{run}/seed{seed}.tsv"
+    params:
+        run=resolved,
+        out=lambda w, output: os.path.dirname(output.model),
+    threads: lambda w: EXPERIMENTS.scales[w.scale]["resources"]["train"]["threads"]
+    resources:
+        mem_mb=scale_resources("train", "mem_mb"),
+        runtime=scale_resources("train", "runtime"),
+        gpu=scale_resources("train", "gpus"),
+    shell:
+        "rebalance train {wildcards.run} --scale {wildcards.scale} --seed {wildcards.seed}"
+        " --data {DATA} --threads {threads} --out {params.out} > {log} 2>&1"
