@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from rebalance.data.commands import add_data_commands
 from rebalance.errors import InputError
+from rebalance.report.commands import add_report_commands
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -16,6 +17,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rebalance", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     add_data_commands(commands)
+    add_report_commands(commands)
     return parser
 
 

@@ -1,0 +1,236 @@
+"""Run one parameterised notebook in a fresh kernel: executed ``.ipynb`` and readable ``.html``.
+
+The runner is strict where papermill is lenient: the given parameters must be exactly those that the
+notebook declares, and of the declared types, so a misspelt parameter cannot run with a default.
+"""
+
+import ast
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from rebalance.errors import InputError
+
+
+class NotebookError(RuntimeError):
+    """A cell failed or the kernel died; the message names the cell and the executed notebook."""
+
+
+def declared_parameters(notebook: Path) -> dict[str, Any]:
+    """Names and default values that the cell tagged ``parameters`` of a notebook assigns.
+
+    Raises:
+        InputError: the file is not a notebook, not exactly one cell has the tag, or that cell
+            does anything but assign literals to names.
+    """
+    try:
+        cells = nbformat.read(notebook, as_version=4).cells
+    except FileNotFoundError:
+        raise InputError(f"{notebook}: no such notebook") from None
+    except nbformat.reader.NotJSONError as error:
+        raise InputError(f"{notebook}: not a notebook: {error}") from None
+    tagged = [
+        (index, cell)
+        for index, cell in enumerate(cells)
+        if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", [])
+    ]
+    if len(tagged) != 1:
+        raise InputError(
+            f"{notebook}: exactly one code cell must have the tag 'parameters', "
+            f"got {len(tagged)} of {len(cells)} cells"
+        )
+    index, cell = tagged[0]
+    where = f"{notebook}, cell {index + 1} (parameters)"
+    try:
+        statements = ast.parse(cell.source).body
+    except SyntaxError as error:
+        raise InputError(f"{where}: not Python: {error.msg}, line {error.lineno}") from None
+    defaults: dict[str, Any] = {}
+    for statement in statements:
+        name, value = _literal_assignment(statement, where)
+        if name in defaults:
+            raise InputError(f"{where}, line {statement.lineno}: {name!r} is assigned twice")
+        defaults[name] = value
+    return defaults
+
+
+def _literal_assignment(statement: ast.stmt, where: str) -> tuple[str, Any]:
+    """The name and value of ``name = literal``."""
+    if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+        target = statement.targets[0]
+        if isinstance(target, ast.Name):
+            try:
+                return target.id, ast.literal_eval(statement.value)
+            except ValueError:
+                pass  # not a literal: the message below says so
+    raise InputError(
+        f"{where}, line {statement.lineno}: only 'name = literal' is allowed, "
+        f"got {ast.unparse(statement)!r}"
+    )
+
+
+def check_parameters(notebook: Path, declared: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Raise unless ``given`` has exactly the declared names and types.
+
+    An int may stand for a float. Elements of a list must have the type of the first element of the
+    default, dicts are only checked to be dicts: what is inside is for the notebook's functions.
+
+    Raises:
+        InputError: naming the notebook, the parameter, what was got and what is declared.
+    """
+    unknown = sorted(set(given) - set(declared))
+    if unknown:
+        raise InputError(f"{notebook}: unknown parameters {unknown}, declared {list(declared)}")
+    missing = sorted(set(declared) - set(given))
+    if missing:
+        raise InputError(f"{notebook}: missing parameters {missing}, declared {list(declared)}")
+    for name, default in declared.items():
+        _check_type(f"{notebook}: parameter {name!r}", default, given[name])
+
+
+def _check_type(where: str, default: Any, value: Any) -> None:
+    """Raise unless ``value`` has the type of ``default``, for lists down to the elements."""
+    allowed = {float, int} if type(default) is float else {type(default)}
+    if type(value) not in allowed:
+        raise InputError(
+            f"{where} must be a {type(default).__name__} like {default!r}, "
+            f"got {value!r} ({type(value).__name__})"
+        )
+    if isinstance(value, list) and default:
+        for index, element in enumerate(value):
+            _check_type(f"{where}[{index}]", default[0], element)
+
+
+def read_parameters(path: Path) -> dict[str, Any]:
+    """A JSON file with one object: parameter name -> value.
+
+    Raises:
+        InputError: no such file, not JSON, or not an object.
+    """
+    try:
+        parameters = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file of parameters") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON: {error}") from None
+    if not isinstance(parameters, dict):
+        raise InputError(
+            f"{path}: must hold one object of parameters, got {type(parameters).__name__}"
+        )
+    return parameters
+
+
+def run_notebook(
+    notebook: Path, parameters: Mapping[str, Any], executed: Path, html: Path | None = None
+) -> None:
+    """Execute a notebook with exactly its declared parameters, then render it.
+
+    The kernel is the running Python (no installed kernelspec is looked up), its working directory
+    is the current one, and it reads nobody's IPython profile. ``executed`` is written cell by cell
+    and is left, traceback included, when a cell fails; ``html`` is written only on success.
+    Neither holds times or random ids: the same outputs give the same bytes.
+
+    Args:
+        notebook: has one cell tagged ``parameters``.
+        parameters: what to put in its place.
+        executed: where the notebook with outputs goes.
+        html: where the page goes; no page if None.
+
+    Raises:
+        InputError: the parameters are not those declared; nothing is written.
+        NotebookError: a cell failed or the kernel died.
+    """
+    check_parameters(notebook, declared_parameters(notebook), parameters)
+    from rebalance.report.page import render_page
+
+    executed.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        _execute(notebook, parameters, executed)
+    finally:
+        if executed.exists():
+            _drop_times(executed)
+    if html is not None:
+        html.parent.mkdir(parents=True, exist_ok=True)
+        _write_whole(html, render_page(executed, _page_title(notebook, parameters)))
+
+
+def _execute(notebook: Path, parameters: Mapping[str, Any], executed: Path) -> None:
+    """Run papermill, turning its failures into NotebookError."""
+    import papermill
+    from ipykernel.kernelspec import get_kernel_dict
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+    from nbclient.exceptions import DeadKernelError
+    from traitlets import Unicode
+
+    with tempfile.TemporaryDirectory(prefix="rebalance_kernel_") as profile:
+
+        class OwnPython(AsyncKernelManager):
+            """Starts ``sys.executable``; parallel notebooks share no history file and no ports."""
+
+            transport = Unicode("ipc")
+            connection_file = Unicode(f"{profile}/kernel.json")
+
+            @property
+            def kernel_spec(self) -> KernelSpec:
+                environment = {"IPYTHONDIR": profile, "PYTHONHASHSEED": "0"}
+                return KernelSpec(**get_kernel_dict(), env=environment)
+
+        try:
+            papermill.execute_notebook(
+                str(notebook),
+                str(executed),
+                parameters=dict(parameters),
+                kernel_name="python3",
+                language="python",
+                progress_bar=False,
+                kernel_manager_class=OwnPython,
+                record_timing=False,
+            )
+        except papermill.PapermillExecutionError as error:
+            reason = f"{error.ename}: {error.evalue}".splitlines()[0]
+            # The executed notebook has one injected cell, the message counts as Jupyter shows it.
+            raise NotebookError(
+                f"{notebook} failed at In [{error.exec_count}]: {reason} "
+                f"(the executed notebook, with the traceback, is {executed})"
+            ) from None
+        except DeadKernelError:
+            raise NotebookError(
+                f"{notebook}: the kernel died (out of memory?) at In [{_last_started(executed)}] "
+                f"(the executed notebook up to there is {executed})"
+            ) from None
+
+
+def _last_started(executed: Path) -> int:
+    """The number that Jupyter would show for the cell that was running when the kernel died."""
+    cells = nbformat.read(executed, as_version=4).cells
+    return 1 + sum(1 for cell in cells if cell.get("execution_count") is not None)
+
+
+def _drop_times(executed: Path) -> None:
+    """Rewrite an executed notebook without what differs between two equal executions."""
+    node = nbformat.read(executed, as_version=4)
+    node.metadata.pop("papermill", None)
+    for index, cell in enumerate(node.cells):
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+        cell["id"] = f"cell-{index + 1}"
+    _write_whole(executed, nbformat.writes(node) + "\n")
+
+
+def _page_title(notebook: Path, parameters: Mapping[str, Any]) -> str:
+    """What the browser's tab shows: the notebook's ``title`` and ``scale``, where it has them."""
+    title = str(parameters.get("title", notebook.stem))
+    return f"{title} · {parameters['scale']} scale" if "scale" in parameters else title
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Replace ``path`` in one step, so that a reader never sees half a file."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

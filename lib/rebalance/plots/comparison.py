@@ -1,0 +1,92 @@
+"""Measured numbers beside reported ones, row by row."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from rebalance.plots.style import FIXED_COLOURS, INK, SOFT, figure, save_bitmap
+
+#: More rows than this are drawn without their names.
+MOST_NAMES = 16
+
+
+def plot_comparison(
+    names: Sequence[str],
+    measured: Sequence[float],
+    reported: Sequence[float],
+    spread: Sequence[float],
+    metric: str,
+    scale: str,
+) -> Figure:
+    """One metric of a table as two panels that share rows but not axes: measured, reported.
+
+    Two axes, because at another scale than the paper's the levels say nothing about each other,
+    while the order of the rows does.
+
+    Args:
+        names: one per row of the table, drawn from top to bottom.
+        measured: nan where not measured.
+        reported: nan where not reported.
+        spread: standard deviation of measured, nan where there is none.
+        metric: name and unit, for the title.
+        scale: where the measured numbers come from.
+    """
+    rows = np.arange(len(names))
+    fig, axes = figure(columns=1, grid=(1, 2), aspect=1.22, sharey=True)
+    columns = {f"measured ({scale})": measured, "reported": reported}
+    for ax, (title, values) in zip(axes, columns.items(), strict=True):
+        numbers = np.asarray(values, dtype=float)
+        colour = FIXED_COLOURS[title.split()[0]]
+        defined = numbers[~np.isnan(numbers)]
+        ax.set_title(title, fontsize=7.5, color=colour)
+        ax.grid(axis="y", visible=False)
+        if defined.size:
+            margin = max(0.18 * np.ptp(defined), 0.02 * abs(defined.max()), 1e-3)
+            floor = defined.min() - margin
+            ax.hlines(rows, floor, numbers, color=colour, linewidth=1.2, alpha=0.35)
+            ax.plot(numbers, rows, "o", color=colour, markersize=4.5)
+            ax.set_xlim(floor, defined.max() + margin)
+            ax.xaxis.set_major_locator(MaxNLocator(3))
+        else:
+            ax.set_xticks([])
+            ax.text(0.5, 0.5, "none", transform=ax.transAxes, ha="center", color=SOFT)
+    axes[0].errorbar(
+        measured, rows, xerr=np.nan_to_num(spread), fmt="none", ecolor=INK, elinewidth=0.7
+    )
+    if len(names) <= MOST_NAMES:
+        axes[0].set_yticks(rows, [_shorten(name) for name in names])
+    else:
+        axes[0].set_yticks([])
+        axes[0].set_ylabel(f"{len(names)} rows")
+    axes[0].tick_params(axis="y", length=0)
+    axes[1].tick_params(axis="y", length=0)
+    axes[0].set_ylim(len(names) - 0.4, -0.6)
+    fig.suptitle(metric, x=0.01, ha="left", fontsize=8.5, fontweight="bold")
+    return fig
+
+
+def _shorten(name: str, length: int = 22) -> str:
+    """A name that fits beside an axis."""
+    return name if len(name) <= length else f"{name[: length - 1]}…"
+
+
+def save_thumbnail(
+    tidy: pd.DataFrame, settings: Sequence[str], percent: bool, scale: str, png: str
+) -> None:
+    """Draw the first metric of a tidy table (see ``rebalance.report.table``) as a small PNG."""
+    metric = tidy["metric"].iloc[0]
+    lines = tidy[tidy["metric"] == metric]
+    names = [", ".join(str(row[name]) for name in settings) for _, row in lines.iterrows()]
+    factor = 100 if percent else 1
+    fig = plot_comparison(
+        names,
+        (factor * lines["measured"]).tolist(),
+        (factor * lines["reported"]).tolist(),
+        (factor * lines["std"]).tolist(),
+        f"{metric.replace('_', ' ')}{' (%)' if percent else ''}",
+        scale,
+    )
+    save_bitmap(fig, png)

@@ -1,0 +1,1 @@
+"""What turns results into pages: tables beside the papers' numbers, rendered notebooks, the index."""

@@ -1,0 +1,61 @@
+"""The top and the small print of a rendered notebook: what it shows, at which scale, what to doubt."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from rebalance.report.table import ARROWS, metric_label, read_metric
+
+#: The one scale whose numbers may be held against those that the works report.
+PAPER_SCALE = "paper"
+
+
+def heading_html(title: str, paper: str, scale: str, description: str = "") -> str:
+    """Title with the scale in it, the work, and a warning unless the scale is the paper's."""
+    parts = [
+        "<header>",
+        f'<p class="eyebrow"><span>{escape(paper)}</span>',
+        f'<span class="chip scale">{escape(scale)} scale</span></p>',
+        f"<h1>{escape(title)} · {escape(scale)} scale</h1>",
+    ]
+    if description:
+        parts.append(f'<p class="lead">{escape(description)}</p>')
+    parts.append("</header>")
+    if scale != PAPER_SCALE:
+        parts.append(
+            '<div class="banner" role="note"><strong>Not comparable with the paper.</strong> '
+            f"Everything measured here was trained at the <em>{escape(scale)}</em> scale: other "
+            "data, a smaller network and a shorter schedule than the work used. Compare the rows "
+            "with each other; the reported numbers stand beside them for orientation only.</div>"
+        )
+    return "".join(parts)
+
+
+def legend_html(metrics: Sequence[Mapping[str, Any]]) -> str:
+    """How to read the table, in two sentences."""
+    columns = [read_metric(entry) for entry in metrics]
+    meanings = {"higher": "higher is better", "lower": "lower is better"}
+    arrows = ", ".join(
+        f"{ARROWS[better]} {meaning}"
+        for better, meaning in meanings.items()
+        if any(column.better == better for column in columns)
+    )
+    percent = [metric_label(column.name) for column in columns if column.percent]
+    unit = "Values in percent, Δ = measured − reported in points"
+    if not percent:
+        unit = "Δ = measured − reported"
+    elif len(percent) < len(columns):
+        unit = f"{', '.join(percent)} in percent, Δ = measured − reported"
+    return (
+        f'<p class="fine">{unit}. {arrows + "; " if arrows else ""}best of a column in bold. '
+        "± is the standard deviation over seeds, where there are several; – is undefined or "
+        "not measured.</p>"
+    )
+
+
+def doubts_html(doubts: Sequence[str]) -> str:
+    """What is doubtful about the printed table; nothing if there is nothing."""
+    if not doubts:
+        return ""
+    items = "".join(f"<li>{escape(doubt)}</li>" for doubt in doubts)
+    return f'<h2>Doubts about the printed table</h2><ul class="fine">{items}</ul>'

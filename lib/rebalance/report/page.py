@@ -1,0 +1,51 @@
+"""Executed notebooks as self-contained pages, in the look they share with the index."""
+
+from functools import cache
+from pathlib import Path
+
+import nbformat
+
+HERE = Path(__file__).parent
+
+
+@cache
+def page_css() -> str:
+    """The style sheet of every page: colours for light and dark, type, tables, cards."""
+    return (HERE / "style.css").read_text(encoding="utf-8")
+
+
+def code_css() -> str:
+    """Colours of highlighted code, light and dark."""
+    from pygments.formatters import HtmlFormatter
+
+    light = HtmlFormatter(style="default").get_style_defs(".highlight")
+    dark = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
+    return f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}"
+
+
+def render_page(executed: Path, title: str) -> str:
+    """HTML of an executed notebook; needs nothing from the network and no file beside it.
+
+    Cells tagged ``notebook-only`` are left out. Links in the outputs are kept as they are, so
+    relative ones hold when the page is written beside the files they name.
+
+    Args:
+        executed: the notebook with its outputs.
+        title: what the browser's tab shows.
+    """
+    from nbconvert import HTMLExporter
+    from traitlets.config import Config
+
+    config = Config()
+    config.HTMLExporter.preprocessors = []
+    exporter = HTMLExporter(
+        config=config, template_name="page", extra_template_basedirs=[str(HERE)]
+    )
+    resources = {
+        "page_title": title,
+        "page_css": page_css() + code_css(),
+        "page_script": (HERE / "page" / "page.js").read_text(encoding="utf-8"),
+    }
+    node = nbformat.read(executed, as_version=4)
+    body, _ = exporter.from_notebook_node(node, resources=resources)
+    return str(body)

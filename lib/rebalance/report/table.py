@@ -1,0 +1,327 @@
+"""A table of a work: numbers measured here, over seeds, beside the numbers that the work reports.
+
+Units: files and frames hold AP, oLRP and their like in [0, 1]; what a work prints in percent (and
+``reported`` therefore holds in percent) is divided by 100 on reading and multiplied on showing.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from html import escape
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from rebalance.errors import InputError
+
+UNDEFINED = "–"
+ARROWS = {"higher": "↑", "lower": "↓", None: ""}
+#: Columns of the tidy frame beside the settings of its rows.
+COLUMNS = (
+    ["run", "variant", "metric", "better", "seeds", "measured", "std", "reported", "difference"]
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A column of the table.
+
+    Attributes:
+        name: key in metrics.json, and in the ``reported`` numbers of a row.
+        percent: printed, and so reported, in percent.
+        better: "higher", "lower", or None where neither is better.
+        measured: False for what the work reports and metrics.json does not have (memory, ...).
+    """
+
+    name: str
+    percent: bool
+    better: str | None
+    measured: bool = True
+
+
+def read_metric(entry: Mapping[str, Any]) -> Metric:
+    """A Metric from its description {name, percent, better[, measured]}.
+
+    Raises:
+        InputError: a key is missing or unknown, or ``better`` is none of higher, lower, null.
+    """
+    try:
+        metric = Metric(**entry)
+    except TypeError:
+        raise InputError(
+            f"a metric has the keys name, percent, better and optionally measured, got {dict(entry)}"
+        ) from None
+    if metric.better not in ARROWS:
+        raise InputError(
+            f"metric {metric.name!r}: better must be 'higher', 'lower' or null, "
+            f"got {metric.better!r}"
+        )
+    return metric
+
+
+def read_metrics(path: Path, names: Sequence[str]) -> dict[str, float]:
+    """The named numbers of one metrics.json; null (undefined) becomes nan.
+
+    Raises:
+        InputError: no such file, not JSON, or a metric is absent or not a number.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file of metrics") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON: {error}") from None
+    values = {}
+    for name in names:
+        if name not in content:
+            raise InputError(f"{path}: no metric {name!r}, it has {sorted(content)}")
+        value = content[name]
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise InputError(f"{path}: {name} must be a number or null, got {value!r}")
+        values[name] = float("nan") if value is None else float(value)
+    return values
+
+
+def assemble(
+    rows: Sequence[Mapping[str, Any]],
+    metrics: Sequence[Mapping[str, Any]],
+    metrics_files: Sequence[Sequence[str]],
+) -> pd.DataFrame:
+    """The tidy table: one line per row of the work's table and metric, at full precision.
+
+    Args:
+        rows: each {setting: {column: value}, run: name or None, variant, reported:
+            {metric: value as printed, or None}, missing: why it is not measured, or None}.
+        metrics: each {name, percent, better[, measured]}; see Metric.
+        metrics_files: for each row the metrics.json of each seed; none where ``missing``.
+
+    Returns:
+        A frame with the columns "row" (0, 1, ...), the settings, those of COLUMNS, and "missing".
+        measured is the mean over seeds, undefined (nan) as soon as one seed is; std the sample
+        standard deviation, nan for fewer than two seeds; difference = measured - reported.
+
+    Raises:
+        InputError: a row is incomplete, rows differ in their settings, a row is both measured and
+            missing or neither, or a file lacks a metric.
+    """
+    columns = [read_metric(entry) for entry in metrics]
+    if len(metrics_files) != len(rows):
+        raise InputError(f"metrics_files has {len(metrics_files)} lists for {len(rows)} rows")
+    names = [metric.name for metric in columns if metric.measured]
+    lines = []
+    for index, (row, files) in enumerate(zip(rows, metrics_files, strict=True)):
+        _check_row(index, row, rows[0], [metric.name for metric in columns], len(files))
+        seeds = [read_metrics(Path(file), names) for file in files]
+        for metric in columns:
+            values = np.array([seed[metric.name] for seed in seeds if metric.measured])
+            measured = float(values.mean()) if len(values) else float("nan")
+            reported = as_fraction(row["reported"].get(metric.name), metric.percent)
+            numbers = {
+                "seeds": len(values),
+                "measured": measured,
+                "std": float(values.std(ddof=1)) if len(values) > 1 else float("nan"),
+                "reported": reported,
+                "difference": measured - reported,
+            }
+            source = {"run": row["run"], "variant": row["variant"]}
+            kind = {"metric": metric.name, "better": metric.better}
+            missing = {"missing": row["missing"]}
+            lines.append({"row": index} | dict(row["setting"]) | source | kind | numbers | missing)
+    return pd.DataFrame(lines)
+
+
+def _check_row(
+    index: int, row: Mapping[str, Any], first: Mapping[str, Any], metrics: list[str], num_files: int
+) -> None:
+    """Raise InputError unless a row has its keys, the settings of the first, and one source."""
+    allowed = {"setting", "run", "variant", "reported", "missing"}
+    if set(row) != allowed:
+        raise InputError(f"row {index} must have the keys {sorted(allowed)}, got {sorted(row)}")
+    settings = list(row["setting"])
+    where = f"row {index} ({', '.join(str(value) for value in row['setting'].values())})"
+    if settings != list(first["setting"]):
+        raise InputError(
+            f"{where} has the settings {settings}, row 0 has {list(first['setting'])}"
+        )
+    taken = [name for name in settings if name in {"row", "missing", *COLUMNS}]
+    if taken or not settings:
+        raise InputError(f"{where}: settings need at least one name, other than {taken}")
+    unknown = sorted(set(row["reported"]) - set(metrics))
+    if unknown:
+        raise InputError(f"{where} reports {unknown}, the table has the metrics {metrics}")
+    if (row["missing"] is None) == (num_files == 0):
+        raise InputError(
+            f"{where} must have metrics files or a reason why it is missing, and not both; "
+            f"got {num_files} files and missing = {row['missing']!r}"
+        )
+
+
+def as_fraction(printed: float | None, percent: bool) -> float:
+    """A printed number as files hold it: percent / 100, exactly in decimals; None is nan."""
+    if printed is None:
+        return float("nan")
+    return float(Decimal(repr(printed)) / 100) if percent else float(printed)
+
+
+def decimals(rows: Sequence[Mapping[str, Any]], metric: Metric) -> int:
+    """How many decimals to show: as many as the work prints, at least 1 in percent.
+
+    Three for fractions that the work does not print.
+    """
+    printed = [row["reported"].get(metric.name) for row in rows]
+    places = [
+        -int(Decimal(repr(value)).as_tuple().exponent)
+        for value in printed
+        if isinstance(value, float)
+    ]
+    if metric.percent:
+        return max([1, *places])
+    if not any(value is not None for value in printed):
+        return 3
+    return max([0, *places])
+
+
+def best_rows(values: pd.Series, better: str | None) -> set[int]:
+    """Labels of the best values, ties included; none if neither is better or just one is defined."""
+    defined = values.dropna()
+    if better is None or len(defined) < 2:
+        return set()
+    best = defined.max() if better == "higher" else defined.min()
+    return set(defined.index[np.isclose(defined, best, rtol=0, atol=1e-12)])
+
+
+def metric_label(name: str) -> str:
+    """HTML of a metric's name: AP50 and oLRP_Loc have subscripts."""
+    stem, mark, rest = name.partition("_")
+    if mark and stem in {"oLRP", "LRP"}:
+        return f"{stem}<sub>{escape(rest)}</sub>"
+    if name.startswith("mask_"):
+        return f"mask {metric_label(rest)}"
+    if name[:2] in {"AP", "AR"} and (name[2:].isdigit() or name[2:] in {"S", "M", "L"}):
+        return f"{name[:2]}<sub>{name[2:]}</sub>"
+    return escape(name.replace("_", " "))
+
+
+def show_setting(value: Any) -> str:
+    """HTML of one setting of a row."""
+    if value is None:
+        return UNDEFINED
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return escape(", ".join(str(part) for part in value))
+    return escape(str(value))
+
+
+def show_number(value: float, places: int, percent: bool, sign: bool = False) -> str:
+    """A number as the table shows it: in percent or as it is, with a real minus; – if undefined."""
+    if np.isnan(value):
+        return UNDEFINED
+    text = f"{100 * value if percent else value:{'+' if sign else ''}.{places}f}"
+    # A difference that rounds to nothing has no sign.
+    text = text.lstrip("+-") if float(text) == 0 else text
+    return text.replace("-", "−")
+
+
+def _source(row: Mapping[str, Any], logs: Sequence[str], folder: Path) -> str:
+    """HTML of a row's last cell: its run with a link to each seed's log, or why there is none."""
+    if row["missing"] is not None:
+        return f'<span class="reason">{escape(row["missing"])}</span>'
+    links = " ".join(
+        f'<a href="{quote(os.path.relpath(log, folder))}">log {seed}</a>'
+        for seed, log in enumerate(logs)
+    )
+    variant = f" · {escape(row['variant'])}" if row["variant"] else ""
+    return f"{escape(row['run'])}{variant} {links}"
+
+
+def style_table(
+    tidy: pd.DataFrame,
+    rows: Sequence[Mapping[str, Any]],
+    metrics: Sequence[Mapping[str, Any]],
+    logs: Sequence[Sequence[str]],
+    folder: Path,
+) -> Styler:
+    """The table for reading: three columns per metric (measured, reported, difference).
+
+    The best of a column is bold; the last column names each row's run and links its logs, or says
+    why the row is not measured.
+
+    Args:
+        tidy: what ``assemble`` returned for the same rows and metrics.
+        rows: see ``assemble``.
+        metrics: see ``assemble``.
+        logs: for each row the log of each seed, as many as its metrics files.
+        folder: where the page will be; links to logs are relative to it.
+
+    Raises:
+        InputError: the logs do not match the seeds.
+    """
+    seeds = tidy.groupby("row")["seeds"].max()
+    for index, files in enumerate(logs):
+        if len(files) != seeds[index]:
+            raise InputError(f"row {index} has {seeds[index]} seeds and {len(files)} logs")
+    text: dict[tuple[str, str], list[str]] = {}
+    kinds: dict[tuple[str, str], list[str]] = {}
+    for name in rows[0]["setting"]:
+        heading = (escape(name.replace("_", " ")), "")
+        text[heading] = [show_setting(row["setting"][name]) for row in rows]
+        kinds[heading] = ["setting"] * len(rows)
+    for metric in map(read_metric, metrics):
+        lines = tidy[tidy["metric"] == metric.name].set_index("row")
+        places = decimals(rows, metric)
+        label = f"{metric_label(metric.name)} {ARROWS[metric.better]}".strip()
+        for column in ("measured", "reported", "difference"):
+            if column != "reported" and not metric.measured:
+                continue
+            heading = (label, "Δ" if column == "difference" else column)
+            best = best_rows(lines[column], metric.better) if column != "difference" else set()
+            text[heading] = [
+                show_number(value, places, metric.percent, sign=column == "difference")
+                for value in lines[column]
+            ]
+            if column == "measured":
+                text[heading] = [
+                    shown
+                    if np.isnan(std)
+                    else f'{shown} <span class="spread">± '
+                    f"{show_number(std, places, metric.percent)}</span>"
+                    for shown, std in zip(text[heading], lines["std"], strict=True)
+                ]
+            kinds[heading] = [
+                f"{column}{' best' if row in best else ''}"
+                f"{' undefined' if shown == UNDEFINED else ''}"
+                for row, shown in enumerate(text[heading])
+            ]
+    text["run", ""] = [_source(row, files, folder) for row, files in zip(rows, logs, strict=True)]
+    kinds["run", ""] = ["source"] * len(rows)
+    shown = pd.DataFrame(text)
+    shown.columns = pd.MultiIndex.from_tuples(text)
+    classes = pd.DataFrame(kinds)
+    classes.columns = shown.columns
+    # Enough style to read the executed notebook in Jupyter too; the page's own sheet adds to it.
+    bold = [{"selector": "td.best", "props": "font-weight: bold"}]
+    return (
+        Styler(shown, uuid="results", cell_ids=False)
+        .set_td_classes(classes)
+        .set_table_attributes('class="results"')
+        .set_table_styles(bold)
+        .hide(axis="index")
+    )
+
+
+def table_html(styler: Styler) -> str:
+    """The styled table in a frame that scrolls sideways on a narrow screen."""
+    return f'<div class="table-scroll">{styler.to_html()}</div>'
+
+
+def save_table(tidy: pd.DataFrame, path: str | Path) -> None:
+    """Write the tidy table as CSV at full precision; undefined numbers are empty cells."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    tidy.to_csv(path, index=False)
