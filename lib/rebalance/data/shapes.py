@@ -62,12 +62,26 @@ class Scene:
 
 
 @dataclass
+class _Window:
+    """A part of the canvas, whole pixels, given in subpixels."""
+
+    x1: int
+    y1: int
+    x2: int
+    y2: int
+
+    def of(self, canvas: np.ndarray) -> np.ndarray:
+        return canvas[self.y1 : self.y2, self.x1 : self.x2]
+
+
+@dataclass
 class _Placed:
     class_id: int
     outline: np.ndarray  # [P, 2] xy in pixels
-    holes: np.ndarray  # [Q, 2], empty if there is no hole
+    hole: np.ndarray  # [Q, 2], empty if there is none
     color: np.ndarray
-    mask: np.ndarray  # [H, W] in subpixels, the whole shape inside the image
+    window: _Window
+    mask: np.ndarray  # bool, the size of the window: all of the shape that is inside the image
     crowd: bool
 
 
@@ -223,15 +237,17 @@ def _place_objects(
     side = min(height, width)
 
     def place(shape: _Placed, keep_visible: bool) -> None:
-        hidden = np.bincount(owner[shape.mask], minlength=len(placed) + 1)[1:]
+        below = shape.window.of(owner)
+        hidden = np.bincount(below[shape.mask], minlength=len(placed) + 1)[1:]
         if keep_visible:
             for number in np.flatnonzero(hidden) + 1:
-                shown = (owner == number).sum() - hidden[number - 1]
-                if shown < _MIN_VISIBLE * placed[number - 1].mask.sum():
+                other = placed[number - 1]
+                shown = np.sum(other.window.of(owner) == number) - hidden[number - 1]
+                if shown < _MIN_VISIBLE * other.mask.sum():
                     return
         if shape.mask.any():
             placed.append(shape)
-            owner[shape.mask] = len(placed)
+            below[shape.mask] = len(placed)
 
     if rng.random() < _CROWDED_IMAGES:
         class_id = int(rng.choice(len(CLASS_NAMES), p=frequencies)) + 1
@@ -272,7 +288,8 @@ def _shape(
     color = _rgb(hue % 1.0, rng.uniform(0.7, 1.0), rng.uniform(0.7, 1.0))
     corners = (outline * sides / 2) @ rotation.T + center
     hole = (holes * sides / 2) @ rotation.T + center
-    return _Placed(class_id, corners, hole, color, _raster(corners, hole, canvas), crowd)
+    window, mask = _raster(corners, hole, canvas)
+    return _Placed(class_id, corners, hole, color, window, mask, crowd)
 
 
 def _unit_outline(name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -308,14 +325,20 @@ def _rgb(hue: float, saturation: float, value: float) -> np.ndarray:
     return 255 * value * (1 - saturation * np.clip(np.minimum(steps, 4 - steps), 0, 1))
 
 
-def _raster(outline: np.ndarray, hole: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """Boolean [H, W] in subpixels."""
-    canvas = Image.new("L", (size[1], size[0]))
-    draw = ImageDraw.Draw(canvas)
-    draw.polygon(_in_subpixels(outline), fill=1)
+def _raster(
+    outline: np.ndarray, hole: np.ndarray, canvas: tuple[int, ...]
+) -> tuple[_Window, np.ndarray]:
+    """The window of the canvas (H, W in subpixels) that holds a shape, and the shape in it."""
+    limit = np.array([canvas[1], canvas[0]]) // _SUBPIXELS
+    low = np.clip(np.floor(outline.min(axis=0) - 1), 0, limit).astype(int)
+    high = np.clip(np.ceil(outline.max(axis=0) + 1), low, limit).astype(int)
+    x1, y1, x2, y2 = (np.concatenate([low, high]) * _SUBPIXELS).tolist()
+    image = Image.new("L", (x2 - x1, y2 - y1))
+    draw = ImageDraw.Draw(image)
+    draw.polygon(_in_subpixels(outline - low), fill=1)
     if len(hole):
-        draw.polygon(_in_subpixels(hole), fill=0)
-    return np.asarray(canvas).astype(bool)
+        draw.polygon(_in_subpixels(hole - low), fill=0)
+    return _Window(x1, y1, x2, y2), np.asarray(image).astype(bool)
 
 
 def _in_subpixels(corners: np.ndarray) -> list[tuple[float, float]]:
@@ -325,18 +348,17 @@ def _in_subpixels(corners: np.ndarray) -> list[tuple[float, float]]:
 
 def _draw_object(canvas: Image.Image, shape: _Placed, rng: np.random.Generator) -> None:
     """Fill a shape with its colour under a slope of light, with a darker rim."""
-    mask = Image.fromarray(shape.mask)
-    box = mask.getbbox()
-    assert box is not None, "only shapes inside the image are placed"
-    width, height = box[2] - box[0], box[3] - box[1]
-    y, x = np.mgrid[:height, :width] / max(width, height)
+    height, width = shape.mask.shape
+    y = np.arange(height)[:, None] / max(width, height)
+    x = np.arange(width) / max(width, height)
     angle = rng.uniform(0, 2 * math.pi)
     light = 1 + rng.uniform(0, 0.25) * (x * math.cos(angle) + y * math.sin(angle) - 0.5)
     fill = np.clip(light[..., None] * shape.color, 0, 255).astype(np.uint8)
-    canvas.paste(Image.fromarray(fill), box[:2], mask.crop(box))
+    corner = (shape.window.x1, shape.window.y1)
+    canvas.paste(Image.fromarray(fill), corner, Image.fromarray(shape.mask))
     rim = tuple(int(value) for value in 0.45 * shape.color)
     draw = ImageDraw.Draw(canvas)
-    for corners in (shape.outline, shape.holes):
+    for corners in (shape.outline, shape.hole):
         if len(corners):
             points = _in_subpixels(corners)
             draw.line([*points, points[0]], fill=rim, width=2)
@@ -344,35 +366,54 @@ def _draw_object(canvas: Image.Image, shape: _Placed, rng: np.random.Generator) 
 
 def _annotate(placed: list[_Placed], numbers: list[int], owner: np.ndarray) -> Instance:
     """The annotation of the shapes with these numbers: one object, or a crowd as a whole."""
-    visible = owner == numbers[0] if len(numbers) == 1 else np.isin(owner, numbers)
-    rows, columns = np.flatnonzero(visible.any(axis=1)), np.flatnonzero(visible.any(axis=0))
-    first = placed[numbers[0] - 1]
-    height, width = (size // _SUBPIXELS for size in owner.shape)
-    corners = np.concatenate([placed[number - 1].outline for number in numbers])
-    truncated = bool((corners < 0).any() or (corners > [width, height]).any())
-    whole = not truncated and not first.crowd and visible.sum() == first.mask.sum()
-    if whole and not len(first.holes):
+    members = [placed[number - 1] for number in numbers]
+    first = members[0]
+    window = _Window(
+        min(member.window.x1 for member in members),
+        min(member.window.y1 for member in members),
+        max(member.window.x2 for member in members),
+        max(member.window.y2 for member in members),
+    )
+    visible = np.isin(window.of(owner), numbers)
+    box = Image.fromarray(visible).getbbox()
+    assert box is not None, "of every object and of every crowd a part stays visible"
+    pixels = np.array(owner.shape[::-1]) // _SUBPIXELS
+    outlines = np.concatenate([member.outline for member in members])
+    truncated = bool((outlines < 0).any() or (outlines > pixels).any())
+    whole = len(members) == 1 and not truncated and np.array_equal(visible, first.mask)
+    if whole and not len(first.hole) and not first.crowd:
         segmentation: Any = [[round(value, 2) for value in first.outline.ravel().tolist()]]
     else:
-        segmentation = _run_lengths(visible)
+        segmentation = _run_lengths(visible, window, owner.shape)
     area = float(visible.sum()) / _SUBPIXELS**2
-    shown = visible.sum() / np.any([placed[number - 1].mask for number in numbers], axis=0).sum()
-    box = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
-    x1, y1, x2, y2 = (float(edge) / _SUBPIXELS for edge in box)
-    difficult = bool(first.crowd or shown < 0.6 or area < 60)
+    mostly_hidden = visible.sum() < 0.6 * sum(member.mask.sum() for member in members)
+    offsets = (window.x1, window.y1, window.x1, window.y1)
+    x1, y1, x2, y2 = (
+        (edge + offset) / _SUBPIXELS for edge, offset in zip(box, offsets, strict=True)
+    )
     return Instance(
-        first.class_id, (x1, y1, x2, y2), area, segmentation, first.crowd, truncated, difficult
+        class_id=first.class_id,
+        box=(x1, y1, x2, y2),
+        area=area,
+        segmentation=segmentation,
+        crowd=first.crowd,
+        truncated=truncated,
+        difficult=bool(first.crowd or mostly_hidden or area < 60),
     )
 
 
-def _run_lengths(visible: np.ndarray) -> dict[str, Any]:
-    """Uncompressed COCO RLE (column by column, starting with zeros) of a subpixel mask.
+def _run_lengths(visible: np.ndarray, window: _Window, canvas: tuple[int, ...]) -> dict[str, Any]:
+    """Uncompressed COCO RLE (column by column, starting with zeros) of a mask in a window.
 
     A pixel belongs to the mask when at least half of its subpixels do.
     """
-    height, width = (size // _SUBPIXELS for size in visible.shape)
-    cells = visible.reshape(height, _SUBPIXELS, width, _SUBPIXELS).mean(axis=(1, 3)) >= 0.5
-    flat = np.concatenate([[False], cells.T.ravel(), [not cells[-1, -1]]])
+    rows, columns = (size // _SUBPIXELS for size in visible.shape)
+    cells = visible.reshape(rows, _SUBPIXELS, columns, _SUBPIXELS).sum(axis=(1, 3))
+    height, width = (size // _SUBPIXELS for size in canvas)
+    mask = np.zeros((height, width), dtype=bool)
+    x, y = window.x1 // _SUBPIXELS, window.y1 // _SUBPIXELS
+    mask[y : y + rows, x : x + columns] = cells >= _SUBPIXELS**2 / 2
+    flat = np.concatenate([[False], mask.T.ravel(), [not mask[-1, -1]]])
     changes = np.flatnonzero(flat[1:] != flat[:-1])
     counts = np.diff(np.concatenate([[0], changes]))
     return {"counts": counts.tolist(), "size": [height, width]}
