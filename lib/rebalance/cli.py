@@ -1,12 +1,14 @@
 """The command line: one sub-command per step of the pipeline, each a call of one library function.
 
-Heavy imports stay inside the sub-commands, so that ``rebalance --help`` and ``rebalance runs`` answer at once.
+Heavy imports stay inside the sub-commands, so that ``rebalance --help`` and ``rebalance runs``
+answer at once.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
 
+from rebalance.commands import add_experiment_commands
 from rebalance.data.commands import add_data_commands
 from rebalance.errors import InputError
 from rebalance.report.commands import add_report_commands
@@ -16,6 +18,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser; every sub-command sets ``run``, a function of the parsed arguments."""
     parser = argparse.ArgumentParser(prog="rebalance", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
+    add_experiment_commands(commands)
     add_data_commands(commands)
     add_report_commands(commands)
     return parser

@@ -36,26 +36,27 @@ def plot_comparison(
     """
     rows = np.arange(len(names))
     fig, axes = figure(columns=1, grid=(1, 2), aspect=1.22, sharey=True)
-    columns = {f"measured ({scale})": measured, "reported": reported}
-    for ax, (title, values) in zip(axes, columns.items(), strict=True):
-        numbers = np.asarray(values, dtype=float)
+    panels = {
+        f"measured ({scale})": (np.array(measured, float), np.nan_to_num(np.array(spread, float))),
+        "reported": (np.array(reported, float), np.zeros(len(names))),
+    }
+    for ax, (title, (numbers, whisker)) in zip(axes, panels.items(), strict=True):
         colour = FIXED_COLOURS[title.split()[0]]
-        defined = numbers[~np.isnan(numbers)]
+        ends = np.concatenate([numbers - whisker, numbers + whisker])
+        defined = ends[~np.isnan(ends)]
         ax.set_title(title, fontsize=7.5, color=colour)
         ax.grid(axis="y", visible=False)
         if defined.size:
             margin = max(0.18 * np.ptp(defined), 0.02 * abs(defined.max()), 1e-3)
             floor = defined.min() - margin
             ax.hlines(rows, floor, numbers, color=colour, linewidth=1.2, alpha=0.35)
+            ax.errorbar(numbers, rows, xerr=whisker, fmt="none", ecolor=INK, elinewidth=0.7)
             ax.plot(numbers, rows, "o", color=colour, markersize=4.5)
             ax.set_xlim(floor, defined.max() + margin)
             ax.xaxis.set_major_locator(MaxNLocator(3))
         else:
             ax.set_xticks([])
             ax.text(0.5, 0.5, "none", transform=ax.transAxes, ha="center", color=SOFT)
-    axes[0].errorbar(
-        measured, rows, xerr=np.nan_to_num(spread), fmt="none", ecolor=INK, elinewidth=0.7
-    )
     if len(names) <= MOST_NAMES:
         axes[0].set_yticks(rows, [_shorten(name) for name in names])
     else:
@@ -74,12 +75,19 @@ def _shorten(name: str, length: int = 22) -> str:
 
 
 def save_thumbnail(
-    tidy: pd.DataFrame, settings: Sequence[str], percent: bool, scale: str, png: str
+    tidy: pd.DataFrame, names: Sequence[str], percent: bool, scale: str, png: str
 ) -> None:
-    """Draw the first metric of a tidy table (see ``rebalance.report.table``) as a small PNG."""
+    """Draw the first metric of a tidy table (``rebalance.report.table.assemble``) as a small PNG.
+
+    Args:
+        tidy: the table.
+        names: one per row of the table.
+        percent: show values times 100.
+        scale: where the measured numbers come from.
+        png: what is written.
+    """
     metric = tidy["metric"].iloc[0]
     lines = tidy[tidy["metric"] == metric]
-    names = [", ".join(str(row[name]) for name in settings) for _, row in lines.iterrows()]
     factor = 100 if percent else 1
     fig = plot_comparison(
         names,

@@ -13,6 +13,8 @@ from rebalance.plots.style import figure, legend_below, line_styles
 #: Columns of log.csv that are neither a loss nor the learning rate.
 NOT_CURVES = {"iteration", "seconds", "images"}
 
+TITLES = {"loss": "total loss", "lr": "learning rate"}
+
 
 def load_logs(runs: Mapping[str, Sequence[str | Path]]) -> dict[str, list[pd.DataFrame]]:
     """The log.csv of every seed of every run.
@@ -38,7 +40,7 @@ def read_log(path: Path) -> pd.DataFrame:
     for column in ("iteration", "lr", "loss"):
         if column not in log:
             raise InputError(f"{path}: no column {column!r}, it has {list(log)}")
-    for column in log:
+    for column in log.columns:
         if not pd.api.types.is_numeric_dtype(log[column]):
             raise InputError(f"{path}: column {column!r} must be numbers")
     if log.empty or not log["iteration"].is_monotonic_increasing:
@@ -64,15 +66,19 @@ def plot_training_curves(
             iterations; the shortest one decides how far the line goes.
         span_fraction: smoothing span as a part of the run's length.
     """
-    names = list(dict.fromkeys(c for seeds in logs.values() for log in seeds for c in log))
+    names = list(
+        dict.fromkeys(
+            str(column) for seeds in logs.values() for log in seeds for column in log.columns
+        )
+    )
     terms = [name for name in names if name not in NOT_CURVES | {"lr", "loss"}]
     panels = ["loss", *terms, "lr"]
-    columns = min(3, len(panels))
+    columns = 2 if len(panels) == 4 else min(3, len(panels))
     rows = -(-len(panels) // columns)
-    fig, axes = figure(columns=2, grid=(rows, columns), aspect=0.72, sharex=True, squeeze=False)
+    fig, axes = figure(columns=2, grid=(rows, columns), aspect=0.6, squeeze=False)
     styles = line_styles(logs)
     for ax, name in zip(axes.flat, panels, strict=False):
-        ax.set_title({"loss": "total loss", "lr": "learning rate"}.get(name, name))
+        ax.set_title(TITLES.get(name, name.replace("_", " ")))
         for label, seeds in logs.items():
             series = [log.set_index("iteration")[name] for log in seeds if name in log]
             if not series:
@@ -94,10 +100,8 @@ def plot_training_curves(
         ax.margins(x=0)
     for ax in axes.flat[len(panels) :]:
         ax.set_visible(False)
-    # The last panel of each column carries the iterations, also above an empty place.
-    for position, ax in enumerate(axes.flat[: len(panels)]):
-        if position + columns >= len(panels):
-            ax.set_xlabel("iteration")
-            ax.xaxis.set_tick_params(labelbottom=True)
+    # The last panel of each column, also above an empty place, says what all count.
+    for ax in axes.flat[max(0, len(panels) - columns) : len(panels)]:
+        ax.set_xlabel("iteration")
     legend_below(fig, axes.flat[0])
     return fig

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -53,7 +54,7 @@ FIXED_COLOURS = {
     "reported": SOFT,
 }
 
-_RC: dict[str, Any] = {
+_RC: Any = {
     # Ships with matplotlib, so that every machine draws the same.
     "font.family": "DejaVu Sans",
     "mathtext.fontset": "dejavusans",
@@ -70,7 +71,7 @@ _RC: dict[str, Any] = {
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "axes.prop_cycle": mpl.cycler(color=PALETTE),
+    "axes.prop_cycle": cycler(color=PALETTE),
     "axes.formatter.use_mathtext": True,
     "grid.color": LINE,
     "grid.linewidth": 0.5,

@@ -1,1 +1,1 @@
-"""What turns results into pages: tables beside the papers' numbers, rendered notebooks, the index."""
+"""What turns results into pages: tables beside reported numbers, rendered notebooks, the index."""

@@ -1,13 +1,11 @@
-"""The top and the small print of a rendered notebook: what it shows, at which scale, what to doubt."""
+"""Top and small print of a rendered notebook: what it shows, at which scale, what to doubt."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from rebalance.report.page import PAPER_SCALE
 from rebalance.report.table import ARROWS, metric_label, read_metric
-
-#: The one scale whose numbers may be held against those that the works report.
-PAPER_SCALE = "paper"
 
 
 def heading_html(title: str, paper: str, scale: str, description: str = "") -> str:

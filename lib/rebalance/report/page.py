@@ -3,8 +3,8 @@
 from functools import cache
 from pathlib import Path
 
-import nbformat
-
+#: The one scale whose numbers may be held against those that the works report.
+PAPER_SCALE = "paper"
 HERE = Path(__file__).parent
 
 
@@ -16,7 +16,7 @@ def page_css() -> str:
 
 def code_css() -> str:
     """Colours of highlighted code, light and dark."""
-    from pygments.formatters import HtmlFormatter
+    from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]
 
     light = HtmlFormatter(style="default").get_style_defs(".highlight")
     dark = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
@@ -33,6 +33,7 @@ def render_page(executed: Path, title: str) -> str:
         executed: the notebook with its outputs.
         title: what the browser's tab shows.
     """
+    import nbformat
     from nbconvert import HTMLExporter
     from traitlets.config import Config
 

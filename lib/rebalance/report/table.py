@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import numpy as np
@@ -19,6 +19,9 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from rebalance.errors import InputError
+
+if TYPE_CHECKING:
+    from pandas.io.formats.style_render import CSSDict
 
 UNDEFINED = "–"
 ARROWS = {"higher": "↑", "lower": "↓", None: ""}
@@ -55,7 +58,7 @@ def read_metric(entry: Mapping[str, Any]) -> Metric:
         metric = Metric(**entry)
     except TypeError:
         raise InputError(
-            f"a metric has the keys name, percent, better and optionally measured, got {dict(entry)}"
+            f"a metric has the keys name, percent, better and perhaps measured, got {dict(entry)}"
         ) from None
     if metric.better not in ARROWS:
         raise InputError(
@@ -146,9 +149,7 @@ def _check_row(
     settings = list(row["setting"])
     where = f"row {index} ({', '.join(str(value) for value in row['setting'].values())})"
     if settings != list(first["setting"]):
-        raise InputError(
-            f"{where} has the settings {settings}, row 0 has {list(first['setting'])}"
-        )
+        raise InputError(f"{where} has the settings {settings}, row 0 has {list(first['setting'])}")
     taken = [name for name in settings if name in {"row", "missing", *COLUMNS}]
     if taken or not settings:
         raise InputError(f"{where}: settings need at least one name, other than {taken}")
@@ -188,7 +189,7 @@ def decimals(rows: Sequence[Mapping[str, Any]], metric: Metric) -> int:
 
 
 def best_rows(values: pd.Series, better: str | None) -> set[int]:
-    """Labels of the best values, ties included; none if neither is better or just one is defined."""
+    """Labels of the best values with ties; none if neither is better or only one is defined."""
     defined = values.dropna()
     if better is None or len(defined) < 2:
         return set()
@@ -229,50 +230,42 @@ def show_number(value: float, places: int, percent: bool, sign: bool = False) ->
     return text.replace("-", "−")
 
 
-def _source(row: Mapping[str, Any], logs: Sequence[str], folder: Path) -> str:
-    """HTML of a row's last cell: its run with a link to each seed's log, or why there is none."""
-    if row["missing"] is not None:
-        return f'<span class="reason">{escape(row["missing"])}</span>'
-    links = " ".join(
-        f'<a href="{quote(os.path.relpath(log, folder))}">log {seed}</a>'
-        for seed, log in enumerate(logs)
-    )
-    variant = f" · {escape(row['variant'])}" if row["variant"] else ""
-    return f"{escape(row['run'])}{variant} {links}"
+def row_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A short name for each row: its first setting, or all of them where the first ones repeat."""
+    first = [str(next(iter(row["setting"].values()))) for row in rows]
+    if len(set(first)) == len(first):
+        return first
+    return [
+        ", ".join(str(value) for value in row["setting"].values() if value is not None)
+        for row in rows
+    ]
 
 
 def style_table(
-    tidy: pd.DataFrame,
-    rows: Sequence[Mapping[str, Any]],
-    metrics: Sequence[Mapping[str, Any]],
-    logs: Sequence[Sequence[str]],
-    folder: Path,
+    tidy: pd.DataFrame, rows: Sequence[Mapping[str, Any]], metrics: Sequence[Mapping[str, Any]]
 ) -> Styler:
     """The table for reading: three columns per metric (measured, reported, difference).
 
-    The best of a column is bold; the last column names each row's run and links its logs, or says
-    why the row is not measured.
+    The best of a column is bold; a row that is not measured says why under its name.
 
     Args:
         tidy: what ``assemble`` returned for the same rows and metrics.
         rows: see ``assemble``.
         metrics: see ``assemble``.
-        logs: for each row the log of each seed, as many as its metrics files.
-        folder: where the page will be; links to logs are relative to it.
-
-    Raises:
-        InputError: the logs do not match the seeds.
     """
-    seeds = tidy.groupby("row")["seeds"].max()
-    for index, files in enumerate(logs):
-        if len(files) != seeds[index]:
-            raise InputError(f"row {index} has {seeds[index]} seeds and {len(files)} logs")
     text: dict[tuple[str, str], list[str]] = {}
     kinds: dict[tuple[str, str], list[str]] = {}
     for name in rows[0]["setting"]:
         heading = (escape(name.replace("_", " ")), "")
         text[heading] = [show_setting(row["setting"][name]) for row in rows]
         kinds[heading] = ["setting"] * len(rows)
+    names = next(iter(text))
+    text[names] = [
+        shown
+        if row["missing"] is None
+        else f'{shown}<span class="reason">{escape(row["missing"])}</span>'
+        for shown, row in zip(text[names], rows, strict=True)
+    ]
     for metric in map(read_metric, metrics):
         lines = tidy[tidy["metric"] == metric.name].set_index("row")
         places = decimals(rows, metric)
@@ -299,19 +292,20 @@ def style_table(
                 f"{' undefined' if shown == UNDEFINED else ''}"
                 for row, shown in enumerate(text[heading])
             ]
-    text["run", ""] = [_source(row, files, folder) for row, files in zip(rows, logs, strict=True)]
-    kinds["run", ""] = ["source"] * len(rows)
     shown = pd.DataFrame(text)
     shown.columns = pd.MultiIndex.from_tuples(text)
     classes = pd.DataFrame(kinds)
     classes.columns = shown.columns
     # Enough style to read the executed notebook in Jupyter too; the page's own sheet adds to it.
-    bold = [{"selector": "td.best", "props": "font-weight: bold"}]
+    essential: list[CSSDict] = [
+        {"selector": "td.best", "props": "font-weight: bold"},
+        {"selector": ".reason", "props": "display: block; font-weight: normal"},
+    ]
     return (
         Styler(shown, uuid="results", cell_ids=False)
         .set_td_classes(classes)
         .set_table_attributes('class="results"')
-        .set_table_styles(bold)
+        .set_table_styles(essential)
         .hide(axis="index")
     )
 
@@ -319,6 +313,50 @@ def style_table(
 def table_html(styler: Styler) -> str:
     """The styled table in a frame that scrolls sideways on a narrow screen."""
     return f'<div class="table-scroll">{styler.to_html()}</div>'
+
+
+def sources_html(
+    rows: Sequence[Mapping[str, Any]],
+    metrics_files: Sequence[Sequence[str]],
+    logs: Sequence[Sequence[str]],
+    table: Path,
+) -> str:
+    """Where each row's numbers come from: its run, with links to what each seed left.
+
+    Args:
+        rows: see ``assemble``.
+        metrics_files: see ``assemble``.
+        logs: for each row the training log of each seed, as many as metrics files.
+        table: the CSV; the page will be in its folder, and links are relative to that.
+
+    Raises:
+        InputError: a row has another number of logs than of metrics files.
+    """
+    if len(logs) != len(rows):
+        raise InputError(f"logs has {len(logs)} lists for {len(rows)} rows")
+    lines = []
+    for name, row, files, seed_logs in zip(row_names(rows), rows, metrics_files, logs, strict=True):
+        if len(files) != len(seed_logs):
+            raise InputError(f"row {name!r} has {len(files)} metrics files, {len(seed_logs)} logs")
+        seeds = "; ".join(
+            f"seed {seed}: {_link('log', log, table)}, {_link('metrics', file, table)}"
+            for seed, (file, log) in enumerate(zip(files, seed_logs, strict=True))
+        )
+        if row["missing"] is None:
+            variant = f" / {escape(row['variant'])}" if row["variant"] else ""
+            source = f"<code>{escape(row['run'])}{variant}</code> ({seeds})"
+        else:
+            source = f"not measured: {escape(row['missing'])}"
+        lines.append(f"<li><strong>{escape(name)}</strong>: {source}</li>")
+    return (
+        f'<h2>Where the numbers come from</h2><ul class="fine">{"".join(lines)}</ul>'
+        f'<p class="fine">All digits: {_link(table.name, table, table)}</p>'
+    )
+
+
+def _link(text: str, path: str | Path, table: Path) -> str:
+    """A link to a file from a page in the folder of the table."""
+    return f'<a href="{quote(os.path.relpath(path, table.parent))}">{escape(text)}</a>'
 
 
 def save_table(tidy: pd.DataFrame, path: str | Path) -> None:

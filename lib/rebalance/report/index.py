@@ -1,0 +1,189 @@
+"""The index: one page with a card for every table and figure of every work, made or not."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from rebalance.errors import InputError
+from rebalance.report.page import HERE, PAPER_SCALE, page_css
+
+#: What a target's status is called on its card, in the order of the filters.
+STATUSES = {
+    "made": "made",
+    "waiting": "waiting for its run",
+    "needs_gpu": "needs a GPU",
+    "not_made": "not made at this scale",
+}
+_WORK_KEYS = {"key", "title", "targets"}
+_TARGET_KEYS = {"name", "title", "kind", "status"}
+_FILE_KEYS = ("html", "thumbnail", "csv")
+
+# A small table, for cards without a picture.
+_BLANK = (
+    '<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.3" '
+    'aria-hidden="true"><rect x="3" y="4.5" width="18" height="15" rx="2"/>'
+    '<path d="M3 9.5h18M9 9.5v10"/></svg>'
+)
+
+
+def write_index(manifest: Path, out: Path) -> None:
+    """Read a manifest (see ``index_html``) and write the page, its links relative to ``out``.
+
+    Raises:
+        InputError: the manifest is absent, not JSON, or incomplete.
+    """
+    try:
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{manifest}: no such manifest") from None
+    except ValueError as error:
+        raise InputError(f"{manifest}: not JSON: {error}") from None
+    page = index_html(content, out.parent)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(page, encoding="utf-8")
+
+
+def index_html(manifest: Mapping[str, Any], folder: Path) -> str:
+    """The page, self-contained but for the thumbnails and pages that it links.
+
+    Args:
+        manifest: {scale, works: [{key, title, authors (optional), targets: [{name, title, kind,
+            status, reason, html, thumbnail, csv}]}]}. status is one of STATUSES; reason says why
+            a target is not made; paths are relative to the working directory, and html must
+            exist where the status is "made".
+        folder: where the page will be; links are relative to it.
+
+    Raises:
+        InputError: a key is missing, a status unknown, or a file of a made target is absent.
+    """
+    if not isinstance(manifest, dict) or set(manifest) != {"scale", "works"}:
+        raise InputError(f"the manifest must have the keys scale and works, got {manifest!r:.200}")
+    works = manifest["works"]
+    for work in works:
+        _check_keys(f"work {work.get('key')!r}", work, _WORK_KEYS, {"authors"})
+        for target in work["targets"]:
+            _check_target(target)
+    counts = Counter(target["status"] for work in works for target in work["targets"])
+    total = counts.total()
+    scale = escape(manifest["scale"])
+    sections = "".join(_section(work, folder) for work in works)
+    parts = [
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>Rebalance · {scale} scale</title>\n<style>{page_css()}</style>\n</head>\n"
+        '<body class="index">\n<header class="wrap hero">'
+        f'<p class="eyebrow"><span>Rebalance</span><span class="chip scale">{scale} scale</span>'
+        "</p>\n<h1>Tables and figures, made again</h1>\n"
+        '<p class="lead">Every table and figure of the works below, measured beside what they '
+        "report. A card opens the executed notebook.</p>\n",
+        _banner(manifest["scale"]),
+        f'<div class="tally"><span class="meter" role="img" aria-label="{counts["made"]} of '
+        f'{total} made"><span style="width:{_percent(counts["made"], total)}%"></span></span>'
+        f"<span><b>{counts['made']}</b> of <b>{total}</b> made</span></div></header>\n",
+        '<nav class="controls" aria-label="Filter"><div class="wrap"><div class="filters">',
+        _filter("all", "all", total, pressed=True),
+        *(_filter(key, name, counts[key]) for key, name in STATUSES.items() if counts[key]),
+        '</div><input type="search" placeholder="Search titles, works, kinds" '
+        'aria-label="Search"></div></nav>\n',
+        f'<main class="wrap">{sections}<p class="nothing" hidden>No card fits.</p></main>\n',
+        f"<script>{(HERE / 'index.js').read_text(encoding='utf-8')}</script>\n</body>\n</html>\n",
+    ]
+    return "".join(parts)
+
+
+def _check_keys(where: str, entry: Mapping[str, Any], needed: set[str], optional: set[str]) -> None:
+    missing = sorted(needed - set(entry))
+    unknown = sorted(set(entry) - needed - optional)
+    if missing or unknown:
+        raise InputError(f"manifest, {where}: missing keys {missing}, unknown keys {unknown}")
+
+
+def _check_target(target: Mapping[str, Any]) -> None:
+    where = f"target {target.get('name')!r}"
+    _check_keys(where, target, _TARGET_KEYS, {"reason", *_FILE_KEYS})
+    if target["status"] not in STATUSES:
+        raise InputError(
+            f"manifest, {where}: status must be one of {list(STATUSES)}, got {target['status']!r}"
+        )
+    if target["status"] == "made":
+        if not target.get("html"):
+            raise InputError(f"manifest, {where} is made and has no html")
+        for key in _FILE_KEYS:
+            if target.get(key) and not Path(target[key]).is_file():
+                raise InputError(f"manifest, {where} is made, {key} {target[key]} does not exist")
+
+
+def _banner(scale: str) -> str:
+    if scale == PAPER_SCALE:
+        return ""
+    return (
+        '<div class="banner" role="note"><strong>Not comparable with the papers.</strong> '
+        f"Trained results on this page come from the <em>{escape(scale)}</em> scale: other data, "
+        "smaller networks, shorter schedules. They show the suite at work, not the works' results."
+        "</div>\n"
+    )
+
+
+def _percent(part: int, total: int) -> str:
+    return f"{100 * part / total:.1f}" if total else "0"
+
+
+def _filter(status: str, name: str, count: int, pressed: bool = False) -> str:
+    return (
+        f'<button type="button" data-status="{status}" aria-pressed="{str(pressed).lower()}">'
+        f"{name} <small>{count}</small></button>"
+    )
+
+
+def _section(work: Mapping[str, Any], folder: Path) -> str:
+    """A work's heading and cards."""
+    targets = work["targets"]
+    made = sum(target["status"] == "made" for target in targets)
+    authors = work.get("authors")
+    return (
+        f'<section class="work" id="{escape(work["key"])}"><header><div>'
+        f"<h2>{escape(work['title'])}</h2>"
+        + (f'<p class="authors">{escape(authors)}</p>' if authors else "")
+        + f'</div><span class="count">{made} of {len(targets)} made</span></header>\n'
+        f'<div class="cards">{"".join(_card(work, target, folder) for target in targets)}</div>'
+        "</section>\n"
+    )
+
+
+def _card(work: Mapping[str, Any], target: Mapping[str, Any], folder: Path) -> str:
+    """A target: picture, title, kind and status; a made one links its page and its CSV."""
+    status = target["status"]
+    made = status == "made"
+    title = escape(target["title"])
+    if made:
+        title = f'<a href="{_link(target["html"], folder)}">{title}</a>'
+    picture = f'<div class="picture blank">{_BLANK}</div>'
+    if made and target.get("thumbnail"):
+        source = _link(target["thumbnail"], folder)
+        picture = f'<div class="picture"><img src="{source}" alt="" loading="lazy"></div>'
+    kind = target["kind"].replace("_", " ")
+    words = " ".join(
+        [target["name"], target["title"], kind, work["key"], work["title"], STATUSES[status]]
+    )
+    reason = target.get("reason")
+    table = ""
+    if made and target.get("csv"):
+        table = f'<a href="{_link(target["csv"], folder)}">csv</a>'
+    return (
+        f'<article class="card {status}" data-status="{status}" '
+        f'data-text="{escape(words.lower())}">{picture}<div class="text"><h3>{title}</h3>'
+        f'<p class="name">{escape(target["name"])}</p>'
+        + (f'<p class="reason">{escape(reason)}</p>' if reason and not made else "")
+        + f'<div class="foot"><span class="chip {status}">{STATUSES[status]}</span>'
+        f'<span class="chip">{escape(kind)}</span>{table}</div></div></article>\n'
+    )
+
+
+def _link(path: str, folder: Path) -> str:
+    """A relative link from a page in ``folder``."""
+    return quote(os.path.relpath(path, folder))
