@@ -1,0 +1,40 @@
+"""Metrics as text: JSON, in which undefined is ``null``, a per-class CSV and a summary."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+
+def to_json(content: Any) -> str:
+    """JSON text in which nan is ``null``."""
+    return json.dumps(_nan_to_none(content), indent=1, allow_nan=False) + "\n"
+
+
+def per_class_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """One line per class under one header; undefined values are empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_nan_to_none(list(rows)))
+    return text.getvalue()
+
+
+def summary(metrics: dict[str, Any]) -> str:
+    """One line per number, in percent, as the tables of the works show them."""
+    numbers = {key: value for key, value in metrics.items() if isinstance(value, float)}
+    return "\n".join(
+        f"{key:<9}{'undefined' if value != value else f'{100 * value:6.1f}'}"
+        for key, value in numbers.items()
+    )
+
+
+def _nan_to_none(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {key: _nan_to_none(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_nan_to_none(value) for value in content]
+    if isinstance(content, float) and content != content:
+        return None
+    return content
