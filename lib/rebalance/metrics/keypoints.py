@@ -9,11 +9,13 @@ from rebalance.errors import InputError
 from rebalance.metrics.records import Record, check_each, column
 
 # Per-keypoint standard deviations of the 17 COCO person keypoints, relative to object scale.
+# fmt: off
 COCO_SIGMAS = (
-    (0.026, 0.025, 0.025, 0.035, 0.035)  # nose, eyes, ears
-    + (0.079, 0.079, 0.072, 0.072, 0.062, 0.062)  # shoulders, elbows, wrists
-    + (0.107, 0.107, 0.087, 0.087, 0.089, 0.089)  # hips, knees, ankles
+    0.026, 0.025, 0.025, 0.035, 0.035,  # nose, eyes, ears
+    0.079, 0.079, 0.072, 0.072, 0.062, 0.062,  # shoulders, elbows, wrists
+    0.107, 0.107, 0.087, 0.087, 0.089, 0.089,  # hips, knees, ankles
 )
+# fmt: on
 
 
 def read_keypoints(
@@ -76,12 +78,12 @@ def paired_oks(
         areas: float64 [N] px^2 of the annotated objects.
         sigmas: float64 [P].
     """
-    labelled = annotated[:, :, 2] > 0
+    labelled = np.asarray(annotated[:, :, 2] > 0)
     offset = detected[:, :, :2] - annotated[:, :, :2]
     size = boxes[:, 2:] - boxes[:, :2]
     low, high = (boxes[:, :2] - size)[:, None], (boxes[:, 2:] + size)[:, None]
     outside = np.maximum(0, low - detected[:, :, :2]) + np.maximum(0, detected[:, :, :2] - high)
-    any_labelled = labelled.any(axis=1)
+    any_labelled = np.asarray(labelled.any(axis=1))
     distance = np.where(any_labelled[:, None, None], offset, outside)
     squared = (distance**2).sum(axis=2)
     error = squared / (2 * sigmas) ** 2 / (areas[:, None] + np.spacing(1)) / 2

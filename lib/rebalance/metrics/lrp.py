@@ -34,6 +34,7 @@ class Weights:
     fn: float = 1.0
 
     def __post_init__(self) -> None:
+        """Refuse what is no weight."""
         values = (self.tp, self.fp, self.fn)
         if not all(np.isfinite(value) and value >= 0 for value in values) or not any(values):
             raise InputError(f"weights must be finite, >= 0 and not all 0, got {values}")
@@ -63,6 +64,7 @@ class Lrp:
     n_fn: Numbers
 
     def __getitem__(self, index: int | slice | NDArray[np.int64]) -> "Lrp":
+        """The same at some of the thresholds."""
         return Lrp(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
 
 

@@ -1,4 +1,4 @@
-"""Run-length masks of a COCO file: checked, and brought to the compressed form pycocotools reads."""
+"""Run-length masks of a COCO file: checked, and compressed as pycocotools reads them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -90,7 +90,7 @@ def _are_runs(counts: Any) -> bool:
 
 
 def _check_run_lengths(name: str, first: int, masks: list[Rle]) -> None:
-    """Refuse a mask whose runs do not add up to its pixels: decoding it would overrun its buffer."""
+    """Refuse runs that do not add up to the mask: decoding them would overrun its buffer."""
     totals, valid = _total_run_lengths([mask["counts"] for mask in masks])
     pixels = np.array([mask["size"][0] * mask["size"][1] for mask in masks])
     bad = ~valid | (totals != pixels)

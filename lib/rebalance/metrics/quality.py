@@ -1,9 +1,10 @@
-"""Localisation quality of (detection, ground truth) pairs: IoU of boxes or masks, OKS, or one's own.
+"""Localisation quality of (detection, ground truth) pairs: IoU of boxes or masks, OKS, own ones.
 
 Only pairs of the same class and image that could match matter. They are kept as three flat arrays,
 so that one numpy call serves all images.
 """
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -167,8 +168,8 @@ def _mask_pairs(
     assert ground_truth.masks is not None
     quality = np.zeros(len(dt))
     groups = detections.groups[dt]
-    starts = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]]) if len(dt) else []
-    for start, end in zip(starts, [*starts[1:], len(dt)], strict=True):
+    bounds = np.flatnonzero(np.diff(groups, prepend=-1, append=-1))  # no groups: no bounds
+    for start, end in itertools.pairwise(bounds):
         some_dt = range(dt[start], dt[end - 1] + 1)
         some_gt = range(gt[start], gt[end - 1] + 1)
         iou = coco_mask.iou(

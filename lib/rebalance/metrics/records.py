@@ -28,7 +28,7 @@ def read_json(path: str | Path) -> Any:
 
 
 def refuse(records_name: str, index: int, field: str, got: object, allowed: str) -> InputError:
-    """The error for one record, for example ``dt.json: results[3].score: got nan, must be finite``."""
+    """The error for one record: ``dt.json: results[3].score: got nan, must be finite``."""
     return InputError(f"{records_name}[{index}].{field}: got {shorten(got)}, must be {allowed}")
 
 
