@@ -13,7 +13,7 @@ def pins(lines):
 
 def test_conda_environment_and_pip_pins_name_the_same_packages_and_versions(repository):
     environment = yaml.safe_load((repository / "environment.yml").read_text())
-    pip_section = next(entry["pip"] for entry in environment["dependencies"] if "pip" in entry)
+    pip_section = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
     requirements = (repository / "requirements.txt").read_text().splitlines()
     assert pins(pip_section) == pins(requirements)
     assert len(pins(requirements)) == sum(

@@ -7,11 +7,12 @@ name are. Nothing here imports torch: Snakemake calls it each time it parses the
 
 import copy
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jsonschema
+import fastjsonschema
 import yaml
 
 from rebalance.errors import InputError
@@ -25,12 +26,12 @@ RESERVED_PARAMETERS = {
     "loss": {"logits", "targets", "labels", "pred", "target", "pred_boxes", "target_boxes",
              "weights", "reduction", "localisation_errors"},
     "assigner": {"boxes", "gt_boxes", "gt_labels", "ignored_boxes", "level_sizes", "costs",
-                 "image_size"},
+                 "image_size", "image"},
     "sampler": {"assignment", "rng", "boxes", "losses"},
 }  # fmt: skip
 
 
-class _StrictLoader(yaml.SafeLoader):
+class _StrictLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """YAML that refuses a key given twice, which plain YAML lets pass with the last one winning."""
 
 
@@ -85,6 +86,11 @@ class Target(NamedTuple):
         return self.id.startswith("table_") and not self.id.endswith(CURVES)
 
     @property
+    def is_trained(self) -> bool:
+        """Whether it shows trained runs."""
+        return any("run" in row for row in self.settings.get("rows", []))
+
+    @property
     def is_made(self) -> bool:
         """Whether the suite can make it; if not, ``settings["waits"]`` says why."""
         return "waits" not in self.settings
@@ -128,7 +134,7 @@ class Experiments(NamedTuple):
             for target_id, settings in work["targets"].items():
                 target = Target(f"{key}_{target_id}", key, target_id, settings)
                 found[target.name] = target
-                if target.is_made and "rows" in settings:
+                if target.is_trained:
                     curves = Target(target.name + CURVES, key, target_id + CURVES, {
                         "title": f"Training curves of {settings['title']}",
                         "kind": "curves",
@@ -137,6 +143,19 @@ class Experiments(NamedTuple):
                     })  # fmt: skip
                     found[curves.name] = curves
         return found
+
+    def target(self, name: str) -> Target:
+        """A target by its name.
+
+        Raises:
+            InputError: there is none, or the suite does not make it.
+        """
+        targets = self.targets
+        if name not in targets:
+            raise InputError(f"no target named {name!r}{_suggestion(name, list(targets))}")
+        if not targets[name].is_made:
+            raise InputError(f"target {name!r} cannot be made: {targets[name].settings['waits']}")
+        return targets[name]
 
     def seeds(self, scale: str) -> list[int]:
         """Seeds that every run of a scale is trained with."""
@@ -275,23 +294,32 @@ def _checked(root: Path, path: Path, schema: str) -> dict[str, Any]:
 
 
 def _check_schema(root: Path, contents: Any, schema: str, where: str) -> None:
-    path = root / "workflow" / "schemas" / f"{schema}.schema.yaml"
-    validator = jsonschema.Draft202012Validator(load_yaml(path))
-    error = jsonschema.exceptions.best_match(validator.iter_errors(contents))
-    if error is not None:
-        place = error.json_path.removeprefix("$").removeprefix(".")
-        separator = "." if ": " in where else ": "
-        raise InputError(f"{where}{separator if place else ''}{place}: {_explained(error)}")
+    validate = _validator(root / "workflow" / "schemas" / f"{schema}.schema.yaml")
+    try:
+        validate(contents)
+    except fastjsonschema.JsonSchemaValueException as error:
+        place = "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in error.path[1:])
+        if ": " not in where and place:
+            place = ": " + place.removeprefix(".")
+        raise InputError(f"{where}{place}: {_explained(error)}") from None
 
 
-def _explained(error: jsonschema.ValidationError) -> str:
-    """The message with the allowed keys and the nearest one, which jsonschema leaves out."""
-    if error.validator == "additionalProperties" and isinstance(error.schema, Mapping):
-        known = list(error.schema.get("properties", {}))
-        unknown = [key for key in error.instance if key not in known]
+@cache
+def _validator(path: Path) -> Callable[[Any], Any]:
+    return fastjsonschema.compile(load_yaml(path), use_default=False)
+
+
+def _explained(error: fastjsonschema.JsonSchemaValueException) -> str:
+    """What was got and what is allowed, with the nearest allowed key."""
+    if error.rule == "additionalProperties":
+        known = list(error.definition.get("properties", {}))
+        unknown = [key for key in error.value if key not in known]
         hints = "".join(_suggestion(key, known) for key in unknown)
         return f"unknown key {', '.join(map(repr, unknown))}{hints}; allowed: {', '.join(known)}"
-    return error.message
+    if error.rule == "required":
+        missing = [key for key in error.rule_definition if key not in error.value]
+        return f"missing key {', '.join(map(repr, missing))}"
+    return f"{error.message.removeprefix(error.name).strip()}, got {error.value!r}"
 
 
 def _suggestion(name: str, known: Sequence[str]) -> str:
@@ -336,29 +364,48 @@ def _check_names(experiments: Experiments) -> None:
     for key, work in experiments.works.items():
         for target, settings in work["targets"].items():
             where = f"{experiments.work_file(key)}: targets.{target}"
-            _check_rows(experiments, settings, owners, where)
+            _check_target(experiments, settings, owners, where)
 
 
-def _check_rows(
+def _check_target(
     experiments: Experiments, settings: Mapping[str, Any], owners: Mapping[str, str], where: str
 ) -> None:
+    """A target is made of runs or by a notebook of its own, or says why it is not made."""
+    rows = settings.get("rows", [])
+    has_runs = any("run" in row for row in rows)
+    ways = [has_runs, "notebook" in settings, "waits" in settings]
+    if sum(ways) != 1:
+        raise InputError(f"{where}: needs exactly one of rows with a run, notebook, waits")
+    if "notebook" in settings:
+        notebook = experiments.root / "notebooks" / f"{settings['notebook']}.ipynb"
+        if not notebook.is_file():
+            raise InputError(f"{where}.notebook: there is no {notebook}")
     metrics = [metric["name"] for metric in settings.get("metrics", [])]
-    for index, row in enumerate(settings.get("rows", [])):
-        place = f"{where}.rows[{index}]"
-        for metric in row["reported"]:
-            if metric not in metrics:
-                raise InputError(f"{place}.reported: {metric!r} is not one of metrics {metrics}")
-        run = row.get("run")
-        if run is None:
-            continue
-        if run not in owners:
-            raise InputError(
-                f"{place}.run: no run named {run!r}{_suggestion(run, list(owners))}"
-            )
-        variants = experiments.works[owners[run]]["runs"][run].get("variants", {})
-        variant = row.get("variant", DEFAULT_VARIANT)
-        if variant not in (DEFAULT_VARIANT, *variants):
-            raise InputError(f"{place}.variant: run {run!r} has {sorted(variants)}, got {variant!r}")
+    for index, row in enumerate(rows):
+        _check_row(experiments, row, metrics, owners, f"{where}.rows[{index}]", has_runs)
+
+
+def _check_row(
+    experiments: Experiments,
+    row: Mapping[str, Any],
+    metrics: Sequence[str],
+    owners: Mapping[str, str],
+    where: str,
+    has_runs: bool,
+) -> None:
+    for metric in row["reported"]:
+        if metric not in metrics:
+            raise InputError(f"{where}.reported: {metric!r} is not one of metrics {metrics}")
+    if "run" not in row:
+        if has_runs and "waits" not in row:
+            raise InputError(f"{where}: needs a run, or waits with the reason why it has none")
+        return
+    run, variant = row["run"], row.get("variant", DEFAULT_VARIANT)
+    if run not in owners:
+        raise InputError(f"{where}.run: no run named {run!r}{_suggestion(run, list(owners))}")
+    variants = experiments.works[owners[run]]["runs"][run].get("variants", {})
+    if variant not in (DEFAULT_VARIANT, *variants):
+        raise InputError(f"{where}.variant: run {run!r} has {sorted(variants)}, got {variant!r}")
 
 
 def _named_parts(

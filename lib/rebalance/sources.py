@@ -6,6 +6,7 @@ job, are read from the syntax trees of the package.
 """
 
 import ast
+import json
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -18,7 +19,6 @@ LOOKUP_TABLES = {
     "assigner": ("rebalance.assigners", "ASSIGNERS"),
     "sampler": ("rebalance.samplers", "SAMPLERS"),
     "backbone": ("rebalance.detectors.backbones", "BACKBONES"),
-    "roi_source": ("rebalance.detectors.roi_sources", "ROI_SOURCES"),
 }
 """Kind of part -> the module and the dict in it that maps a configuration's names to callables."""
 
@@ -145,12 +145,23 @@ def source_files(modules: Iterable[str]) -> list[Path]:
     return sorted(path for path in files if path is not None)
 
 
+def notebook_imports(notebook: str | Path) -> list[str]:
+    """Modules that the code cells of a notebook import, sorted."""
+    cells = json.loads(Path(notebook).read_text())["cells"]
+    code = (ast.parse("".join(cell["source"])) for cell in cells if cell["cell_type"] == "code")
+    return sorted(set[str]().union(*map(_imports, code)))
+
+
 @cache
 def _imported_modules(module: str) -> frozenset[str]:
     path = module_file(module)
     assert path is not None, module
+    return _imports(_tree(path))
+
+
+def _imports(tree: ast.Module) -> frozenset[str]:
     found = set[str]()
-    for node in ast.walk(_tree(path)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:

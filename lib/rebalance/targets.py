@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rebalance.experiments import DEFAULT_VARIANT, Experiments, Target
+from rebalance.experiments import CURVES, DEFAULT_VARIANT, Experiments, Target
 
 
 def target_folder(target: Target, scale: str) -> Path:
@@ -47,3 +47,159 @@ def result_files(experiments: Experiments, target: Target, scale: str) -> list[s
     return list(dict.fromkeys(
         file for row in rows for file in row_files(experiments, row, scale)[role]
     ))  # fmt: skip
+
+
+def notebook_file(experiments: Experiments, target: Target) -> str:
+    """The notebook that makes a target; tables of trained runs share one, and so do their curves."""
+    name = "table" if target.is_table and target.is_trained else target.settings["notebook"]
+    return str(experiments.root / "notebooks" / f"{name}.ipynb")
+
+
+def annotation_files(experiments: Experiments, target: Target, scale: str, data: str) -> list[str]:
+    """Annotations of the data set that a target describes; none for all other targets."""
+    if "dataset" not in target.settings:
+        return []
+    dataset = experiments.scales[scale]["datasets"][target.settings["dataset"]]
+    return [f"{data}/{dataset}/annotations/{split}.json" for split in ("train", "val")]
+
+
+def notebook_parameters(
+    experiments: Experiments, target: Target, scale: str, data: str
+) -> dict[str, Any]:
+    """Parameters of a target's notebook: what the works say, files to read, files to write."""
+    outputs = target_files(target, scale)
+    shown = (
+        {"table": outputs["table"], "thumbnail": outputs["thumbnail"]}
+        if target.is_table
+        else {"figure": outputs["figure"], "bitmap": outputs["thumbnail"]}
+    )
+    if not target.is_trained:
+        return _own_notebook_parameters(experiments, target, scale, data) | shown
+    rows = target.settings["rows"]
+    files = [row_files(experiments, row, scale) for row in rows]
+    common = {
+        "title": _numbered_title(target),
+        "paper": experiments.works[target.work]["title"],
+        "scale": scale,
+        "description": experiments.scales[scale]["title"],
+    }
+    if not target.is_table:
+        runs = {
+            _row_label(row): file["logs"] for row, file in zip(rows, files, strict=True)
+            if "run" in row
+        }  # fmt: skip
+        return common | {"runs": runs} | shown
+    return (
+        common
+        | {
+            "doubts": target.settings.get("doubts", []),
+            "metrics": target.settings["metrics"],
+            "rows": [
+                {
+                    "setting": row["setting"],
+                    "run": row.get("run"),
+                    "variant": row.get("variant", DEFAULT_VARIANT),
+                    "reported": row["reported"],
+                    "missing": row.get("waits"),
+                }
+                for row in rows
+            ],
+            "metrics_files": [file["metrics"] for file in files],
+            "logs": [file["logs"] for file in files],
+        }
+        | shown
+    )
+
+
+def _own_notebook_parameters(
+    experiments: Experiments, target: Target, scale: str, data: str
+) -> dict[str, Any]:
+    """Parameters of a notebook that no training feeds."""
+    settings = target.settings
+    parameters = {
+        "title": _numbered_title(target),
+        "numbers": settings.get("numbers", {}),
+        "rows": settings.get("rows", []),
+        "doubts": settings.get("doubts", []),
+        **settings.get("parameters", {}),
+    }
+    if "dataset" in settings:
+        files = annotation_files(experiments, target, scale, data)
+        parameters["annotations"] = dict(zip(("train", "val"), files, strict=True))
+        parameters["dataset"] = experiments.scales[scale]["datasets"][settings["dataset"]]
+    return parameters
+
+
+def render_target(
+    experiments: Experiments,
+    target: Target,
+    scale: str,
+    data: str,
+    executed: Path,
+    html: Path,
+) -> None:
+    """Execute a target's notebook, which writes its table or figure, and render the page.
+
+    Args:
+        experiments: what ``load_experiments`` returned.
+        target: one that ``is_made``.
+        scale: a scale's name.
+        data: folder of the data sets.
+        executed: where the executed notebook goes, also when a cell fails.
+        html: where the page goes.
+
+    Raises:
+        NotebookError: a cell failed.
+    """
+    from rebalance.notebooks import run_notebook
+
+    notebook = Path(notebook_file(experiments, target))
+    run_notebook(notebook, notebook_parameters(experiments, target, scale, data), executed, html)
+
+
+def index_manifest(experiments: Experiments, scale: str) -> dict[str, Any]:
+    """What the index page shows: every target of every work, and whether its files are there."""
+    works = [
+        {
+            "key": key,
+            "title": work["title"],
+            "authors": work["reference"],
+            "targets": [
+                _card(experiments, target, scale)
+                for target in experiments.targets.values()
+                if target.work == key
+            ],
+        }
+        for key, work in experiments.works.items()
+    ]
+    return {"scale": scale, "works": works}
+
+
+def _card(experiments: Experiments, target: Target, scale: str) -> dict[str, Any]:
+    files = target_files(target, scale)
+    made = target.is_made and all(Path(file).is_file() for file in files.values())
+    status = "made" if made else "not_made" if target.is_made else "waiting"
+    card = {
+        "name": target.name,
+        "title": _numbered_title(target),
+        "kind": target.settings["kind"],
+        "status": status,
+        "reason": target.settings.get("waits", "" if made else f"snakemake {target.name}"),
+        "html": None,
+        "thumbnail": None,
+        "csv": None,
+    }
+    if made:
+        card |= {"html": files["html"], "thumbnail": files["thumbnail"], "csv": files.get("table")}
+    return card
+
+
+def _numbered_title(target: Target) -> str:
+    """``Table 2: Overall ablation ...``."""
+    kind, number = target.id.removesuffix(CURVES).split("_", 1)
+    return f"{kind.capitalize()} {number.replace('_', '.')}: {target.settings['title']}"
+
+
+def _row_label(row: Mapping[str, Any]) -> str:
+    """What a row is called in a legend."""
+    return ", ".join(str(value) for value in row["setting"].values())

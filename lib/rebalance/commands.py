@@ -1,0 +1,74 @@
+"""The sub-commands that read the configuration: ``runs``, ``show`` and ``render``."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rebalance.experiments import load_experiments, resolve_run
+
+
+def add_experiment_commands(commands: "argparse._SubParsersAction[Any]") -> None:
+    """Add them to the command line."""
+    runs = commands.add_parser("runs", help="list the runs and the tables that show them")
+    runs.set_defaults(run=list_runs)
+
+    show = commands.add_parser("show", help="print one run, resolved for a scale")
+    show.add_argument("name", metavar="RUN", help="a run, see `rebalance runs`")
+    add_scale_arguments(show)
+    show.add_argument("--seed", type=int, default=0)
+    show.set_defaults(run=show_run)
+
+    render = commands.add_parser("render", help="execute the notebook of one table or figure")
+    render.add_argument("target", help="for example focal_eiou_table_2")
+    add_scale_arguments(render)
+    render.add_argument("--executed", type=Path, required=True, help="notebook with outputs")
+    render.add_argument("--html", type=Path, required=True, help="rendered page")
+    render.set_defaults(run=render_command)
+
+
+def add_scale_arguments(parser: argparse.ArgumentParser) -> None:
+    """``--scale`` and ``--data``; by default those of ``config/config.yaml``."""
+    parser.add_argument("--scale", help="a file in config/scales (default: config.yaml's)")
+    parser.add_argument("--data", help="folder of the data sets (default: config.yaml's)")
+
+
+def list_runs(arguments: argparse.Namespace) -> None:
+    """Print every run with the tables that show it."""
+    experiments = load_experiments()
+    shown: dict[str, list[str]] = {run: [] for run in experiments.runs}
+    for target in experiments.targets.values():
+        for row in target.settings.get("rows", []) if target.is_table else []:
+            if "run" in row:
+                shown[row["run"]].append(target.name)
+    width = max(map(len, shown))
+    for run, targets in shown.items():
+        print(f"{run:{width}}  {', '.join(targets)}")
+
+
+def show_run(arguments: argparse.Namespace) -> None:
+    """Print one resolved run as YAML."""
+    experiments = load_experiments()
+    scale = arguments.scale or experiments.settings["scale"]
+    data = arguments.data or experiments.settings["data"]
+    resolved = resolve_run(experiments, arguments.name, scale, arguments.seed, data)
+    print(yaml.safe_dump(resolved, sort_keys=False), end="")
+
+
+def render_command(arguments: argparse.Namespace) -> int:
+    """0, or 1 and one line on stderr when a cell of the notebook failed."""
+    from rebalance.notebooks import NotebookError
+    from rebalance.targets import render_target
+
+    experiments = load_experiments()
+    scale = arguments.scale or experiments.settings["scale"]
+    data = arguments.data or experiments.settings["data"]
+    target = experiments.target(arguments.target)
+    try:
+        render_target(experiments, target, scale, data, arguments.executed, arguments.html)
+    except NotebookError as error:
+        print(f"rebalance render: {error}", file=sys.stderr)
+        return 1
+    return 0
