@@ -1,24 +1,73 @@
 """The ``rebalance data`` sub-commands: one per step from an archive or a seed to COCO JSON."""
 
 import argparse
+from pathlib import Path
 from typing import Any
+
+# What a sub-command needs is imported when it runs: the command line must answer at once.
 
 
 def add_data_commands(commands: Any) -> None:
     """Add ``data`` and its sub-commands to the sub-parsers of the command line."""
     parser = commands.add_parser("data", help="make datasets: download, extract, convert, draw")
     steps = parser.add_subparsers(dest="step", required=True)
-    _add_shapes(steps)
+
+    step = steps.add_parser("shapes", help="draw the synthetic set in COCO layout")
+    step.add_argument("--out", required=True, help="dataset folder to write")
+    _add_drawing_options(step)
+    step.set_defaults(run=_shapes)
+
+    step = steps.add_parser("shapes-voc", help="draw the synthetic set in Pascal VOC layout")
+    step.add_argument("--out", required=True, help="folder to make: VOC2007/ and VOC2012/ in it")
+    _add_drawing_options(step)
+    step.set_defaults(run=_shapes_voc)
+
+    step = steps.add_parser("download", help="download a file: resumed, verified, never twice")
+    what = step.add_mutually_exclusive_group(required=True)
+    what.add_argument("--source", help="name of a known archive or weights file")
+    what.add_argument("--url", help="any other address")
+    step.add_argument("--size", type=int, help="expected bytes, with --url")
+    step.add_argument("--md5", help="expected md5, with --url")
+    step.add_argument("--sha256", help="expected sha256 or its first digits, with --url")
+    step.add_argument("--out", required=True, help="file to write")
+    step.set_defaults(run=_download)
+
+    step = steps.add_parser("extract", help="unpack a zip or tar archive into a new folder")
+    step.add_argument("--archive", required=True)
+    step.add_argument("--out", required=True, help="folder to make")
+    step.set_defaults(run=_extract)
+
+    step = steps.add_parser("voc", help="convert Pascal VOC image sets to COCO JSON")
+    for split in ("train", "val"):
+        step.add_argument(
+            f"--{split}", nargs="+", required=True, metavar="FOLDER:SET", help="merged in order"
+        )
+    step.add_argument(
+        "--classes", nargs="+", help="names in the order of their ids; VOC's 20 by default"
+    )
+    step.add_argument("--out", required=True, help="dataset folder to write")
+    step.set_defaults(run=_voc)
+
+    step = steps.add_parser("coco", help="take in the official COCO 2017 archives, unpacked")
+    step.add_argument("--raw", required=True, help="folder with a folder per unpacked archive")
+    step.add_argument("--out", required=True, help="dataset folder to write")
+    step.set_defaults(run=_coco)
+
+    step = steps.add_parser("coco-folder", help="take in any folder in COCO layout")
+    for split in ("train", "val"):
+        step.add_argument(f"--{split}-annotations", required=True, type=Path)
+        step.add_argument(f"--{split}-images", required=True, type=Path)
+    step.add_argument("--drop-empty-boxes", action="store_true", help="instead of an error")
+    step.add_argument("--out", required=True, help="dataset folder to write")
+    step.set_defaults(run=_coco_folder)
+
+    step = steps.add_parser("weights", help="convert published weights to safetensors")
+    step.add_argument("--weights", required=True, help="downloaded .pth file")
+    step.add_argument("--out", required=True, help=".safetensors file to write")
+    step.set_defaults(run=_weights)
 
 
-def _add_shapes(steps: Any) -> None:
-    parser = steps.add_parser("shapes", help="draw the synthetic set in COCO layout")
-    _add_shapes_arguments(parser)
-    parser.set_defaults(run=_shapes)
-
-
-def _add_shapes_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", required=True, help="dataset folder to write")
+def _add_drawing_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--num-train", type=int, default=1000, help="training images")
     parser.add_argument("--num-val", type=int, default=200, help="validation images")
@@ -28,14 +77,68 @@ def _add_shapes_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _drawing_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    names = ("num_train", "num_val", "image_size", "seed", "vary_aspect")
+    return {name: getattr(arguments, name) for name in names}
+
+
 def _shapes(arguments: argparse.Namespace) -> None:
     from rebalance.data.shapes import make_shapes
 
-    make_shapes(
-        arguments.out,
-        num_train=arguments.num_train,
-        num_val=arguments.num_val,
-        image_size=arguments.image_size,
-        seed=arguments.seed,
-        vary_aspect=arguments.vary_aspect,
-    )
+    make_shapes(arguments.out, **_drawing_options(arguments))
+
+
+def _shapes_voc(arguments: argparse.Namespace) -> None:
+    from rebalance.data.voc import make_shapes_voc
+
+    make_shapes_voc(arguments.out, **_drawing_options(arguments))
+
+
+def _download(arguments: argparse.Namespace) -> None:
+    from rebalance.data.download import download
+    from rebalance.data.sources import Source, find_source
+    from rebalance.errors import InputError
+
+    given = Source(arguments.url or "", arguments.size, arguments.md5, arguments.sha256)
+    if arguments.source is None:
+        source = given
+    elif given != Source(""):
+        raise InputError("--size, --md5 and --sha256 go with --url; a --source has its own")
+    else:
+        source = find_source(arguments.source)
+    download(source.url, arguments.out, size=source.size, md5=source.md5, sha256=source.sha256)
+
+
+def _extract(arguments: argparse.Namespace) -> None:
+    from rebalance.data.download import extract
+
+    extract(arguments.archive, arguments.out)
+
+
+def _voc(arguments: argparse.Namespace) -> None:
+    from rebalance.data.voc import voc_to_coco
+
+    splits = {"train": arguments.train, "val": arguments.val}
+    voc_to_coco(splits, arguments.out, arguments.classes)
+
+
+def _coco(arguments: argparse.Namespace) -> None:
+    from rebalance.data.folder import take_coco2017
+
+    take_coco2017(arguments.raw, arguments.out)
+
+
+def _coco_folder(arguments: argparse.Namespace) -> None:
+    from rebalance.data.folder import FolderSplit, take_coco_folder
+
+    splits = {
+        "train": FolderSplit(arguments.train_annotations, arguments.train_images),
+        "val": FolderSplit(arguments.val_annotations, arguments.val_images),
+    }
+    take_coco_folder(splits, arguments.out, drop_empty_boxes=arguments.drop_empty_boxes)
+
+
+def _weights(arguments: argparse.Namespace) -> None:
+    from rebalance.data.weights import convert_weights
+
+    convert_weights(arguments.weights, arguments.out)

@@ -1,0 +1,115 @@
+"""Any folder in COCO layout, the official COCO 2017 among them, taken into the one format."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rebalance.data.coco import read_json, validate_coco
+from rebalance.data.files import link_folder, prepare_folder, write_atomically
+from rebalance.errors import InputError
+
+
+@dataclass(frozen=True)
+class FolderSplit:
+    """An annotation file in COCO format and the folder that its file names are relative to."""
+
+    annotations: Path
+    images: Path
+
+
+def take_coco_folder(
+    splits: dict[str, FolderSplit], out_dir: str | Path, drop_empty_boxes: bool = False
+) -> None:
+    """Write ``annotations/<split>.json`` and link ``images/<split>`` to the image folders.
+
+    File names get the split in front; missing ``area`` (then that of the box) and ``iscrowd`` (0)
+    are filled in; annotation ids that start at 0 are raised by 1. All else stays as it is, and is
+    validated.
+
+    Args:
+        splits: split -> annotation file and image folder; all splits have the same categories.
+        out_dir: dataset folder.
+        drop_empty_boxes: leave out boxes without extent and say how many, instead of an error.
+            COCO's train2017 has two of them (images 200365 and 550395).
+
+    Raises:
+        InputError: what `validate_coco` refuses, a missing image, or categories that differ.
+    """
+    out = prepare_folder(out_dir)
+    files = {split: out / "annotations" / f"{split}.json" for split in splits}
+    for file in files.values():
+        file.unlink(missing_ok=True)
+    categories: list[Any] | None = None
+    first = next(iter(splits.values())).annotations
+    for split, source in splits.items():
+        coco = read_json(source.annotations)
+        _complete(coco, drop_empty_boxes, source.annotations)
+        validate_coco(coco, source.annotations)
+        found = sorted((category["id"], category["name"]) for category in coco["categories"])
+        if categories is not None and found != categories:
+            raise InputError(f"{source.annotations}: the categories differ from those of {first}")
+        categories = found
+        link_folder(out / "images" / split, source.images)
+        for image in coco["images"]:
+            if not (source.images / image["file_name"]).is_file():
+                raise InputError(
+                    f"{source.images / image['file_name']}: no such image "
+                    f"(image {image['id']} of {source.annotations})"
+                )
+            image["file_name"] = f"{split}/{image['file_name']}"
+        write_atomically(files[split], json.dumps(coco).encode())
+
+
+def take_coco2017(raw: str | Path, out_dir: str | Path) -> None:
+    """`take_coco_folder` for the official archives, each unpacked into a folder of its name.
+
+    Args:
+        raw: folder with ``coco_train2017/train2017``, ``coco_val2017/val2017`` and
+            ``coco_annotations_trainval2017/annotations``.
+        out_dir: dataset folder.
+
+    Raises:
+        InputError: see `take_coco_folder`.
+    """
+    raw = Path(raw)
+    annotations = raw / "coco_annotations_trainval2017" / "annotations"
+    splits = {
+        split: FolderSplit(
+            annotations / f"instances_{split}2017.json",
+            raw / f"coco_{split}2017" / f"{split}2017",
+        )
+        for split in ("train", "val")
+    }
+    take_coco_folder(splits, out_dir, drop_empty_boxes=True)
+
+
+def _complete(coco: Any, drop_empty_boxes: bool, source: Path) -> None:
+    """Fill in what is optional elsewhere; records of a wrong form are left to the validation."""
+    if not isinstance(coco, dict) or not isinstance(coco.get("annotations"), list):
+        return
+    records = [record for record in coco["annotations"] if isinstance(record, dict)]
+    boxes = [record for record in records if _is_box(record.get("bbox"))]
+    if drop_empty_boxes:
+        empty = [record for record in boxes if record["bbox"][2] <= 0 or record["bbox"][3] <= 0]
+        if empty:
+            ids = [record.get("id") for record in empty]
+            print(f"{source}: left out {len(empty)} boxes without extent: {ids}", file=sys.stderr)
+            dropped = {id(record) for record in empty}
+            coco["annotations"] = [a for a in coco["annotations"] if id(a) not in dropped]
+    for record in boxes:
+        record.setdefault("area", record["bbox"][2] * record["bbox"][3])
+        record.setdefault("iscrowd", 0)
+    if any(record.get("id") == 0 for record in records):
+        for record in records:
+            if isinstance(record.get("id"), int):
+                record["id"] += 1
+
+
+def _is_box(bbox: Any) -> bool:
+    return (
+        isinstance(bbox, list)
+        and len(bbox) == 4
+        and all(isinstance(value, int | float) for value in bbox)
+    )

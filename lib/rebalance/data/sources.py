@@ -1,0 +1,73 @@
+"""Where the public archives and weights are, and how to know that they arrived unharmed.
+
+Checksums. VOC: the md5 of ``torchvision.datasets.voc``. COCO publishes none; the md5 and sizes here
+are those that independent public projects give for the official archives, and they agree with each
+other (none were computed by us). ResNet and VGG weights: the first 8 hexadecimal digits of the
+sha256 are part of the official file name.
+"""
+
+from dataclasses import dataclass
+
+from rebalance.errors import InputError
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file to download.
+
+    Attributes:
+        url: official address.
+        size: bytes, or None where it is not known exactly.
+        md5: 32 hexadecimal digits, or None.
+        sha256: the first 8 to 64 hexadecimal digits, or None.
+    """
+
+    url: str
+    size: int | None = None
+    md5: str | None = None
+    sha256: str | None = None
+
+
+_COCO = "http://images.cocodataset.org"
+_VOC = "http://host.robots.ox.ac.uk/pascal/VOC"
+_TORCH = "https://download.pytorch.org/models"
+
+SOURCES = {
+    "coco_train2017": Source(
+        f"{_COCO}/zips/train2017.zip", 19336861798, md5="cced6f7f71b7629ddf16f17bbcfab6b2"
+    ),
+    "coco_val2017": Source(
+        f"{_COCO}/zips/val2017.zip", 815585330, md5="442b8da7639aecaf257c1dceb8ba8c80"
+    ),
+    "coco_annotations_trainval2017": Source(
+        f"{_COCO}/annotations/annotations_trainval2017.zip",
+        252907541,
+        md5="f4bbac642086de4f52a3fdda2de5fa2c",
+    ),
+    "voc2007_trainval": Source(
+        f"{_VOC}/voc2007/VOCtrainval_06-Nov-2007.tar",
+        460032000,
+        md5="c52e279531787c972589f7e41ab4ae64",
+    ),
+    "voc2007_test": Source(
+        f"{_VOC}/voc2007/VOCtest_06-Nov-2007.tar",
+        451020800,
+        md5="b6e924de25625d8de591ea690078ad9f",
+    ),
+    "voc2012_trainval": Source(
+        f"{_VOC}/voc2012/VOCtrainval_11-May-2012.tar",
+        1999639040,
+        md5="6cd6e144f989b92b3379bac3b3de84fd",
+    ),
+    "resnet18": Source(f"{_TORCH}/resnet18-f37072fd.pth", sha256="f37072fd"),
+    "resnet50": Source(f"{_TORCH}/resnet50-0676ba61.pth", sha256="0676ba61"),
+    "resnet101": Source(f"{_TORCH}/resnet101-63fe2227.pth", sha256="63fe2227"),
+    "vgg16_features": Source(f"{_TORCH}/vgg16_features-amdegroot-88682ab5.pth", sha256="88682ab5"),
+}
+
+
+def find_source(name: str) -> Source:
+    """``SOURCES[name]``; ``InputError`` with the known names if there is none."""
+    if name not in SOURCES:
+        raise InputError(f"source must be one of {sorted(SOURCES)}, got {name!r}")
+    return SOURCES[name]
