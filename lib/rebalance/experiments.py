@@ -38,12 +38,12 @@ class _StrictLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ign
 def _strict_mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen = set()
     for key_node, _ in node.value:
-        key = loader.construct_object(key_node)
-        if key in seen:
+        if key_node.value in seen:
             raise yaml.constructor.ConstructorError(
-                None, None, f"key {key!r} is given twice", key_node.start_mark
+                None, None, f"key {key_node.value!r} is given twice", key_node.start_mark
             )
-        seen.add(key)
+        seen.add(key_node.value)
+    loader.flatten_mapping(node)  # merge keys (<<), which may repeat what is merged
     return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
 
 

@@ -1,0 +1,190 @@
+# Every data set ends in one format: <data>/<dataset>/annotations/{train,val}.json beside images/.
+# Archives are fetched to <data>/downloads and unpacked to <data>/raw.
+def dataset_of(wildcards):
+    """Entry of a data set in config/datasets.yaml."""
+    return EXPERIMENTS.datasets[wildcards.dataset]
+
+
+def image_sets(split, raw):
+    """Pascal VOC image sets of a split, as FOLDER:SET below a folder that `raw` names."""
+
+    def value(wildcards):
+        folder = raw.format(dataset=wildcards.dataset)
+        return [f"{folder}/{entry}" for entry in dataset_of(wildcards)[split]]
+
+    return value
+
+
+def annotations_of(dataset):
+    """The two annotation files of a data set, by split."""
+    return {
+        split: f"{DATA}/{dataset}/annotations/{split}.json"
+        for split in ("train", "val")
+    }
+
+
+DRAWING = (
+    " --seed {params.drawing[seed]} --num-train {params.drawing[num_train]}"
+    " --num-val {params.drawing[num_val]} --image-size {params.drawing[image_size]}"
+)
+
+
+rule shapes:
+    input:
+        lib=lib_sources("rebalance.data.shapes"),
+    output:
+        **annotations_of("{dataset}"),
+    wildcard_constraints:
+        dataset=datasets_of("shapes"),
+    log:
+        "logs/data/{dataset}.log",
+    params:
+        drawing=dataset_of,
+        out=f"{DATA}/{{dataset}}",
+    shell:
+        "rebalance data shapes --out {params.out}" + DRAWING + " > {log} 2>&1"
+
+
+rule shapes_voc_layout:
+    input:
+        lib=lib_sources("rebalance.data.voc"),
+    output:
+        directory(f"{DATA}/raw/{{dataset}}"),
+    wildcard_constraints:
+        dataset=datasets_of("shapes_voc"),
+    log:
+        "logs/data/{dataset}_layout.log",
+    params:
+        drawing=dataset_of,
+    shell:
+        "rebalance data shapes-voc --out {output}" + DRAWING + " > {log} 2>&1"
+
+
+rule shapes_voc:
+    input:
+        raw=f"{DATA}/raw/{{dataset}}",
+        lib=lib_sources("rebalance.data.voc"),
+    output:
+        **annotations_of("{dataset}"),
+    wildcard_constraints:
+        dataset=datasets_of("shapes_voc"),
+    log:
+        "logs/data/{dataset}.log",
+    params:
+        out=f"{DATA}/{{dataset}}",
+        classes=lambda w: dataset_of(w)["classes"],
+        train=image_sets("train", f"{DATA}/raw/{{dataset}}"),
+        val=image_sets("val", f"{DATA}/raw/{{dataset}}"),
+    shell:
+        "rebalance data voc --out {params.out} --classes {params.classes}"
+        " --train {params.train} --val {params.val} > {log} 2>&1"
+
+
+# A cut download leaves <file>.part beside the output and goes on from there. The progress bar is
+# worth seeing, so it is not sent to a log.
+rule download:
+    output:
+        protected(f"{DATA}/downloads/{{archive}}"),
+    wildcard_constraints:
+        archive=r"[a-z0-9_]+",
+    retries: 2
+    resources:
+        mem_mb=1000,
+        runtime=720,
+    shell:
+        "rebalance data download --source {wildcards.archive} --out {output}"
+
+
+rule extract:
+    input:
+        f"{DATA}/downloads/{{archive}}",
+    output:
+        directory(f"{DATA}/raw/{{archive}}"),
+    wildcard_constraints:
+        archive=r"(coco|voc)[a-z0-9_]+\d",
+    log:
+        "logs/data/extract_{archive}.log",
+    resources:
+        mem_mb=1000,
+        runtime=240,
+    shell:
+        "rebalance data extract --archive {input} --out {output} > {log} 2>&1"
+
+
+rule coco_download:
+    input:
+        archives=lambda w: expand(
+            f"{DATA}/raw/{{archive}}", archive=dataset_of(w)["archives"]
+        ),
+        lib=lib_sources("rebalance.data.folder"),
+    output:
+        **annotations_of("{dataset}"),
+    wildcard_constraints:
+        dataset=datasets_of("coco_download"),
+    log:
+        "logs/data/{dataset}.log",
+    params:
+        raw=f"{DATA}/raw",
+        out=f"{DATA}/{{dataset}}",
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    shell:
+        "rebalance data coco --raw {params.raw} --out {params.out} > {log} 2>&1"
+
+
+rule voc_download:
+    input:
+        archives=lambda w: expand(
+            f"{DATA}/raw/{{archive}}", archive=dataset_of(w)["archives"]
+        ),
+        lib=lib_sources("rebalance.data.voc"),
+    output:
+        **annotations_of("{dataset}"),
+    wildcard_constraints:
+        dataset=datasets_of("voc_download"),
+    log:
+        "logs/data/{dataset}.log",
+    params:
+        out=f"{DATA}/{{dataset}}",
+        train=image_sets("train", f"{DATA}/raw"),
+        val=image_sets("val", f"{DATA}/raw"),
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    shell:
+        "rebalance data voc --out {params.out}"
+        " --train {params.train} --val {params.val} > {log} 2>&1"
+
+
+rule coco_folder:
+    input:
+        train=lambda w: f"{DATA}/{dataset_of(w)['annotations']['train']}",
+        val=lambda w: f"{DATA}/{dataset_of(w)['annotations']['val']}",
+        train_images=lambda w: f"{DATA}/{dataset_of(w)['images']['train']}",
+        val_images=lambda w: f"{DATA}/{dataset_of(w)['images']['val']}",
+        lib=lib_sources("rebalance.data.folder"),
+    output:
+        **annotations_of("{dataset}"),
+    wildcard_constraints:
+        dataset=datasets_of("coco_folder"),
+    log:
+        "logs/data/{dataset}.log",
+    params:
+        out=f"{DATA}/{{dataset}}",
+    shell:
+        "rebalance data coco-folder --out {params.out}"
+        " --train-annotations {input.train} --train-images {input.train_images}"
+        " --val-annotations {input.val} --val-images {input.val_images} > {log} 2>&1"
+
+
+rule weights:
+    input:
+        archive=f"{DATA}/downloads/{{weights}}",
+        lib=lib_sources("rebalance.data.weights"),
+    output:
+        f"{DATA}/weights/{{weights}}.safetensors",
+    log:
+        "logs/data/weights_{weights}.log",
+    shell:
+        "rebalance data weights --weights {input.archive} --out {output} > {log} 2>&1"
