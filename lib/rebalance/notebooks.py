@@ -209,7 +209,8 @@ def _execute(notebook: Path, parameters: Mapping[str, Any], executed: Path) -> N
 def _last_started(executed: Path) -> int:
     """The number that Jupyter would show for the cell that was running when the kernel died."""
     cells = nbformat.read(executed, as_version=4).cells
-    return 1 + sum(1 for cell in cells if cell.get("execution_count") is not None)
+    code = [cell for cell in cells if cell.cell_type == "code"]
+    return sum(1 for cell in code if cell.metadata.papermill["status"] != "pending")
 
 
 def _drop_times(executed: Path) -> None:

@@ -8,18 +8,20 @@ from rebalance.report.page import PAPER_SCALE
 from rebalance.report.table import ARROWS, metric_label, read_metric
 
 
-def heading_html(title: str, paper: str, scale: str, description: str = "") -> str:
-    """Title with the scale in it, the work, and a warning unless the scale is the paper's."""
-    parts = [
-        "<header>",
-        f'<p class="eyebrow"><span>{escape(paper)}</span>',
-        f'<span class="chip scale">{escape(scale)} scale</span></p>',
-        f"<h1>{escape(title)} · {escape(scale)} scale</h1>",
-    ]
+def heading_html(title: str, paper: str, scale: str | None, description: str = "") -> str:
+    """Title with the scale in it, the work, and a warning unless the scale is the paper's.
+
+    ``scale`` is None for what holds at every scale: a formula drawn, a simulation.
+    """
+    suffix = "" if scale is None else f" · {escape(scale)} scale"
+    parts = ["<header>", f'<p class="eyebrow"><span>{escape(paper)}</span>']
+    if scale is not None:
+        parts.append(f'<span class="chip scale">{escape(scale)} scale</span>')
+    parts.append(f"</p><h1>{escape(title)}{suffix}</h1>")
     if description:
         parts.append(f'<p class="lead">{escape(description)}</p>')
     parts.append("</header>")
-    if scale != PAPER_SCALE:
+    if scale is not None and scale != PAPER_SCALE:
         parts.append(
             '<div class="banner" role="note"><strong>Not comparable with the paper.</strong> '
             f"Everything measured here was trained at the <em>{escape(scale)}</em> scale: other "

@@ -1,0 +1,158 @@
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from rebalance.cli import main
+from rebalance.errors import InputError
+from rebalance.report.index import index_html
+
+
+class Page(HTMLParser):
+    """Cards with their status, all links, and whether every element is closed."""
+
+    VOID = frozenset({"meta", "img", "input", "path", "rect", "link"})
+
+    def __init__(self, text):
+        super().__init__()
+        self.cards, self.links, self.open = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "article":
+            self.cards.append(attributes)
+        self.links += [attributes[key] for key in ("href", "src") if key in attributes]
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+
+def target(name, status="made", **others):
+    entry = {"name": name, "title": f"Title of {name}", "kind": "released_models"}
+    return entry | {"status": status} | others
+
+
+@pytest.fixture
+def manifest(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = Path("results/shapes/work_a/table 1")
+    folder.mkdir(parents=True)
+    for name in ("notebook.html", "table.png", "table.csv"):
+        (folder / name).write_text(name)
+    files = {
+        "html": str(folder / "notebook.html"),
+        "thumbnail": str(folder / "table.png"),
+        "csv": str(folder / "table.csv"),
+    }
+    return {
+        "scale": "shapes",
+        "works": [
+            {
+                "key": "work_a",
+                "title": "Boxes & <balance>",
+                "authors": "A. Author",
+                "targets": [
+                    target("work_a_table_1", reason=None, **files),
+                    target("work_a_table_2", "needs_gpu", reason="4 GPUs & a day"),
+                    target("work_a_table_3", "not_made", reason="no masks here", csv="never.csv"),
+                ],
+            },
+            {"key": "b", "title": "B", "targets": [target("b_figure_1", "waiting", reason="soon")]},
+        ],
+    }
+
+
+def test_shows_every_target_with_its_status(manifest):
+    page = Page(index_html(manifest, Path("results/shapes")))
+    assert page.open == []
+    statuses = [card["data-status"] for card in page.cards]
+    assert statuses == ["made", "needs_gpu", "not_made", "waiting"]
+    text = index_html(manifest, Path("results/shapes"))
+    for expected in (
+        "shapes scale",
+        "Boxes &amp; &lt;balance&gt;",
+        "A. Author",
+        "1 of 3 made",
+        "0 of 1 made",
+        "<b>1</b> of <b>4</b> made",
+        "4 GPUs &amp; a day",
+        "no masks here",
+        "released models",
+        "needs a GPU <small>1</small>",
+    ):
+        assert expected in text
+
+
+def test_links_are_relative_and_exist(manifest):
+    links = Page(index_html(manifest, Path("results/shapes"))).links
+    assert sorted(links) == [
+        "work_a/table%201/notebook.html",
+        "work_a/table%201/table.csv",
+        "work_a/table%201/table.png",
+    ]
+    for link in links:
+        assert (Path("results/shapes") / link.replace("%20", " ")).is_file()
+
+
+def test_needs_nothing_from_elsewhere(manifest):
+    text = index_html(manifest, Path("results/shapes"))
+    assert not re.search(r"(src|href)=\"(https?:)?//", text)
+    assert "@import" not in text
+    assert "url(" not in text
+
+
+def test_warns_unless_the_scale_is_the_papers(manifest):
+    assert "Not comparable" in index_html(manifest, Path("results/shapes"))
+    assert "Not comparable" not in index_html(manifest | {"scale": "paper"}, Path("results/paper"))
+
+
+def test_command_writes_the_page(manifest, capsys):
+    Path("manifest.json").write_text(json.dumps(manifest))
+    out = Path("results/shapes/index.html")
+    assert main(["index", "--manifest", "manifest.json", "--out", str(out)]) == 0
+    assert out.read_text() == index_html(manifest, out.parent)
+
+
+def test_no_works_is_a_page():
+    page = Page(index_html({"scale": "paper", "works": []}, Path()))
+    assert page.cards == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(
+            lambda first: first.update(status="done"), "status must be one of", id="unknown status"
+        ),
+        pytest.param(lambda first: first.pop("kind"), r"missing keys \['kind'\]", id="no kind"),
+        pytest.param(lambda first: first.update(htm="x"), r"unknown keys \['htm'\]", id="typo"),
+        pytest.param(lambda first: first.pop("html"), "is made and has no html", id="no page"),
+        pytest.param(
+            lambda first: first.update(csv="gone.csv"), "csv gone.csv does not exist", id="no file"
+        ),
+    ],
+)
+def test_a_wrong_manifest_is_refused(manifest, change, message):
+    change(manifest["works"][0]["targets"][0])
+    with pytest.raises(InputError, match=message):
+        index_html(manifest, Path("results/shapes"))
+
+
+def test_command_refuses_what_is_no_manifest(tmp_path, capsys):
+    path = tmp_path / "manifest.json"
+    out = tmp_path / "index.html"
+    for content, message in {
+        None: "no such manifest",
+        "{": "not JSON",
+        "[]": "scale and works",
+    }.items():
+        if content is not None:
+            path.write_text(content)
+        assert main(["index", "--manifest", str(path), "--out", str(out)]) == 2
+        assert message in capsys.readouterr().err
+        assert not out.exists()

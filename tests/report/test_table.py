@@ -1,0 +1,306 @@
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from rebalance.errors import InputError
+from rebalance.report.heading import doubts_html, heading_html, legend_html
+from rebalance.report.table import (
+    Metric,
+    as_fraction,
+    assemble,
+    best_rows,
+    decimals,
+    metric_label,
+    row_names,
+    save_table,
+    show_number,
+    sources_html,
+    style_table,
+)
+
+METRICS = [
+    {"name": "AP", "percent": True, "better": "higher"},
+    {"name": "oLRP", "percent": True, "better": "lower"},
+    {"name": "memory_gb", "percent": False, "better": "lower", "measured": False},
+]
+
+
+def row(name, reported, missing=None):
+    run = None if missing else f"run_{name}"
+    return {
+        "setting": {"loss": name},
+        "run": run,
+        "variant": "" if missing else "plain",
+        "reported": reported,
+        "missing": missing,
+    }
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Two seeds of a, one of b (undefined oLRP), none of c."""
+    numbers = {
+        "a/seed0": {"AP": 0.30, "oLRP": 0.70},
+        "a/seed1": {"AP": 0.34, "oLRP": 0.72},
+        "b/seed0": {"AP": 0.36, "oLRP": None},
+    }
+    for name, metrics in numbers.items():
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+        (folder / "log.csv").write_text("iteration\n")
+    rows = [
+        row("a", {"AP": 28.3, "oLRP": 66.1, "memory_gb": 3}),
+        row("b", {"AP": 36.5, "oLRP": 66.1, "memory_gb": 2.25}),
+        row("c", {"AP": 30.0, "oLRP": None}, missing="needs <masks>"),
+    ]
+    runs = {"a": ["a/seed0", "a/seed1"], "b": ["b/seed0"], "c": []}
+    files, logs = (
+        [[str(tmp_path / "runs" / seed / name) for seed in seeds] for seeds in runs.values()]
+        for name in ("metrics.json", "log.csv")
+    )
+    return rows, files, logs
+
+
+def cell(tidy, loss, metric):
+    return tidy[(tidy["loss"] == loss) & (tidy["metric"] == metric)].iloc[0]
+
+
+def test_numbers_equal_those_worked_out_by_hand(table):
+    rows, files, _ = table
+    tidy = assemble(rows, METRICS, files)
+    assert len(tidy) == 9
+    line = cell(tidy, "a", "AP")
+    assert line["seeds"] == 2
+    assert line["measured"] == pytest.approx(0.32, abs=1e-15)  # (0.30 + 0.34) / 2
+    assert line["std"] == pytest.approx(np.sqrt(2 * 0.02**2 / (2 - 1)), abs=1e-15)
+    assert line["reported"] == 0.283  # 28.3 / 100, exact
+    assert line["difference"] == pytest.approx(0.037, abs=1e-15)  # 0.32 - 0.283
+    assert line["run"] == "run_a"
+
+
+def test_undefined_missing_and_unmeasured_numbers_are_nan(table):
+    rows, files, _ = table
+    tidy = assemble(rows, METRICS, files)
+    one_seed = cell(tidy, "b", "AP")
+    assert one_seed["measured"] == 0.36
+    assert np.isnan(one_seed["std"])
+    undefined = cell(tidy, "b", "oLRP")
+    assert np.isnan(undefined["measured"])
+    assert np.isnan(undefined["difference"])
+    assert undefined["reported"] == 0.661
+    absent = cell(tidy, "c", "AP")
+    assert np.isnan(absent["measured"])
+    assert absent["seeds"] == 0
+    assert absent["missing"] == "needs <masks>"
+    assert np.isnan(cell(tidy, "c", "oLRP")["reported"])
+    assert np.isnan(cell(tidy, "a", "memory_gb")["measured"])
+    assert cell(tidy, "b", "memory_gb")["reported"] == 2.25
+
+
+def test_one_undefined_seed_makes_the_mean_undefined(table):
+    rows, files, _ = table
+    Path(files[0][1]).write_text(json.dumps({"AP": None, "oLRP": 0.7}))
+    tidy = assemble(rows, METRICS, files)
+    assert np.isnan(cell(tidy, "a", "AP")["measured"])
+
+
+def test_csv_keeps_every_digit(table, tmp_path):
+    rows, files, _ = table
+    Path(files[1][0]).write_text(json.dumps({"AP": 0.1234567890123456, "oLRP": None}))
+    tidy = assemble(rows, METRICS, files)
+    path = tmp_path / "new" / "table.csv"
+    save_table(tidy, path)
+    again = pd.read_csv(path)
+    assert cell(again, "b", "AP")["measured"] == 0.1234567890123456
+    assert list(again) == list(tidy)
+    for column in ("measured", "std", "reported", "difference"):
+        np.testing.assert_array_equal(again[column], tidy[column])
+
+
+def test_best_is_bold_in_each_column_and_arrows_say_which_way(table):
+    rows, files, _ = table
+    html = style_table(assemble(rows, METRICS, files), rows, METRICS).to_html()
+    best = [
+        (kind, re.sub(r"<[^>]*>", "", text))
+        for kind, text in re.findall(r'<td class="[^"]*?(\w+) best" ?>(.*?)</td>', html)
+    ]
+    # Two reported oLRP are equal, and only one oLRP is measured, so none is the best.
+    assert best == [
+        ("reported", "66.1"),
+        ("measured", "36.0"),
+        ("reported", "36.5"),
+        ("reported", "66.1"),
+        ("reported", "2.25"),
+    ]
+    assert "AP ↑" in html
+    assert "oLRP ↓" in html
+    assert "32.0 " in html
+    assert "± 2.8" in html  # 100 * 0.0283
+    assert "+3.7" in html  # 32.0 - 28.3
+    assert "−0.5" in html  # 36.0 - 36.5
+    assert "needs &lt;masks&gt;" in html
+
+
+def test_sources_link_logs_relative_to_the_table(table, tmp_path):
+    rows, files, logs = table
+    html = sources_html(rows, files, logs, tmp_path / "work" / "table_1" / "table.csv")
+    links = re.findall(r'href="([^"]*)"', html)
+    assert "../../runs/a/seed1/log.csv" in links
+    assert "table.csv" in links
+    folder = tmp_path / "work" / "table_1"
+    folder.mkdir(parents=True)
+    (folder / "table.csv").touch()
+    assert all((folder / link).is_file() for link in links)
+    assert "not measured: needs &lt;masks&gt;" in html
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(
+            lambda rows, files: files[2].append(files[0][0]),
+            r"row 2 \(c\) must have metrics files or a reason",
+            id="measured and missing",
+        ),
+        pytest.param(
+            lambda rows, files: files[1].clear(),
+            r"row 1 \(b\) must have metrics files or a reason",
+            id="neither measured nor missing",
+        ),
+        pytest.param(
+            lambda rows, files: rows[1]["reported"].update(AP5=1.0),
+            r"row 1 \(b\) reports \['AP5'\]",
+            id="reports a metric that is no column",
+        ),
+        pytest.param(
+            lambda rows, files: rows[1].pop("variant"), "row 1 must have the keys", id="lost key"
+        ),
+        pytest.param(
+            lambda rows, files: rows[1].update(setting={"gamma": 1}),
+            r"has the settings \['gamma'\], row 0 has \['loss'\]",
+            id="other settings",
+        ),
+        pytest.param(
+            lambda rows, files: files[0].append("nowhere/metrics.json"),
+            "nowhere/metrics.json: no such file",
+            id="no file",
+        ),
+        pytest.param(
+            lambda rows, files: Path(files[0][0]).write_text('{"AP": 0.1}'),
+            "metrics.json: no metric 'oLRP'",
+            id="file without the metric",
+        ),
+        pytest.param(
+            lambda rows, files: Path(files[0][0]).write_text('{"AP": "0.1", "oLRP": 1}'),
+            "AP must be a number or null, got '0.1'",
+            id="text for a number",
+        ),
+        pytest.param(
+            lambda rows, files: Path(files[0][0]).write_text('{"AP": '),
+            "not JSON",
+            id="half a file",
+        ),
+        pytest.param(lambda rows, files: files.pop(), "2 lists for 3 rows", id="fewer lists"),
+    ],
+)
+def test_incomplete_input_is_refused_with_its_place(table, change, message):
+    rows, files, _ = table
+    change(rows, files)
+    with pytest.raises(InputError, match=message):
+        assemble(rows, METRICS, files)
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        ({"name": "AP", "percent": True}, "keys name, percent, better"),
+        ({"name": "AP", "percent": True, "better": "up"}, "better must be"),
+        (
+            {"name": "AP", "percent": True, "better": None, "unit": "%"},
+            "keys name, percent, better",
+        ),
+    ],
+)
+def test_a_wrong_metric_is_refused(table, metric, message):
+    rows, files, _ = table
+    with pytest.raises(InputError, match=message):
+        assemble(rows, [metric], files)
+
+
+def test_logs_must_match_the_seeds(table, tmp_path):
+    rows, files, logs = table
+    logs[0].pop()
+    with pytest.raises(InputError, match="'a' has 2 metrics files, 1 logs"):
+        sources_html(rows, files, logs, tmp_path / "table.csv")
+
+
+@pytest.mark.parametrize("printed", [28.3, 57.4, 0.5, 100, 55.55])
+def test_percent_is_divided_exactly_in_decimals(printed):
+    assert repr(as_fraction(printed, percent=True)) == repr(round(printed / 100, 6))
+
+
+@pytest.mark.parametrize(
+    ("printed", "percent", "places"),
+    [
+        pytest.param([35.9, 36.55], True, 2, id="as many as the work prints"),
+        pytest.param([36], True, 1, id="percent: at least one"),
+        pytest.param([0.308, 0.496], False, 3, id="fractions as printed"),
+        pytest.param([2, 7], False, 0, id="counts have none"),
+        pytest.param([None], False, 3, id="nothing printed"),
+    ],
+)
+def test_decimals(printed, percent, places):
+    rows = [{"reported": {"AP": value}} for value in printed]
+    assert decimals(rows, Metric("AP", percent, "higher")) == places
+
+
+@pytest.mark.parametrize(
+    ("value", "percent", "sign", "text"),
+    [
+        (0.36549, True, False, "36.5"),
+        (-0.0123, True, True, "−1.2"),
+        (0.0123, True, True, "+1.2"),
+        (-0.0001, True, True, "0.0"),
+        (float("nan"), True, False, "–"),
+        (12.34, False, False, "12.3"),
+    ],
+)
+def test_show_number(value, percent, sign, text):
+    assert show_number(value, 1, percent, sign) == text
+
+
+def test_best_rows_counts_ties_and_needs_a_rival():
+    values = pd.Series([0.3, 0.1 + 0.2, np.nan, 0.1])
+    assert best_rows(values, "higher") == {0, 1}
+    assert best_rows(values, "lower") == {3}
+    assert best_rows(values, None) == set()
+    assert best_rows(pd.Series([np.nan, 0.2]), "higher") == set()
+
+
+def test_names_of_metrics_and_rows():
+    assert metric_label("AP50") == "AP<sub>50</sub>"
+    assert metric_label("mask_oLRP_Loc") == "mask oLRP<sub>Loc</sub>"
+    assert metric_label("params_k") == "params k"
+    settings = [{"loss": "x", "gamma": 1}, {"loss": "x", "gamma": None}]
+    assert row_names([{"setting": setting} for setting in settings]) == ["x, 1", "x"]
+
+
+def test_only_the_papers_scale_goes_without_a_warning():
+    assert "Not comparable" in heading_html("T", "W", "shapes")
+    assert "T · shapes scale</h1>" in heading_html("T", "W", "shapes")
+    assert "Not comparable" not in heading_html("T", "W", "paper")
+    assert "T · paper scale</h1>" in heading_html("T", "W", "paper")
+    assert "scale" not in heading_html("T", "W", None)
+    assert "a &lt; b" in heading_html("a < b", "W", "shapes")
+
+
+def test_small_print():
+    legend = legend_html(METRICS)
+    assert "AP, oLRP in percent" in legend
+    assert "↑ higher is better, ↓ lower is better" in legend
+    assert doubts_html([]) == ""
+    assert "<li>a &lt; b</li>" in doubts_html(["a < b"])
