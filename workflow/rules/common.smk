@@ -1,4 +1,4 @@
-# What every rule file uses: the checked experiments, and names of files.
+# Shared by the other files: the checked experiments, names of files, input functions.
 import os
 from pathlib import Path
 
@@ -62,3 +62,77 @@ def scale_resources(job, resource):
         return amount * attempt if resource in ("mem_mb", "runtime") else amount
 
     return value
+
+
+def dataset_of(wildcards):
+    """Entry of a data set in config/datasets.yaml."""
+    return EXPERIMENTS.datasets[wildcards.dataset]
+
+
+def drawing_options(wildcards):
+    """Options of the synthetic data sets."""
+    entry = dataset_of(wildcards)
+    names = ("seed", "num_train", "num_val", "image_size")
+    return " ".join(f"--{name.replace('_', '-')} {entry[name]}" for name in names)
+
+
+def image_sets(split, folder):
+    """Pascal VOC image sets of a split, as FOLDER:SET below a folder."""
+
+    def value(wildcards):
+        below = folder.format(dataset=wildcards.dataset)
+        return [f"{below}/{entry}" for entry in dataset_of(wildcards)[split]]
+
+    return value
+
+
+def annotations_of(dataset):
+    """The two annotation files of a data set, by split."""
+    return {
+        split: f"{DATA}/{dataset}/annotations/{split}.json"
+        for split in ("train", "val")
+    }
+
+
+def variant_settings(wildcards):
+    """Test-time settings of the run's variant that the wildcards name."""
+    variants = resolved(wildcards)["variants"]
+    if wildcards.variant not in variants:
+        raise WorkflowError(
+            f"run {wildcards.run} has variants {sorted(variants)}, got {wildcards.variant!r}"
+        )
+    return variants[wildcards.variant]
+
+
+def target_of(wildcards):
+    """The target that the wildcards name."""
+    return TARGETS[f"{wildcards.work}_{wildcards.target}"]
+
+
+def target_inputs(wildcards):
+    """Files that a target's notebook reads: of trainings, or annotations of a data set."""
+    target = target_of(wildcards)
+    return result_files(EXPERIMENTS, target, wildcards.scale) + annotation_files(
+        EXPERIMENTS, target, wildcards.scale, DATA
+    )
+
+
+def target_sources(wildcards):
+    """The notebook, and the library files that it imports."""
+    notebook = notebook_file(EXPERIMENTS, target_of(wildcards))
+    return [notebook, *lib_sources(*notebook_imports(notebook))]
+
+
+def target_parameters(wildcards):
+    """Parameters of the target's notebook; a change of them runs it again."""
+    return notebook_parameters(EXPERIMENTS, target_of(wildcards), wildcards.scale, DATA)
+
+
+def outputs_of(targets):
+    """Files of those targets that the suite can make."""
+    return [
+        file
+        for target in targets
+        if target.is_made
+        for file in target_files(target, SCALE).values()
+    ]

@@ -1,48 +1,19 @@
 # Every data set ends in one format: <data>/<dataset>/annotations/{train,val}.json beside images/.
 # Archives are fetched to <data>/downloads and unpacked to <data>/raw.
-def dataset_of(wildcards):
-    """Entry of a data set in config/datasets.yaml."""
-    return EXPERIMENTS.datasets[wildcards.dataset]
-
-
-def image_sets(split, raw):
-    """Pascal VOC image sets of a split, as FOLDER:SET below a folder that `raw` names."""
-
-    def value(wildcards):
-        folder = raw.format(dataset=wildcards.dataset)
-        return [f"{folder}/{entry}" for entry in dataset_of(wildcards)[split]]
-
-    return value
-
-
-def annotations_of(dataset):
-    """The two annotation files of a data set, by split."""
-    return {
-        split: f"{DATA}/{dataset}/annotations/{split}.json"
-        for split in ("train", "val")
-    }
-
-
-DRAWING = (
-    " --seed {params.drawing[seed]} --num-train {params.drawing[num_train]}"
-    " --num-val {params.drawing[num_val]} --image-size {params.drawing[image_size]}"
-)
-
-
 rule shapes:
     input:
         lib=lib_sources("rebalance.data.shapes"),
     output:
         **annotations_of("{dataset}"),
-    wildcard_constraints:
-        dataset=datasets_of("shapes"),
     log:
         "logs/data/{dataset}.log",
+    wildcard_constraints:
+        dataset=datasets_of("shapes"),
     params:
-        drawing=dataset_of,
+        drawing=drawing_options,
         out=f"{DATA}/{{dataset}}",
     shell:
-        "rebalance data shapes --out {params.out}" + DRAWING + " > {log} 2>&1"
+        "rebalance data shapes --out {params.out} {params.drawing} > {log} 2>&1"
 
 
 rule shapes_voc_layout:
@@ -50,14 +21,14 @@ rule shapes_voc_layout:
         lib=lib_sources("rebalance.data.voc"),
     output:
         directory(f"{DATA}/raw/{{dataset}}"),
-    wildcard_constraints:
-        dataset=datasets_of("shapes_voc"),
     log:
         "logs/data/{dataset}_layout.log",
+    wildcard_constraints:
+        dataset=datasets_of("shapes_voc"),
     params:
-        drawing=dataset_of,
+        drawing=drawing_options,
     shell:
-        "rebalance data shapes-voc --out {output}" + DRAWING + " > {log} 2>&1"
+        "rebalance data shapes-voc --out {output} {params.drawing} > {log} 2>&1"
 
 
 rule shapes_voc:
@@ -66,10 +37,10 @@ rule shapes_voc:
         lib=lib_sources("rebalance.data.voc"),
     output:
         **annotations_of("{dataset}"),
-    wildcard_constraints:
-        dataset=datasets_of("shapes_voc"),
     log:
         "logs/data/{dataset}.log",
+    wildcard_constraints:
+        dataset=datasets_of("shapes_voc"),
     params:
         out=f"{DATA}/{{dataset}}",
         classes=lambda w: dataset_of(w)["classes"],
@@ -80,11 +51,13 @@ rule shapes_voc:
         " --train {params.train} --val {params.val} > {log} 2>&1"
 
 
-# A cut download leaves <file>.part beside the output and goes on from there. The progress bar is
-# worth seeing, so it is not sent to a log.
+# A cut download leaves <file>.part beside the output and goes on from there. Its progress bar is
+# worth seeing, so it is written to the terminal as well as to the log.
 rule download:
     output:
         protected(f"{DATA}/downloads/{{archive}}"),
+    log:
+        "logs/data/download_{archive}.log",
     wildcard_constraints:
         archive=r"[a-z0-9_]+",
     retries: 2
@@ -92,7 +65,7 @@ rule download:
         mem_mb=1000,
         runtime=720,
     shell:
-        "rebalance data download --source {wildcards.archive} --out {output}"
+        "rebalance data download --source {wildcards.archive} --out {output} 2>&1 | tee {log}"
 
 
 rule extract:
@@ -100,10 +73,10 @@ rule extract:
         f"{DATA}/downloads/{{archive}}",
     output:
         directory(f"{DATA}/raw/{{archive}}"),
-    wildcard_constraints:
-        archive=r"(coco|voc)[a-z0-9_]+\d",
     log:
         "logs/data/extract_{archive}.log",
+    wildcard_constraints:
+        archive=r"(coco|voc)[a-z0-9_]+\d",
     resources:
         mem_mb=1000,
         runtime=240,
@@ -119,16 +92,16 @@ rule coco_download:
         lib=lib_sources("rebalance.data.folder"),
     output:
         **annotations_of("{dataset}"),
-    wildcard_constraints:
-        dataset=datasets_of("coco_download"),
     log:
         "logs/data/{dataset}.log",
-    params:
-        raw=f"{DATA}/raw",
-        out=f"{DATA}/{{dataset}}",
+    wildcard_constraints:
+        dataset=datasets_of("coco_download"),
     resources:
         mem_mb=8000,
         runtime=60,
+    params:
+        raw=f"{DATA}/raw",
+        out=f"{DATA}/{{dataset}}",
     shell:
         "rebalance data coco --raw {params.raw} --out {params.out} > {log} 2>&1"
 
@@ -141,17 +114,17 @@ rule voc_download:
         lib=lib_sources("rebalance.data.voc"),
     output:
         **annotations_of("{dataset}"),
-    wildcard_constraints:
-        dataset=datasets_of("voc_download"),
     log:
         "logs/data/{dataset}.log",
+    wildcard_constraints:
+        dataset=datasets_of("voc_download"),
+    resources:
+        mem_mb=4000,
+        runtime=60,
     params:
         out=f"{DATA}/{{dataset}}",
         train=image_sets("train", f"{DATA}/raw"),
         val=image_sets("val", f"{DATA}/raw"),
-    resources:
-        mem_mb=4000,
-        runtime=60,
     shell:
         "rebalance data voc --out {params.out}"
         " --train {params.train} --val {params.val} > {log} 2>&1"
@@ -166,10 +139,10 @@ rule coco_folder:
         lib=lib_sources("rebalance.data.folder"),
     output:
         **annotations_of("{dataset}"),
-    wildcard_constraints:
-        dataset=datasets_of("coco_folder"),
     log:
         "logs/data/{dataset}.log",
+    wildcard_constraints:
+        dataset=datasets_of("coco_folder"),
     params:
         out=f"{DATA}/{{dataset}}",
     shell:

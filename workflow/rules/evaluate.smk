@@ -1,19 +1,5 @@
 # Prediction and evaluation are files of their own: a new metric never predicts again.
 # model.safetensors -> <variant>/detections.json -> <variant>/metrics.json
-def variant_settings(wildcards):
-    """Test-time settings of the run's variant that the wildcards name."""
-    variants = resolved(wildcards)["variants"]
-    if wildcards.variant not in variants:
-        raise WorkflowError(
-            f"run {wildcards.run} has variants {sorted(variants)}, got {wildcards.variant!r}"
-        )
-    return variants[wildcards.variant]
-
-
-# IoUs with an AP of their own in metrics.json, beside AP50 and AP75: what some table asks for.
-AP_IOUS = [0.55, 0.6, 0.65, 0.7, 0.8, 0.85, 0.9, 0.95]
-
-
 rule predict:
     input:
         model="results/{scale}/runs/{run}/seed{seed}/model.safetensors",
@@ -24,14 +10,14 @@ rule predict:
         "results/{scale}/runs/{run}/seed{seed}/{variant}/detections.json",
     log:
         "logs/{scale}/predict/{run}/seed{seed}.{variant}.log",
-    params:
-        variant=variant_settings,
-        run_dir=lambda w, input: os.path.dirname(input.model),
     threads: lambda w: EXPERIMENTS.scales[w.scale]["resources"]["predict"]["threads"]
     resources:
         mem_mb=scale_resources("predict", "mem_mb"),
         runtime=scale_resources("predict", "runtime"),
         gpu=scale_resources("predict", "gpus"),
+    params:
+        variant=variant_settings,
+        run_dir=lambda w, input: os.path.dirname(input.model),
     shell:
         "rebalance predict --run-dir {params.run_dir} --variant {wildcards.variant}"
         " --threads {threads} --out {output} > {log} 2>&1"
@@ -46,11 +32,12 @@ rule evaluate:
         "results/{scale}/runs/{run}/seed{seed}/{variant}/metrics.json",
     log:
         "logs/{scale}/evaluate/{run}/seed{seed}.{variant}.log",
-    params:
-        tau=lambda w: variant_settings(w).get("tau", 0.5),
     resources:
         mem_mb=lambda w, attempt: 2000 * attempt,
         runtime=lambda w, attempt: 20 * attempt,
+    params:
+        tau=lambda w: variant_settings(w).get("tau", 0.5),
+        ious=[0.55, 0.6, 0.65, 0.7, 0.8, 0.85, 0.9, 0.95],  # AP<t> that some table asks for
     shell:
         "rebalance evaluate --gt {input.annotations} --dt {input.detections}"
-        " --tau {params.tau} --ious {AP_IOUS} --out {output} > {log} 2>&1"
+        " --tau {params.tau} --ious {params.ious} --out {output} > {log} 2>&1"

@@ -16,14 +16,15 @@ rule train:
         "logs/{scale}/train/{run}/seed{seed}.log",
     benchmark:
         "logs/{scale}/train/{run}/seed{seed}.tsv"
-    params:
-        run=resolved,
-        out=lambda w, output: os.path.dirname(output.model),
     threads: lambda w: EXPERIMENTS.scales[w.scale]["resources"]["train"]["threads"]
     resources:
         mem_mb=scale_resources("train", "mem_mb"),
         runtime=scale_resources("train", "runtime"),
         gpu=scale_resources("train", "gpus"),
+    params:
+        run=resolved,
+        data=DATA,
+        out=lambda w, output: os.path.dirname(output.model),
     shell:
         "rebalance train {wildcards.run} --scale {wildcards.scale} --seed {wildcards.seed}"
-        " --data {DATA} --threads {threads} --out {params.out} > {log} 2>&1"
+        " --data {params.data} --threads {threads} --out {params.out} > {log} 2>&1"

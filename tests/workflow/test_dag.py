@@ -1,0 +1,178 @@
+"""The workflow from drawings to rendered pages, and what reruns what; run through the real Snakemake."""
+
+import json
+import os
+
+import pandas as pd
+import pytest
+import yaml
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("dag")]
+
+TABLE = "focal_eiou_table_1"
+FOLDER = "results/shapes/focal_eiou/table_1"
+
+
+@pytest.fixture(scope="module")
+def built(make_project):
+    """A project with one table and its training curves made."""
+    project = make_project()
+    project.snakemake(TABLE, f"{TABLE}_curves")
+    return project
+
+
+def test_one_table_makes_its_files_and_trains_its_runs_only(built):
+    for name in ("notebook.ipynb", "notebook.html", "table.csv", "table.png"):
+        assert (built.root / FOLDER / name).stat().st_size > 0
+    for name in ("notebook.ipynb", "notebook.html", "figure.svg", "figure.png"):
+        assert (built.root / f"{FOLDER}_curves" / name).stat().st_size > 0
+    trained = {path.name for path in (built.root / "results/shapes/runs").iterdir()}
+    assert trained == {
+        "retinanet_r50_smooth_l1", "retinanet_r50_balanced_l1", "retinanet_r50_focal_l1"
+    }  # fmt: skip
+
+
+def test_the_table_holds_the_numbers_of_the_metrics_files_and_of_the_paper(built):
+    table = pd.read_csv(built.root / FOLDER / "table.csv")
+    run = built.root / "results/shapes/runs/retinanet_r50_focal_l1/seed0/default/metrics.json"
+    metrics = json.loads(run.read_text())
+    row = table[(table["run"] == "retinanet_r50_focal_l1") & (table["metric"] == "AP50")].iloc[0]
+    assert row["measured"] == pytest.approx(metrics["AP50"], abs=0)
+    assert row["reported"] == pytest.approx(0.558)
+
+
+def test_a_run_is_recorded_with_all_settings_and_versions(built):
+    record = yaml.safe_load(
+        (built.root / "results/shapes/runs/retinanet_r50_focal_l1/seed0/run.yaml").read_text()
+    )
+    text = json.dumps(record)
+    for part in ("focal_l1", '"beta": 0.8', '"seed": 0', "torch"):
+        assert part in text
+
+
+def test_the_index_shows_what_is_there_after_a_part_of_the_targets(built):
+    page = (built.root / "results/shapes/index.html").read_text()
+    assert "focal_eiou/table_1/notebook.html" in page
+    assert "focal_eiou/table_2/notebook.html" not in page
+    assert "snakemake focal_eiou_table_2" in page
+
+
+def test_nothing_is_made_twice(built):
+    assert built.planned(TABLE) == {}
+
+
+def test_a_run_shared_by_two_tables_is_trained_once(built):
+    planned = built.planned("focal_eiou_table_2")
+    rows = yaml.safe_load((built.root / "config/papers/focal_eiou.yaml").read_text())
+    runs = {row["run"] for row in rows["targets"]["table_2"]["rows"]}
+    assert planned["train"] == len(runs - {"retinanet_r50_smooth_l1", "retinanet_r50_focal_l1"})
+
+
+def test_touching_a_notebook_or_a_loss_reruns_nothing(built):
+    for file in ("notebooks/table.ipynb", "lib/rebalance/losses/regression.py"):
+        os.utime(built.root / file)
+    assert built.planned(TABLE) == {}
+
+
+def test_changing_a_notebook_renders_again_and_trains_nothing(built):
+    path = built.root / "notebooks/table.ipynb"
+    before = path.read_text()
+    path.write_text(before.replace("Does a table", "Does the table"))
+    assert path.read_text() != before
+    try:
+        planned = built.planned(TABLE)
+    finally:
+        path.write_text(before)
+    assert planned.keys() == {"table", TABLE}
+
+
+def test_changing_a_loss_trains_again_what_uses_it(built):
+    path = built.root / "lib/rebalance/losses/regression.py"
+    before = path.read_text()
+    path.write_text(before + "\n# changed\n")
+    try:
+        planned = built.planned(TABLE)
+    finally:
+        path.write_text(before)
+    assert planned["train"] == 3
+
+
+def test_changing_a_setting_trains_only_the_run_that_has_it(built):
+    path = built.root / "config/papers/focal_eiou.yaml"
+    before = path.read_text()
+    path.write_text(before.replace("beta: 0.8}}", "beta: 0.7}}", 1))
+    assert path.read_text() != before
+    try:
+        planned = built.planned(TABLE)
+    finally:
+        path.write_text(before)
+    assert planned["train"] == 1
+
+
+def test_a_failing_cell_keeps_the_executed_notebook_with_its_traceback(make_project):
+    project = make_project()
+    path = project.root / "notebooks/training_curves.ipynb"
+    notebook = json.loads(path.read_text())
+    cell = notebook["cells"][-1]
+    cell["source"] = "raise RuntimeError('the cell that fails')"
+    path.write_text(json.dumps(notebook))
+    for run in ("retinanet_r50_smooth_l1", "retinanet_r50_balanced_l1", "retinanet_r50_focal_l1"):
+        folder = project.root / f"results/shapes/runs/{run}/seed0"
+        folder.mkdir(parents=True)
+        (folder / "log.csv").write_text("iteration,lr,loss\n1,0.1,1.0\n2,0.1,0.9\n")
+    done = project.snakemake(
+        f"{TABLE}_curves", "--allowed-rules", "figure", f"{TABLE}_curves", check=False
+    )
+    assert done.returncode != 0
+    executed = project.root / "logs/shapes/focal_eiou/table_1_curves.ipynb"
+    assert "the cell that fails" in executed.read_text()
+    assert str(executed.relative_to(project.root)) in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "expected"),
+    [
+        ("config/papers/focal_eiou.yaml", "name: eiou", "name: eiuo",
+         ["focal_eiou.yaml", "runs.retinanet_r50_eiou.detector.box_loss", "'eiou'"]),
+        ("config/papers/focal_eiou.yaml", "run: retinanet_r50_giou,", "run: retinanet_r50_gio,",
+         ["focal_eiou.yaml", "targets.table_2.rows[2].run", "retinanet_r50_giou"]),
+        ("config/scales/shapes.yaml", "seeds:", "seed:", ["scales/shapes.yaml", "seed"]),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_the_configuration_stops_before_any_job(make_project, file, old, new, expected):
+    project = make_project()
+    path = project.root / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    done = project.snakemake(TABLE, check=False)
+    assert done.returncode != 0
+    assert not (project.root / "results").exists()
+    assert not (project.root / "data").exists()
+    for part in expected:
+        assert part in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_a_target_that_does_not_exist_is_named(make_project):
+    done = make_project().snakemake("focal_eiou_table_9", check=False)
+    assert done.returncode != 0
+    assert "focal_eiou_table_9" in done.stdout
+
+
+def test_a_missing_dataset_folder_is_named(make_project):
+    project = make_project()
+    project.edit("config/scales/shapes.yaml", lambda scale: scale["datasets"].update(coco2017="coco_tiny"))
+    done = project.snakemake(TABLE, check=False)
+    assert done.returncode != 0
+    assert "raw/coco_tiny/annotations/instances_train2017.json" in done.stdout
+
+
+def test_lint_finds_nothing_but_the_absent_conda_environments(make_project):
+    project = make_project()
+    done = project.snakemake("--lint", "json", check=False)
+    report = json.loads(done.stdout[done.stdout.index("{") : done.stdout.rindex("}") + 1])
+    findings = [
+        lint["title"] for rule in report["rules"] for lint in rule["for"].get("lints", rule.get("lints", []))
+    ]
+    assert [finding for finding in findings if "conda" not in finding] == []
