@@ -36,7 +36,7 @@ def check_floating(name: str, tensor: Tensor) -> None:
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """``numerator / denominator``, and 0 with a zero gradient where the denominator is not positive."""
+    """``numerator / denominator``; 0, with gradient 0, where the denominator is not positive."""
     defined = denominator > 0
     return torch.where(defined, numerator / torch.where(defined, denominator, 1), 0)
 
@@ -98,9 +98,16 @@ def ggiou(boxes1: Tensor, boxes2: Tensor, alpha: float = 0.3, beta: float = 1 / 
 def pairwise_ggiou(
     boxes1: Tensor, boxes2: Tensor, alpha: float = 0.3, beta: float = 1 / 6
 ) -> Tensor:
-    """[N, M]: Gaussian Guided IoU of every box of ``boxes1`` [N, 4] with every one of ``boxes2`` [M, 4].
+    """Gaussian Guided IoU of every box of ``boxes1`` with every one of ``boxes2``.
 
-    ``alpha`` and ``beta`` as in `ggiou`.
+    Args:
+        boxes1: [N, 4] xyxy, pixels, float.
+        boxes2: [M, 4].
+        alpha: see `ggiou`.
+        beta: see `ggiou`.
+
+    Returns:
+        [N, M] in [0, 1].
     """
     for name, boxes in (("boxes1", boxes1), ("boxes2", boxes2)):
         check_floating(name, boxes)

@@ -17,6 +17,7 @@ from rebalance.losses.classification import (
     sigmoid_cross_entropy_loss,
     softmax_cross_entropy_loss,
 )
+from rebalance.losses.ranking import alrp_loss, ap_loss, rank_sort_loss, ranking_weights
 from rebalance.losses.regression import (
     balanced_l1_loss,
     ciou_loss,
@@ -43,8 +44,8 @@ class Loss:
         function: the loss; its keyword parameters (but ``reduction``) are the options.
         takes: what it compares. "box_deltas": encoded deltas [N, 4], elementwise; "boxes": decoded
             boxes [N, 4] -> [N]; "logits": sigmoid logits and targets of one shape, elementwise;
-            "softmax_logits": logits [N, C + 1] and labels [N] -> [N]; "ranking": all logits [n] of a
-            batch at once -> named tuple or scalar; "mask": mask logits and targets [N, H, W] -> [N].
+            "softmax_logits": logits [N, C + 1] and labels [N] -> [N]; "ranking": all logits [n] of
+            a batch -> named tuple or scalar; "mask": mask logits and targets [N, H, W] -> [N].
         normaliser: of the two inputs and the loss's options; what divides the summed loss in place
             of the number of positives.
     """
@@ -73,6 +74,10 @@ LOSSES: dict[str, Loss] = {
     "sigmoid_cross_entropy": Loss(sigmoid_cross_entropy_loss, takes="logits"),
     "focal": Loss(focal_loss, takes="logits"),
     "softmax_cross_entropy": Loss(softmax_cross_entropy_loss, takes="softmax_logits"),
+    # classification, all logits of a batch at once
+    "ap": Loss(ap_loss, takes="ranking"),
+    "alrp": Loss(alrp_loss, takes="ranking"),
+    "rank_sort": Loss(rank_sort_loss, takes="ranking"),
 }
 
 
@@ -115,6 +120,8 @@ __all__ = [
     "LOSSES",
     "BoundLoss",
     "Loss",
+    "alrp_loss",
+    "ap_loss",
     "balanced_l1_loss",
     "ciou_loss",
     "diou_loss",
@@ -132,6 +139,8 @@ __all__ = [
     "make_loss",
     "normalised_focal_eiou_loss",
     "pairwise_ggiou",
+    "rank_sort_loss",
+    "ranking_weights",
     "sigmoid_cross_entropy_loss",
     "smooth_l1_loss",
     "softmax_cross_entropy_loss",

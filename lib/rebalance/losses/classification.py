@@ -1,5 +1,6 @@
-"""Classification losses. Sigmoid losses are elementwise on [N, C]; softmax takes [N, C + 1] and labels.
+"""Classification losses.
 
+Sigmoid losses are elementwise on [N, C]; softmax takes [N, C + 1] and labels [N].
 "none" keeps the elements; "mean" and "sum" give a scalar, 0 when there is nothing. Mismatched
 shapes raise InputError, wrong dtypes TypeError.
 """
@@ -11,13 +12,13 @@ from torchvision.ops import sigmoid_focal_loss
 
 from rebalance.boxes import check_floating
 from rebalance.errors import InputError
-from rebalance.losses.reduction import check_same_shape, reduce_loss
+from rebalance.losses.reduction import check_same_shape, reduce_loss, widen
 
 
 def sigmoid_cross_entropy_loss(logits: Tensor, targets: Tensor, reduction: str = "none") -> Tensor:
     """Binary cross-entropy of ``sigmoid(logits)``; targets in [0, 1], same shape."""
     check_same_shape(logits, targets, "logits and targets")
-    loss = F.binary_cross_entropy_with_logits(logits, targets.to(logits), reduction="none")
+    loss = F.binary_cross_entropy_with_logits(widen(logits), widen(targets), reduction="none")
     return reduce_loss(loss, reduction, logits)
 
 
@@ -37,7 +38,7 @@ def softmax_cross_entropy_loss(logits: Tensor, labels: Tensor, reduction: str = 
             "logits and labels must be [N, C + 1] and [N], "
             f"got {list(logits.shape)} and {list(labels.shape)}"
         )
-    return reduce_loss(F.cross_entropy(logits, labels, reduction="none"), reduction, logits)
+    return reduce_loss(F.cross_entropy(widen(logits), labels, reduction="none"), reduction, logits)
 
 
 def focal_loss(
@@ -53,5 +54,5 @@ def focal_loss(
         gamma: >= 0; 0 is (weighted) cross-entropy.
     """
     check_same_shape(logits, targets, "logits and targets")
-    loss = sigmoid_focal_loss(logits, targets.to(logits), alpha=alpha, gamma=gamma)
+    loss = sigmoid_focal_loss(widen(logits), widen(targets), alpha=alpha, gamma=gamma)
     return reduce_loss(loss, reduction, logits)

@@ -24,7 +24,17 @@ def reduce_loss(loss: Tensor, reduction: str, like: Tensor) -> Tensor:
         raise InputError(f"reduction must be one of {REDUCTIONS}, got {reduction!r}")
     if reduction != "none":
         loss = loss.sum() / (max(loss.numel(), 1) if reduction == "mean" else 1)
-    return loss.to(torch.promote_types(like.dtype, torch.float32))
+    return loss.to(loss_dtype(like))
+
+
+def loss_dtype(like: Tensor) -> torch.dtype:
+    """The dtype of a loss of ``like``: its own, but at least float32."""
+    return torch.promote_types(like.dtype, torch.float32)
+
+
+def widen(tensor: Tensor) -> Tensor:
+    """``tensor`` in at least float32, in which losses of bfloat16 logits are computed."""
+    return tensor.to(loss_dtype(tensor))
 
 
 def check_same_shape(pred: Tensor, target: Tensor, names: str = "pred and target") -> None:

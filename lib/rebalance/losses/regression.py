@@ -39,7 +39,7 @@ def l1_loss(pred: Tensor, target: Tensor, reduction: str = "none") -> Tensor:
 def smooth_l1_loss(
     pred: Tensor, target: Tensor, reduction: str = "none", beta: float = 1.0
 ) -> Tensor:
-    """``x^2 / (2 beta)`` up to ``|x| = beta``, then ``|x| - beta / 2`` (Fast R-CNN; thesis Table 3.3).
+    """``x^2 / (2 beta)`` up to ``|x| = beta``, then ``|x| - beta / 2`` (Fast R-CNN), in [0, inf).
 
     This is the form that detectors use, with slope 1 for outliers; thesis Eq. 3.6 prints it times
     ``beta``. ``beta = 0`` is L1.
@@ -51,7 +51,7 @@ def smooth_l1_loss(
 def balanced_l1_loss(
     pred: Tensor, target: Tensor, reduction: str = "none", alpha: float = 0.5, gamma: float = 1.5
 ) -> Tensor:
-    """Balanced L1 (Libra R-CNN; thesis Eq. 3.7-3.9): more gradient for inliers, ``gamma`` for outliers.
+    """Balanced L1 (Libra R-CNN; thesis Eq. 3.7-3.9), in [0, inf): raises the gradient of inliers.
 
     Args:
         pred: [N, 4] encoded deltas.
@@ -103,7 +103,7 @@ def _focal_l1(x: Tensor, beta: float) -> Tensor:
 def iou_loss(
     pred_boxes: Tensor, target_boxes: Tensor, reduction: str = "none", form: str = "linear"
 ) -> Tensor:
-    """``1 - IoU`` in [0, 1] (form "linear") or ``-ln IoU`` in [0, 13.8] ("log"; thesis Eq. 3.11)."""
+    """``1 - IoU`` in [0, 1] ("linear") or ``-ln IoU`` in [0, 13.9] ("log"; thesis Eq. 3.11)."""
     pred, target = paired_boxes(pred_boxes, target_boxes)
     iou = paired_iou(pred, target)
     if form == "linear":
@@ -118,7 +118,7 @@ def iou_loss(
 def giou_loss(
     pred_boxes: Tensor, target_boxes: Tensor, reduction: str = "none", eps: float = 1e-7
 ) -> Tensor:
-    """``1 - GIoU`` in [0, 2] (thesis Eq. 3.15), torchvision's; ``eps`` in px^2 is added to areas."""
+    """``1 - GIoU`` in [0, 2] (thesis Eq. 3.15), torchvision's; ``eps`` px^2 is added to areas."""
     pred, target = paired_boxes(pred_boxes, target_boxes)
     return reduce_loss(generalized_box_iou_loss(pred, target, eps=eps), reduction, pred_boxes)
 
@@ -155,7 +155,7 @@ def ciou_loss(
         raise InputError(f"alpha of CIoU must be 'constant' or 'differentiated', got {alpha!r}")
     pred, target = paired_boxes(pred_boxes, target_boxes)
     inter, union = inter_union(pred, target)
-    iou = inter / (union + eps)
+    iou = ratio(inter, union + eps)
     distance = (box_centers(pred) - box_centers(target)).square().sum(-1)
     diagonal = enclosing_sizes(pred, target).square().sum(-1)
     angles = [torch.atan2(*box_sizes(boxes).unbind(-1)) for boxes in (target, pred)]
@@ -163,14 +163,15 @@ def ciou_loss(
     weight = ratio(v, 1 - iou + v + eps)  # Eq. 3.19
     if alpha == "constant":
         weight = weight.detach()
-    loss = 1 - iou + distance / (diagonal + eps) + weight * v  # Eq. 3.17
+    loss = 1 - iou + ratio(distance, diagonal + eps) + weight * v  # Eq. 3.17
     return reduce_loss(loss, reduction, pred_boxes)
 
 
 def eiou_loss(pred_boxes: Tensor, target_boxes: Tensor, reduction: str = "none") -> Tensor:
-    """Efficient IoU loss (EIoU paper Eq. 7): ``1 - IoU`` + centre distance + width and height errors.
+    """Efficient IoU loss (EIoU paper Eq. 7), in [0, 4].
 
-    In [0, 4]; the three squared errors are relative to the smallest enclosing box.
+    ``1 - IoU`` plus the squared errors of centre, width and height, relative to the smallest
+    enclosing box.
     """
     pred, target = paired_boxes(pred_boxes, target_boxes)
     return reduce_loss(_eiou(pred, target), reduction, pred_boxes)

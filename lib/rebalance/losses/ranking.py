@@ -1,0 +1,432 @@
+"""Ranking losses: AP, aLRP and Rank & Sort, each a short definition on one core, Identity Update.
+
+Notation as in Oksuz, *Identifying and Addressing Imbalance Problems in Visual Detection*, chapters
+6 to 8 ("thesis"): example i has logit s_i, ``x_ij = s_j - s_i``, and ``H(x)`` is a step from 0 to 1
+that rises linearly over ``[-delta, delta]`` (Eq. 6.5). All sums of H are exact: positives are
+sorted, and every sum is read off a piecewise linear function of the logit (`steps`). n logits with
+P positives take O(n log P + P log^2 P) time and O(n + P log P) memory. Sums are in float64.
+
+A new loss writes its errors and how they are shared, not its gradient::
+
+    def my_loss(logits, targets):
+        ranks = Ranks(logits, targets, delta=0.5)
+        error = 1 - 1 / (1 + ranks.false_positives)
+        return identity_update(ranks, PrimaryTerms(error, NegativesAbove(ranks)))
+"""
+
+from typing import Any, NamedTuple, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rebalance.boxes import check_floating
+from rebalance.errors import InputError
+from rebalance.losses.reduction import loss_dtype
+from rebalance.losses.steps import lower_label_sums, make_steps
+
+ALRP_EPS = 1e-5  # the published guards: no gradient below this many false positives ...
+RANK_SORT_EPS = 1e-10  # ... or this much of a share to distribute
+
+
+class RankSortLoss(NamedTuple):
+    """``loss = ranking + sorting`` is differentiable; its two parts are detached."""
+
+    loss: Tensor
+    ranking: Tensor
+    sorting: Tensor
+
+
+class ALRPLoss(NamedTuple):
+    """``loss = classification + localisation`` is differentiable; its two parts are detached."""
+
+    loss: Tensor
+    classification: Tensor
+    localisation: Tensor
+
+
+class Ranks:
+    """The positives of a batch ranked among all of its examples.
+
+    Args:
+        logits: [n] float.
+        targets: [n]; > 0 positive, 0 negative, -1 ignored.
+        delta: half width of the smoothed step, >= 0; 0 is the unit step (``H(0) = 1``).
+        count_self: what a positive adds to its own rank: "step" ``H(0)``, "one" 1.
+        max_positives: a bound on the number of positives, known beforehand. With it nothing waits
+            for the device; without it the number is read from the device.
+        check: look for nan, inf and targets outside [0, 1] and -1, which waits for the device.
+
+    Attributes (P positives in array order; up to ``max_positives`` the rest have ``valid`` 0):
+        valid: [P] float64, 1 for a positive.
+        count: scalar, the number of positives, at least 1.
+        labels: [P] float64, targets of the positives.
+        false_positives: [P], ``N_FP(i)``, the sum of ``H(x_ij)`` over negatives j.
+        positive_rank: [P], ``rank+(i)``, the same over positives.
+        rank: [P], the same over both.
+
+    Raises:
+        InputError: shapes, values; TypeError: ``logits`` not floating point, ``targets`` complex.
+    """
+
+    def __init__(
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        delta: float,
+        count_self: str = "step",
+        max_positives: int | None = None,
+        check: bool = True,
+    ) -> None:
+        check_ranking_inputs(logits, targets, delta, count_self, max_positives, check)
+        self.logits = logits
+        scores = logits.detach().double()
+        positive = targets > 0
+        count = positive.sum()
+        size = int(count) if max_positives is None else max_positives
+        # One place that holds no positive keeps the empty batch out of every line below.
+        self.idxs = torch.nonzero_static(positive, size=max(size, 1), fill_value=0).squeeze(1)
+        places = torch.arange(len(self.idxs), device=logits.device)
+        self.valid = (places < count).double()
+        self.count = self.valid.sum().clamp(min=1)
+        self.labels = targets[self.idxs].double() * self.valid
+        self.scores = scores[self.idxs]
+        self.delta = delta
+        self.step_at_zero = _step_at_zero(delta)
+        self.own_step = 1.0 if count_self == "one" else self.step_at_zero
+        self.negative = (targets == 0).double()
+        self.steps = make_steps(self.scores, delta)
+        self.examples = self.steps.locate(scores)
+        self.positives = self.examples.take(self.idxs)
+        self.false_positives = self.steps.sum_over_points(self.examples, self.negative)
+        self.positive_rank = self.over_positives(self.valid)
+        self.rank = self.false_positives + self.positive_rank
+
+    def over_positives(self, values: Tensor) -> Tensor:
+        """[P]: the sum of ``values_j H(x_ij)`` over positives j, i counted by ``count_self``."""
+        return self.over_other_positives(values) + self.own_step * values * self.valid
+
+    def over_other_positives(self, values: Tensor) -> Tensor:
+        """[P]: the sum of ``values_j H(x_ij)`` over positives j other than i."""
+        values = values * self.valid
+        total = self.steps.sum_over_points(self.positives, values)
+        return total - self.step_at_zero * values
+
+    def over_lower_labels(self, values: Tensor) -> Tensor:
+        """[P, W]: the sum of ``values_j H(x_ij)`` over positives j with a lower label than i."""
+        values = values * self.valid[:, None]
+        return lower_label_sums(self.scores, self.labels, values, self.delta)
+
+    def to_examples(self, values: Tensor) -> Tensor:
+        """[n]: ``values`` [P] at the places of the positives, 0 elsewhere."""
+        return torch.zeros_like(self.negative).index_add_(0, self.idxs, values * self.valid)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Scalar: the mean over positives, 0 without any, in the dtype of the loss."""
+        mean = (values * self.valid).sum() / self.count
+        return mean.to(loss_dtype(self.logits))
+
+
+class Pmf(Protocol):
+    """How the error of a positive i is shared: ``p(j|i) = share_ij / mass_i`` (Definition 2).
+
+    Attributes:
+        mass: [P], the sum of ``share_ij`` over j.
+        eps: where ``mass`` is not above it, ``p(.|i) = 0``: the error makes no gradient.
+    """
+
+    mass: Tensor
+    eps: float
+
+    def spread(self, weights: Tensor) -> Tensor:
+        """[n]: the sum of ``weights_i share_ij`` over positives i, for every example j."""
+        ...
+
+
+class NegativesAbove:
+    """``p(j|i)`` proportional to ``H(x_ij)`` on negatives j: they share alike (section 6.3)."""
+
+    def __init__(self, ranks: Ranks, eps: float = 0.0) -> None:
+        self.ranks, self.eps, self.mass = ranks, eps, ranks.false_positives
+
+    def spread(self, weights: Tensor) -> Tensor:
+        """See `Pmf`."""
+        return self.ranks.steps.sum_over_steps(self.ranks.examples, weights) * self.ranks.negative
+
+
+class LowerLabelsAbove:
+    """``p(j|i)`` proportional to ``H(x_ij) [y_j < y_i]`` on positives j (Eq. 8.6)."""
+
+    def __init__(self, ranks: Ranks, mass: Tensor, eps: float = 0.0) -> None:
+        self.ranks, self.eps, self.mass = ranks, eps, mass
+
+    def spread(self, weights: Tensor) -> Tensor:
+        """See `Pmf`."""
+        ranks = self.ranks
+        # The sum over i with y_i > y_j of H(s_j - s_i): mirror logits and labels.
+        sums = lower_label_sums(
+            -ranks.scores, -ranks.labels, (weights * ranks.valid)[:, None], ranks.delta
+        )
+        return ranks.to_examples(sums.squeeze(1))
+
+
+class PrimaryTerms(NamedTuple):
+    """``L_ij = (l(i) - l*(i)) p(j|i)`` (Eq. 6.18), never written out as a matrix.
+
+    Attributes:
+        error: [P], ``l(i) - l*(i)`` of each positive.
+        pmf: how it is shared.
+    """
+
+    error: Tensor
+    pmf: Pmf
+
+
+def identity_update(ranks: Ranks, *terms: PrimaryTerms) -> Tensor:
+    """The mean error of the positives (Eq. 6.17, Z = P), with the gradient of Identity Update.
+
+    ``dL/ds_k = 1/Z (sum_i L_ik - sum_j L_kj)`` (Eq. 6.24): an example is pushed down by what it
+    gets of the errors of others, and a positive is pushed up by the error that it hands on.
+
+    Returns:
+        Scalar, at least float32, differentiable in the logits.
+    """
+    loss = torch.stack([ranks.mean(term.error) for term in terms]).sum()
+    if not (ranks.logits.requires_grad and torch.is_grad_enabled()):
+        return loss
+    gradient = torch.zeros_like(ranks.negative)
+    for error, pmf in terms:
+        shared = pmf.mass > pmf.eps
+        handed_on = torch.where(shared, error, 0) * ranks.valid / ranks.count
+        gradient += pmf.spread(handed_on / torch.where(shared, pmf.mass, 1))
+        gradient.index_add_(0, ranks.idxs, handed_on, alpha=-1)
+    return _WithGradient.apply(ranks.logits, loss, gradient.to(ranks.logits.dtype))
+
+
+class _WithGradient(torch.autograd.Function):
+    """The given value with the given gradient in the logits."""
+
+    @staticmethod
+    def forward(logits: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
+        return value.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[2])
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return grad_output.to(gradient.dtype) * gradient, None, None
+
+
+def ap_loss(
+    logits: Tensor,
+    targets: Tensor,
+    delta: float = 1.0,
+    interpolated: bool = True,
+    count_self: str = "one",
+    max_positives: int | None = None,
+    check: bool = True,
+) -> Tensor:
+    """Average Precision loss ``1 - AP`` (Chen et al., CVPR 2019; thesis Eq. 6.2-6.15), in [0, 1].
+
+    Args:
+        logits: [n] float.
+        targets: [n]; > 0 positive, 0 negative, -1 ignored.
+        delta: half width of the smoothed step; 0 is the unit step.
+        interpolated: the published code takes for precision(i) the largest precision of the
+            positives scored at or below i; False is the thesis (Eq. 6.2).
+        count_self: "one" (published) or "step", see `Ranks`.
+        max_positives: see `Ranks`.
+        check: see `Ranks`.
+
+    Returns:
+        Scalar; 0 with a gradient path when there is no positive or no negative.
+    """
+    if len(logits) == 0:
+        return _nothing(logits)
+    ranks = Ranks(logits, targets, delta, count_self, max_positives, check)
+    error = ranks.false_positives / ranks.rank
+    if interpolated:
+        ascending = torch.argsort(ranks.scores)
+        # Places that hold no positive must not lower the minimum.
+        running = torch.where(ranks.valid > 0, error, 1)[ascending].cummin(0).values
+        error = torch.empty_like(error).scatter_(0, ascending, running)
+    return identity_update(ranks, PrimaryTerms(error, NegativesAbove(ranks)))
+
+
+def alrp_loss(
+    logits: Tensor,
+    targets: Tensor,
+    localisation_errors: Tensor,
+    delta: float = 1.0,
+    delta_loc: float = 0.0,
+    count_self: str = "one",
+    eps: float = ALRP_EPS,
+    check: bool = True,
+) -> ALRPLoss:
+    """Average Localisation-Recall-Precision loss (thesis Eq. 7.2-7.7), in [0, 1] if E_loc is.
+
+    The logits get the gradient of Eq. 7.7, the localisation errors their weights of Eq. K.3.
+
+    Args:
+        logits: [n] float.
+        targets: [n]; > 0 positive, 0 negative, -1 ignored.
+        localisation_errors: [P] ``E_loc = (1 - IoU) / (1 - tau)`` of the positives in array order,
+            differentiable. P gives the number of positives, so nothing waits for the device.
+        delta: half width of the smoothed step; 0 is the unit step.
+        delta_loc: the same for the weights of the localisation errors; 0 as published (Eq. K.3,
+            ties count both ways), ``delta`` for Eq. 7.5.
+        count_self: "one" (published) or "step", see `Ranks`.
+        eps: no gradient from positives with ``N_FP <= eps``, where Eq. 7.7 jumps; 0 for none.
+        check: see `Ranks`.
+
+    Returns:
+        ``(loss, classification, localisation)``; zeros with a gradient path without positives.
+    """
+    check_floating("localisation_errors", localisation_errors)
+    if localisation_errors.ndim != 1:
+        raise InputError(f"localisation_errors must be [P], got {list(localisation_errors.shape)}")
+    if len(logits) == 0:
+        return ALRPLoss(_nothing(logits), *(_nothing(logits.detach()),) * 2)
+    size = len(localisation_errors)
+    ranks = Ranks(logits, targets, delta, count_self, size, check)
+    if check and not localisation_errors.isfinite().all():
+        raise InputError("localisation_errors must be finite, got nan or inf")
+    padded = F.pad(localisation_errors.double(), (0, len(ranks.valid) - size))
+    errors = padded.detach()
+    # Eq. J.1-J.3: the target of i is its own E_loc(i) / rank(i).
+    above_target = (ranks.false_positives + ranks.over_other_positives(errors)) / ranks.rank
+    update = identity_update(ranks, PrimaryTerms(above_target, NegativesAbove(ranks, eps)))
+    classification = ranks.mean(ranks.false_positives / ranks.rank)  # Eq. 7.4
+    weights = _ranking_weights(ranks, delta_loc, own_step=1.0)  # Eq. K.3
+    localisation = (weights * padded).sum().to(update.dtype)
+    # `update` has the right gradient; the value of the loss includes the target (Eq. 7.2).
+    loss = classification + localisation + (update - update.detach())
+    return ALRPLoss(loss, classification, localisation.detach())
+
+
+def rank_sort_loss(
+    logits: Tensor,
+    targets: Tensor,
+    delta: float = 0.5,
+    count_self: str = "step",
+    eps: float = RANK_SORT_EPS,
+    max_positives: int | None = None,
+    check: bool = True,
+) -> RankSortLoss:
+    """Rank & Sort loss (thesis Eq. 8.2-8.8): positives above negatives, and sorted by their labels.
+
+    Args:
+        logits: [n] float.
+        targets: [n] in [0, 1], IoU of a positive with its ground truth; 0 negative, -1 ignored.
+        delta: half width of the smoothed step; 0 is the unit step (thesis Fig. M.1).
+        count_self: "step" (published) or "one", see `Ranks`.
+        eps: no gradient from a positive whose error has no more than this mass to share.
+        max_positives: see `Ranks`.
+        check: see `Ranks`.
+
+    Returns:
+        ``(loss, ranking, sorting)``; zeros with a gradient path without positives.
+    """
+    if len(logits) == 0:
+        return RankSortLoss(_nothing(logits), *(_nothing(logits.detach()),) * 2)
+    ranks = Ranks(logits, targets, delta, count_self, max_positives, check)
+    ranking_error = ranks.false_positives / ranks.rank  # Eq. 8.3, target 0
+    inverted = 1 - ranks.labels
+    inverted_above = ranks.over_positives(inverted)
+    lower, inverted_lower = ranks.over_lower_labels(
+        torch.stack([torch.ones_like(inverted), inverted], dim=1)
+    ).unbind(1)
+    current = inverted_above / ranks.positive_rank  # Eq. 8.3
+    # Eq. 8.4: positives with labels of at least y_i are all but those with lower ones.
+    target = (inverted_above - inverted_lower) / (ranks.positive_rank - lower)
+    sorting_error = current - target
+    loss = identity_update(
+        ranks,
+        PrimaryTerms(ranking_error, NegativesAbove(ranks, eps)),
+        PrimaryTerms(sorting_error, LowerLabelsAbove(ranks, lower, eps)),
+    )
+    return RankSortLoss(loss, ranks.mean(ranking_error), ranks.mean(sorting_error))
+
+
+def ranking_weights(
+    logits: Tensor,
+    targets: Tensor,
+    delta: float = 0.5,
+    delta_loc: float = 0.0,
+    count_self: str = "step",
+    max_positives: int | None = None,
+    check: bool = True,
+) -> Tensor:
+    """Instance weights ``w_i = 1/P sum_k H(x_ki) / rank(k)`` of the positives (thesis 8.4.2).
+
+    Args:
+        logits: [n] float.
+        targets: [n]; > 0 positive, 0 negative, -1 ignored.
+        delta: half width of the step in ``rank(k)``.
+        delta_loc: half width of the step in the numerator; 0 is the unit step.
+        count_self: see `Ranks`.
+        max_positives: see `Ranks`.
+        check: see `Ranks`.
+
+    Returns:
+        [P] in array order, detached ([max_positives] with zeros at the end, if given).
+    """
+    if len(logits) == 0:
+        return logits.detach().new_zeros(max_positives or 0)
+    ranks = Ranks(logits, targets, delta, count_self, max_positives, check)
+    weights = _ranking_weights(ranks, delta_loc, ranks.own_step)
+    size = int(ranks.valid.sum()) if max_positives is None else max_positives
+    return weights[:size].to(loss_dtype(logits))
+
+
+def _ranking_weights(ranks: Ranks, delta_loc: float, own_step: float) -> Tensor:
+    steps = make_steps(ranks.scores, delta_loc)
+    shares = ranks.valid / ranks.rank
+    total = steps.sum_over_steps(steps.locate(ranks.scores), shares)
+    total = total + (own_step - _step_at_zero(delta_loc)) * shares
+    return total * ranks.valid / ranks.count
+
+
+def _step_at_zero(delta: float) -> float:
+    return 0.5 if delta > 0 else 1.0
+
+
+def check_ranking_inputs(
+    logits: Tensor,
+    targets: Tensor,
+    delta: float,
+    count_self: str,
+    max_positives: int | None,
+    check: bool,
+) -> None:
+    """Raise unless a ranking loss can be computed; ``check`` covers what waits for the device."""
+    check_floating("logits", logits)
+    if targets.is_complex():
+        raise TypeError(f"targets must be real, got {targets.dtype}")
+    if logits.ndim != 1 or logits.shape != targets.shape:
+        raise InputError(
+            f"logits and targets must both be [n], got {list(logits.shape)} "
+            f"and {list(targets.shape)}"
+        )
+    if not delta >= 0:
+        raise InputError(f"delta must be >= 0, got {delta}")
+    if count_self not in ("one", "step"):
+        raise InputError(f"count_self must be 'one' or 'step', got {count_self!r}")
+    if not check:
+        return
+    # aminmax hands nan on, and is one quick pass.
+    if not torch.stack(torch.aminmax(logits)).isfinite().all():
+        raise InputError("logits must be finite, got nan or inf")
+    if not targets.max() <= 1 or ((targets < 0) & (targets != -1)).any():
+        raise InputError("targets must be in [0, 1], or -1 for ignored")
+    positives = int((targets > 0).sum())
+    if max_positives is not None and positives > max_positives:
+        raise InputError(f"there may be {max_positives} positives at most, got {positives}")
+
+
+def _nothing(logits: Tensor) -> Tensor:
+    return logits.sum().to(loss_dtype(logits)) * 0
