@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import requests
+import urllib3
 from tqdm import tqdm
 
 from rebalance.data.files import new_folder
@@ -147,7 +148,8 @@ def _receive(response: requests.Response, part: Path, offset: int, total: int | 
         mininterval=0.2 if sys.stderr.isatty() else 30,
     )
     with bar, part.open("ab" if offset else "wb") as file:
-        for chunk in response.iter_content(_CHUNK):
+        # Not iter_content: it waits for a whole chunk and loses what came before a cut.
+        while chunk := _read_some(response):
             try:
                 file.write(chunk)
             except OSError as error:
@@ -155,6 +157,13 @@ def _receive(response: requests.Response, part: Path, offset: int, total: int | 
             bar.update(len(chunk))
     if total is not None and part.stat().st_size < total:
         raise _Interrupted(f"the connection closed after {part.stat().st_size} of {total} bytes")
+
+
+def _read_some(response: requests.Response) -> bytes:
+    try:
+        return response.raw.read1(_CHUNK, decode_content=False)
+    except urllib3.exceptions.HTTPError as error:
+        raise _Interrupted(str(error)) from None
 
 
 def _check_space(folder: Path, needed: int) -> None:

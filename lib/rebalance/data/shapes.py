@@ -109,6 +109,7 @@ def make_shapes(
     Raises:
         InputError: a number out of its range.
     """
+    check_drawing_options(num_train, num_val, image_size, seed)
     out = prepare_folder(out_dir)
     splits = {"train": num_train, "val": num_val}
     files = {split: out / "annotations" / f"{split}.json" for split in splits}
@@ -140,15 +141,19 @@ def make_shapes(
         write_atomically(files[split], json.dumps(coco).encode())
 
 
+def check_drawing_options(num_train: int, num_val: int, image_size: int, seed: int) -> None:
+    """Refuse a number that is out of its range by its name."""
+    least = {"num_train": 1, "num_val": 1, "image_size": 32, "seed": 0}
+    given = {"num_train": num_train, "num_val": num_val, "image_size": image_size, "seed": seed}
+    for name, value in given.items():
+        if value < least[name]:
+            raise InputError(f"shapes: {name} must be at least {least[name]}, got {value}")
+
+
 def draw_scenes(
     split: str, count: int, image_size: int, seed: int, vary_aspect: bool = False
 ) -> Iterator[Scene]:
     """The images of a split, one after the other; the arguments are those of `make_shapes`."""
-    if count < 1 or image_size < 32 or seed < 0:
-        raise InputError(
-            "shapes need at least 1 image per split, image_size >= 32 and seed >= 0, "
-            f"got {count}, {image_size} and {seed}"
-        )
     for index in range(count):
         rng = np.random.default_rng([seed, int.from_bytes(split.encode()), index])
         short = round(image_size * 0.75)
@@ -375,7 +380,9 @@ def _annotate(placed: list[_Placed], numbers: list[int], owner: np.ndarray) -> I
         max(member.window.y2 for member in members),
     )
     visible = np.isin(window.of(owner), numbers)
-    box = Image.fromarray(visible).getbbox()
+    mask = _whole_pixels(visible)
+    # Within the mask: a sliver beside whatever hides the rest does not stretch the box.
+    box = Image.fromarray(visible & mask.repeat(_SUBPIXELS, 0).repeat(_SUBPIXELS, 1)).getbbox()
     assert box is not None, "of every object and of every crowd a part stays visible"
     pixels = np.array(owner.shape[::-1]) // _SUBPIXELS
     outlines = np.concatenate([member.outline for member in members])
@@ -384,7 +391,7 @@ def _annotate(placed: list[_Placed], numbers: list[int], owner: np.ndarray) -> I
     if whole and not len(first.hole) and not first.crowd:
         segmentation: Any = [[round(value, 2) for value in first.outline.ravel().tolist()]]
     else:
-        segmentation = _run_lengths(visible, window, owner.shape)
+        segmentation = _run_lengths(mask, window, owner.shape)
     area = float(visible.sum()) / _SUBPIXELS**2
     mostly_hidden = visible.sum() < 0.6 * sum(member.mask.sum() for member in members)
     offsets = (window.x1, window.y1, window.x1, window.y1)
@@ -402,17 +409,19 @@ def _annotate(placed: list[_Placed], numbers: list[int], owner: np.ndarray) -> I
     )
 
 
-def _run_lengths(visible: np.ndarray, window: _Window, canvas: tuple[int, ...]) -> dict[str, Any]:
-    """Uncompressed COCO RLE (column by column, starting with zeros) of a mask in a window.
-
-    A pixel belongs to the mask when at least half of its subpixels do.
-    """
+def _whole_pixels(visible: np.ndarray) -> np.ndarray:
+    """The pixels of which at least half of the subpixels are visible, bool [H, W]."""
     rows, columns = (size // _SUBPIXELS for size in visible.shape)
-    cells = visible.reshape(rows, _SUBPIXELS, columns, _SUBPIXELS).sum(axis=(1, 3))
+    cells = visible.reshape(rows, _SUBPIXELS, columns, _SUBPIXELS)
+    return cells.sum(axis=(1, 3)) >= _SUBPIXELS**2 / 2
+
+
+def _run_lengths(part: np.ndarray, window: _Window, canvas: tuple[int, ...]) -> dict[str, Any]:
+    """Uncompressed COCO RLE (column by column, starting with zeros) of a mask in a window."""
     height, width = (size // _SUBPIXELS for size in canvas)
     mask = np.zeros((height, width), dtype=bool)
     x, y = window.x1 // _SUBPIXELS, window.y1 // _SUBPIXELS
-    mask[y : y + rows, x : x + columns] = cells >= _SUBPIXELS**2 / 2
+    mask[y : y + part.shape[0], x : x + part.shape[1]] = part
     flat = np.concatenate([[False], mask.T.ravel(), [not mask[-1, -1]]])
     changes = np.flatnonzero(flat[1:] != flat[:-1])
     counts = np.diff(np.concatenate([[0], changes]))

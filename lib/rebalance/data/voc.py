@@ -29,7 +29,13 @@ from typing import Any
 
 from rebalance.data.coco import validate_coco
 from rebalance.data.files import link_folder, new_folder, prepare_folder, write_atomically
-from rebalance.data.shapes import CLASS_NAMES, Scene, draw_scenes, save_jpeg
+from rebalance.data.shapes import (
+    CLASS_NAMES,
+    Scene,
+    check_drawing_options,
+    draw_scenes,
+    save_jpeg,
+)
 from rebalance.errors import InputError
 
 VOC_CLASSES = (
@@ -234,6 +240,7 @@ def make_shapes_voc(
     Raises:
         InputError: a number out of its range, or ``out_dir`` is not empty.
     """
+    check_drawing_options(num_train, num_val, image_size, seed)
     if num_train < 2:
         raise InputError(f"num_train must be at least 2 (two VOC folders), got {num_train}")
     with new_folder(out_dir) as folder:

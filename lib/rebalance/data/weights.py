@@ -1,6 +1,5 @@
 """Published weights as safetensors: a format that holds tensors and nothing that runs."""
 
-import pickle
 from pathlib import Path
 
 import torch
@@ -26,9 +25,12 @@ def convert_weights(source: str | Path, out: str | Path) -> None:
         raise InputError(f"{source}: no such weights file")
     try:
         state = torch.load(source, map_location="cpu", weights_only=True)
-    # RuntimeError: torch's zip reader; the others: its pickle reader.
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise InputError(f"{source}: not a file of tensors only: {error}") from None
+    # Whatever it is that fails: torch's unpickler raises nearly anything when it reads junk. Only
+    # the first line of its message, since the rest advises to load the file in an unsafe way.
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0]
+        kind = type(error).__name__
+        raise InputError(f"{source}: not a file of tensors only: {kind}: {reason}") from None
     if not isinstance(state, dict) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
     ):
