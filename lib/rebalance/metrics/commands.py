@@ -7,6 +7,8 @@ from pathlib import Path
 def add_metric_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add them to the command line."""
     _add_evaluate(commands)
+    _add_evaluate_panoptic(commands)
+    _add_threshold(commands)
 
 
 def _add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -38,6 +40,11 @@ def _add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     )
     parser.add_argument("--quality", default="iou", help="localisation quality of LRP: iou, giou")
     parser.add_argument(
+        "--ranking",
+        default="scores",
+        help="scores, or lower or upper: true positives ranked against or by their quality",
+    )
+    parser.add_argument(
         "--sigmas", type=float, nargs="+", metavar="S", help="OKS deviations, unless COCO's 17"
     )
     parser.add_argument("--out", type=Path, help="metrics.json to write")
@@ -62,6 +69,7 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
         operating_points=arguments.operating_points,
         weights=Weights(*arguments.weights),
         quality=arguments.quality,
+        ranking=arguments.ranking,
         sigmas=arguments.sigmas,
     )
     if arguments.out:
@@ -69,4 +77,72 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
     if arguments.per_class:
         write_atomically(arguments.per_class, per_class_csv(metrics["per_class"]).encode())
     print(summary(metrics))
+    return 0
+
+
+def _add_evaluate_panoptic(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+) -> None:
+    parser = commands.add_parser(
+        "evaluate-panoptic",
+        help="PQ and LRP of panoptic predictions",
+        description=evaluate_panoptic_command.__doc__,
+    )
+    parser.add_argument("--gt", type=Path, required=True, help="COCO panoptic JSON")
+    parser.add_argument("--dt", type=Path, required=True, help="predictions, COCO panoptic JSON")
+    parser.add_argument("--gt-folder", type=Path, help="its PNGs (default: the name without .json)")
+    parser.add_argument("--dt-folder", type=Path, help="its PNGs (default: the name without .json)")
+    parser.add_argument("--tau", type=float, default=0.5, help="IoU that a match must exceed")
+    parser.add_argument("--out", type=Path, help="metrics.json to write")
+    parser.add_argument("--per-class", type=Path, help="CSV to write")
+    parser.set_defaults(run=evaluate_panoptic_command)
+
+
+def evaluate_panoptic_command(arguments: argparse.Namespace) -> int:
+    """Compare panoptic predictions with ground truth, all classes, things and stuff."""
+    from rebalance.data.files import write_atomically
+    from rebalance.metrics.output import per_class_csv, summary, to_json
+    from rebalance.metrics.panoptic import GROUPS, evaluate_panoptic
+
+    metrics = evaluate_panoptic(
+        arguments.gt, arguments.dt, arguments.gt_folder, arguments.dt_folder, arguments.tau
+    )
+    if arguments.out:
+        write_atomically(arguments.out, to_json(metrics).encode())
+    if arguments.per_class:
+        write_atomically(arguments.per_class, per_class_csv(metrics["per_class"]).encode())
+    for group in GROUPS:
+        print(f"{group} ({metrics[group]['N']} classes)\n{summary(metrics[group])}")
+    return 0
+
+
+def _add_threshold(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "threshold",
+        help="keep the detections above each class's LRP-optimal threshold",
+        description=threshold_command.__doc__,
+    )
+    parser.add_argument(
+        "--metrics", type=Path, required=True, help="metrics.json of rebalance evaluate"
+    )
+    parser.add_argument("--dt", type=Path, required=True, help="COCO results JSON")
+    parser.add_argument("--out", type=Path, required=True, help="COCO results JSON to write")
+    parser.add_argument(
+        "--undefined",
+        default="drop",
+        help="detections of classes without a threshold: drop or keep",
+    )
+    parser.set_defaults(run=threshold_command)
+
+
+def threshold_command(arguments: argparse.Namespace) -> int:
+    """Keep the detections that score at least their class's LRP-optimal threshold."""
+    import json
+
+    from rebalance.data.files import write_atomically
+    from rebalance.metrics.threshold import apply_thresholds
+
+    kept = apply_thresholds(arguments.metrics, arguments.dt, arguments.undefined)
+    write_atomically(arguments.out, json.dumps(kept).encode())
+    print(f"{arguments.out}: kept {len(kept)} detections")
     return 0

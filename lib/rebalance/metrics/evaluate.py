@@ -9,19 +9,40 @@ from numpy.typing import NDArray
 
 from rebalance.errors import InputError
 from rebalance.metrics.annotations import Source, load_detections, load_ground_truth
+from rebalance.metrics.correlation import score_quality_correlation, with_ranking
 from rebalance.metrics.evaluation import AREAS_OF_TYPE, Evaluation
-from rebalance.metrics.lrp import EQUAL_WEIGHTS, OPERATING_POINTS, Weights, optimal_lrp
+from rebalance.metrics.lrp import (
+    EQUAL_WEIGHTS,
+    OPERATING_POINTS,
+    Weights,
+    average_lrp,
+    mean_of_defined,
+    optimal_lrp,
+)
 from rebalance.metrics.precision_recall import (
     COCO_THRESHOLDS,
     interpolated_average_precision,
     precision_recall,
+    precision_recall_error,
+    uninterpolated_average_precision,
 )
 from rebalance.metrics.quality import BOX_QUALITIES, BoxQuality
 from rebalance.metrics.records import Record
 
 MAX_DETS = {"bbox": (1, 10, 100), "segm": (1, 10, 100), "keypoints": (20,)}
 AREA_SUFFIXES = {"small": "S", "medium": "M", "large": "L"}
+CORRELATIONS = ("Pearson", "Spearman")
 PER_CLASS_ONLY = ("threshold", "N_TP", "N_FP", "N_FN", "N_GT")
+OPTIMUM_COLUMNS = {
+    "oLRP": "olrp",
+    "oLRP_Loc": "loc",
+    "oLRP_FP": "fp",
+    "oLRP_FN": "fn",
+    "threshold": "threshold",
+    "N_TP": "n_tp",
+    "N_FP": "n_fp",
+    "N_FN": "n_fn",
+}
 Columns = dict[str, NDArray[np.float64]]
 
 
@@ -35,6 +56,7 @@ def evaluate(
     operating_points: str = "detections",
     weights: Weights = EQUAL_WEIGHTS,
     quality: str | BoxQuality = "iou",
+    ranking: str = "scores",
     sigmas: Sequence[float] | None = None,
 ) -> dict[str, Any]:
     """Every metric of a detections file; values in [0, 1], undefined is nan.
@@ -52,14 +74,22 @@ def evaluate(
         weights: importance of localisation, false positives and false negatives in LRP (Eq. E.1).
         quality: localisation quality of LRP for bbox: a name in ``BOX_QUALITIES`` or a function of
             two float64 [N, 4] xyxy paired by row to [N] in [0, 1]. AP and AR stay with the IoU.
+        ranking: "scores", or a bound of thesis Table 7.4: see
+            :func:`rebalance.metrics.correlation.with_ranking`.
         sigmas: OKS deviations, one per keypoint, needed unless there are COCO's 17.
 
     Returns:
-        ``AP, AP50, AP75, APS, APM, APL, AR1, AR10, AR100, ARS, ARM, ARL`` (keypoints: ``AP, AP50,
-        AP75, APM, APL, AR, AR50, AR75, ARM, ARL``), ``oLRP, oLRP_Loc, oLRP_FP, oLRP_FN, oLRPS,
-        oLRPM, oLRPL``, the ``AP<t>`` asked for, ``settings``, and ``per_class``: a list of dicts of
-        ``category_id, name``, the same keys, the LRP-optimal ``threshold``, and ``N_TP, N_FP,
-        N_FN`` there; ``N_GT`` is the number of ground truths that count.
+        - ``AP, AP50, AP75, APS, APM, APL, AR1, AR10, AR100, ARS, ARM, ARL`` (keypoints: ``AP, AP50,
+          AP75, APM, APL, AR, AR50, AR75, ARM, ARL``), the ``AP<t>`` asked for, and
+          ``AP_uninterpolated`` (COCO's thresholds, exact area under the curve);
+        - ``oLRP, oLRP_Loc, oLRP_FP, oLRP_FN, oLRPS, oLRPM, oLRPL``, ``aLRP`` (Eq. F.1) and
+          ``PR_error``, 1 - precision x recall at the LRP-optimal threshold;
+        - ``correlation``: ``Pearson`` and ``Spearman``, in [-1, 1], of score and quality over the
+          true positives at ``tau``;
+        - ``settings``, the arguments;
+        - ``per_class``: a list of dicts of ``category_id``, ``name``, the same keys, the
+          LRP-optimal ``threshold`` with ``N_TP, N_FP, N_FN`` there, and ``N_GT``, the ground truths
+          that count.
 
     Raises:
         InputError: a file or an argument at fault.
@@ -73,16 +103,17 @@ def evaluate(
     matched_for_lrp = matched
     if box_quality is not None:
         matched_for_lrp = Evaluation(ground_truth, detections, iou_type, [tau], box_quality)
+    ranked = with_ranking(matched, ranking)
+    ranked_for_lrp = with_ranking(matched_for_lrp, ranking, tau)
     columns = {
-        **average_precision_and_recall(matched, iou_type, [0.5, 0.75, *ious], max_dets),
-        **optimal_lrps(matched_for_lrp, tau, operating_points, weights),
+        **average_precision_and_recall(ranked, iou_type, [0.5, 0.75, *ious], max_dets),
+        **lrp_columns(ranked_for_lrp, tau, operating_points, weights),
+        **correlation_columns(ranked_for_lrp, tau),
     }
+    means = {key: mean_of_defined(column) for key, column in columns.items()}
     return {
-        **{
-            key: mean_of_defined(column)
-            for key, column in columns.items()
-            if key not in PER_CLASS_ONLY
-        },
+        **{key: mean for key, mean in means.items() if key not in (*PER_CLASS_ONLY, *CORRELATIONS)},
+        "correlation": {key: means[key] for key in CORRELATIONS},
         "settings": {
             "iou_type": iou_type,
             "tau": tau,
@@ -90,6 +121,7 @@ def evaluate(
             "operating_points": operating_points,
             "weights": asdict(weights),
             "quality": quality if isinstance(quality, str) else "custom",
+            "ranking": ranking,
         },
         "per_class": _rows(ground_truth.class_ids, ground_truth.class_names, columns),
     }
@@ -99,75 +131,78 @@ def average_precision_and_recall(
     evaluation: Evaluation, iou_type: str, ap_at: Sequence[float], max_dets: Sequence[int]
 ) -> Columns:
     """COCO's AP and AR of every class, under COCO's names; float64 [K] each."""
-    precisions, recalls = zip(
-        *(_class_tables(evaluation, k, max_dets) for k in range(evaluation.num_classes)),
-        strict=True,
-    )
-    ap, ar = np.stack(precisions, axis=2), np.stack(recalls, axis=2)  # [A, T, K], [A, T, K, M]
+    tables = [_class_tables(evaluation, k, max_dets) for k in range(evaluation.num_classes)]
+    ap, area_under, recall = (np.stack(parts, axis=-1) for parts in zip(*tables, strict=True))
     coco = [evaluation.threshold_index(t) for t in COCO_THRESHOLDS]
     small_to_large = [(a, area) for a, area in enumerate(evaluation.areas) if area != "all"]
     columns = {"AP": ap[0, coco].mean(axis=0)}
     for threshold in ap_at:
-        columns[_ap_name(threshold)] = ap[0, evaluation.threshold_index(threshold)]
+        columns[f"AP{_percent(threshold)}"] = ap[0, evaluation.threshold_index(threshold)]
     for a, area in small_to_large:
         columns[f"AP{AREA_SUFFIXES[area]}"] = ap[a, coco].mean(axis=0)
     if iou_type == "keypoints":
-        columns["AR"] = ar[0, coco, :, -1].mean(axis=0)
+        columns["AR"] = recall[0, coco, -1].mean(axis=0)
         for threshold in (0.5, 0.75):
-            name = _ap_name(threshold).replace("AP", "AR")
-            columns[name] = ar[0, evaluation.threshold_index(threshold), :, -1]
+            at_threshold = recall[0, evaluation.threshold_index(threshold), -1]
+            columns[f"AR{_percent(threshold)}"] = at_threshold
     else:
         for m, count in enumerate(max_dets):
-            columns[f"AR{count}"] = ar[0, coco, :, m].mean(axis=0)
+            columns[f"AR{count}"] = recall[0, coco, m].mean(axis=0)
     for a, area in small_to_large:
-        columns[f"AR{AREA_SUFFIXES[area]}"] = ar[a, coco, :, -1].mean(axis=0)
+        columns[f"AR{AREA_SUFFIXES[area]}"] = recall[a, coco, -1].mean(axis=0)
+    columns["AP_uninterpolated"] = area_under[coco].mean(axis=0)
     return columns
 
 
-def optimal_lrps(
+def lrp_columns(
     evaluation: Evaluation,
     tau: float = 0.5,
     operating_points: str = "detections",
     weights: Weights = EQUAL_WEIGHTS,
 ) -> Columns:
-    """oLRP, its components, threshold and counts of every class; float64 [K] each."""
-    columns: dict[str, list[float]] = {}
-    for area in evaluation.areas:
-        for k in range(evaluation.num_classes):
-            matches = evaluation.class_matches(k, tau, area)
-            optimum = optimal_lrp(matches.s_lrp(tau, operating_points, weights), matches.num_gt)
-            if area != "all":
-                columns.setdefault(f"oLRP{AREA_SUFFIXES[area]}", []).append(optimum.olrp)
-                continue
-            for name, value in (
-                ("oLRP", optimum.olrp),
-                ("oLRP_Loc", optimum.loc),
-                ("oLRP_FP", optimum.fp),
-                ("oLRP_FN", optimum.fn),
-                ("threshold", optimum.threshold),
-                ("N_TP", optimum.n_tp),
-                ("N_FP", optimum.n_fp),
-                ("N_FN", optimum.n_fn),
-                ("N_GT", matches.num_gt),
-            ):
-                columns.setdefault(name, []).append(value)
-    return {name: np.asarray(values) for name, values in columns.items()}
+    """oLRP, its components, threshold and counts, and aLRP of every class; float64 [K] each."""
+    classes = range(evaluation.num_classes)
+    matches = [evaluation.class_matches(k, tau) for k in classes]
+    curves = [match.s_lrp(tau, operating_points, weights) for match in matches]
+    optima = [optimal_lrp(curve) for curve in curves]
+    columns = {
+        name: np.array([getattr(optimum, field) for optimum in optima], np.float64)
+        for name, field in OPTIMUM_COLUMNS.items()
+    }
+    columns["N_GT"] = np.array([match.num_gt for match in matches])
+    columns["aLRP"] = np.array([average_lrp(curve) for curve in curves])
+    # Without a true positive recall is 0, whatever the precision.
+    precision, recall = 1 - np.nan_to_num(columns["oLRP_FP"], nan=1.0), 1 - columns["oLRP_FN"]
+    columns["PR_error"] = precision_recall_error(precision, recall)
+    for area in evaluation.areas[1:]:
+        areas = (evaluation.class_matches(k, tau, area) for k in classes)
+        columns[f"oLRP{AREA_SUFFIXES[area]}"] = np.array(
+            [optimal_lrp(match.s_lrp(tau, operating_points, weights)).olrp for match in areas]
+        )
+    return columns
 
 
-def mean_of_defined(values: NDArray[np.float64]) -> float:
-    """Mean of the values that are not nan; nan if none is."""
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if len(defined) else float("nan")
+def correlation_columns(evaluation: Evaluation, tau: float = 0.5) -> Columns:
+    """Correlation of score and localisation quality in every class; float64 [K] each."""
+    pairs = [
+        score_quality_correlation(evaluation.class_matches(k, tau))
+        for k in range(evaluation.num_classes)
+    ]
+    return dict(zip(CORRELATIONS, np.array(pairs).T, strict=True))
 
 
 def _class_tables(
     evaluation: Evaluation, class_index: int, max_dets: Sequence[int]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """AP [A, T] and recall [A, T, M] of one class; nan in area ranges without ground truth."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """AP [A, T], uninterpolated AP [T] of all areas, recall [A, T, M] of one class.
+
+    Area ranges without ground truth are nan.
+    """
     order = evaluation.by_score(class_index)
     ranks = evaluation.detections.ranks[order]
     shape = (len(evaluation.areas), len(evaluation.thresholds))
     ap, recalls = np.full(shape, np.nan), np.full((*shape, len(max_dets)), np.nan)
+    uninterpolated = np.full(shape[1], np.nan)
     for a, area in enumerate(evaluation.areas):
         num_gt = evaluation.num_ground_truths(class_index, area)
         if not num_gt:
@@ -175,12 +210,13 @@ def _class_tables(
         true_positives = evaluation.matching.true_positives[a][:, order]
         ignored = evaluation.matching.ignored[a][:, order]
         precision, recall = precision_recall(true_positives, ~true_positives & ~ignored, num_gt)
-        ap[a] = [
-            interpolated_average_precision(*curve) for curve in zip(precision, recall, strict=True)
-        ]
+        for t, curve in enumerate(zip(precision, recall, strict=True)):
+            ap[a, t] = interpolated_average_precision(*curve)
+            if area == "all":
+                uninterpolated[t] = uninterpolated_average_precision(*curve)
         for m, count in enumerate(max_dets):
             recalls[a, :, m] = true_positives[:, ranks < count].sum(axis=1) / num_gt
-    return ap, recalls
+    return ap, uninterpolated, recalls
 
 
 def _rows(
@@ -243,6 +279,6 @@ def _nearest_coco(threshold: float) -> float:
     return float(nearest) if abs(nearest - threshold) < 1e-9 else threshold
 
 
-def _ap_name(threshold: float) -> str:
-    """0.6 -> AP60, 0.625 -> AP62.5."""
-    return f"AP{round(100 * threshold, 6):g}"
+def _percent(threshold: float) -> str:
+    """0.6 -> "60", 0.625 -> "62.5"."""
+    return f"{round(100 * threshold, 6):g}"

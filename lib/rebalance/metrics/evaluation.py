@@ -1,7 +1,8 @@
 """Detections matched to ground truths, and what that says about one class or about all."""
 
+import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,6 +112,7 @@ class Evaluation:
             ground_truth.crowd,
             self.thresholds,
         )
+        self._order = np.lexsort((-detections.scores, detections.classes))
         classes = np.arange(self.num_classes + 1)
         self._first_detection = np.searchsorted(detections.classes, classes)
         self._first_ground_truth = np.searchsorted(ground_truth.classes, classes)
@@ -123,7 +125,20 @@ class Evaluation:
     def by_score(self, class_index: int) -> NDArray[np.int64]:
         """The class's detections in order of falling score; equal scores in order of image."""
         first, last = self._first_detection[class_index : class_index + 2]
-        return first + np.argsort(-self.detections.scores[first:last], kind="stable")
+        return self._order[first:last]
+
+    def reordered(self, order: NDArray[np.int64]) -> "Evaluation":
+        """The same matches, the detections taking each other's scores and places.
+
+        Args:
+            order: int64 [D], all classes' ``by_score`` one after the other, as wanted instead.
+        """
+        other = copy.copy(self)
+        scores = np.empty_like(self.detections.scores)
+        scores[order] = self.detections.scores[self._order]
+        other.detections = replace(self.detections, scores=scores)
+        other._order = order
+        return other
 
     def num_ground_truths(self, class_index: int, area: str = "all") -> int:
         """Ground truths of the class that count in that area range."""

@@ -79,7 +79,7 @@ def lrp_error(
     """LRP of hard predictions, from their counts; scalars or arrays of one shape.
 
     Args:
-        localisation_error: sum over the true positives of 1 - lq.
+        localisation_error: sum over the true positives of 1 - lq, at most n_tp (1 - tau).
         n_tp, n_fp, n_fn: counts.
         tau: the quality a true positive needs, in [0, 1).
         weights: importance of each kind of error.
@@ -96,7 +96,7 @@ def lrp_error(
     )
     worst = weights.tp * n_tp + weights.fp * n_fp + weights.fn * n_fn
     return Lrp(
-        lrp=_ratio(matching_error, worst),
+        lrp=np.minimum(_ratio(matching_error, worst), 1.0),  # 1 + 2e-16 by rounding
         loc=_ratio(localisation_error, n_tp),
         fp=_ratio(n_fp, n_tp + n_fp),
         fn=_ratio(n_fn, n_tp + n_fn),
@@ -125,18 +125,17 @@ class SLrp:
     Attributes:
         scores: float64 [S], falling; the operating points.
         errors: LRP and components at each, [S].
+        num_gt: ground truths that count.
     """
 
     scores: Numbers
     errors: Lrp
+    num_gt: int
 
     def at(self, threshold: float) -> Lrp:
         """LRP of the detections with score >= ``threshold``."""
         kept = int(np.searchsorted(-self.scores, -threshold, side="right"))
-        if kept:
-            return self.errors[kept - 1]
-        n_gt = self.errors.n_tp[:1] + self.errors.n_fn[:1]
-        return lrp_error(0.0, 0.0, 0.0, n_gt)[0]
+        return self.errors[kept - 1] if kept else lrp_error(0, 0, 0, self.num_gt)
 
 
 def s_lrp(
@@ -176,8 +175,8 @@ def s_lrp(
     )
     if operating_points == "scores":
         last_of_score = np.flatnonzero(np.diff(scores, append=-np.inf))
-        return SLrp(scores[last_of_score], errors[last_of_score])
-    return SLrp(scores, errors)
+        return SLrp(scores[last_of_score], errors[last_of_score], num_gt)
+    return SLrp(scores, errors, num_gt)
 
 
 @dataclass(frozen=True)
@@ -194,13 +193,13 @@ class OptimalLrp:
     n_fn: int
 
 
-def optimal_lrp(curve: SLrp, num_gt: int) -> OptimalLrp:
+def optimal_lrp(curve: SLrp) -> OptimalLrp:
     """The minimum of the curve; all nan without ground truth, 1 without a true positive."""
     nan = float("nan")
-    if not num_gt:
+    if not curve.num_gt:
         return OptimalLrp(nan, nan, nan, nan, nan, 0, 0, 0)
     if not len(curve.scores) or not curve.errors.n_tp[-1]:
-        return OptimalLrp(1.0, nan, nan, 1.0, nan, 0, 0, num_gt)
+        return OptimalLrp(1.0, nan, nan, 1.0, nan, 0, 0, curve.num_gt)
     best = int(np.argmin(curve.errors.lrp))
     at = curve.errors[best]
     return OptimalLrp(
@@ -216,8 +215,19 @@ def optimal_lrp(curve: SLrp, num_gt: int) -> OptimalLrp:
 
 
 def average_lrp(curve: SLrp) -> float:
-    """aLRP error (Eq. F.1): mean LRP over the operating points; nan without any."""
-    return float(curve.errors.lrp.mean()) if len(curve.scores) else float("nan")
+    """aLRP error (Eq. F.1): mean LRP over the operating points; nan without ground truth.
+
+    Without detections the only output is the empty one, whose LRP is 1.
+    """
+    if not curve.num_gt:
+        return float("nan")
+    return float(curve.errors.lrp.mean()) if len(curve.scores) else 1.0
+
+
+def mean_of_defined(values: Numbers) -> float:
+    """Mean over classes that skips the undefined (nan); nan if all are."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else float("nan")
 
 
 def check_tau(tau: float) -> None:

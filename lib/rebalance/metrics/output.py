@@ -24,8 +24,9 @@ def per_class_csv(rows: Sequence[dict[str, Any]]) -> str:
 def summary(metrics: dict[str, Any]) -> str:
     """One line per number, in percent, as the tables of the works show them."""
     numbers = {key: value for key, value in metrics.items() if isinstance(value, float)}
+    width = max(map(len, numbers)) + 1
     return "\n".join(
-        f"{key:<9}{'undefined' if value != value else f'{100 * value:6.1f}'}"
+        f"{key:<{width}}{'undefined' if value != value else f'{100 * value:6.1f}'}"
         for key, value in numbers.items()
     )
 

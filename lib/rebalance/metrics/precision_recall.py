@@ -57,6 +57,8 @@ def uninterpolated_average_precision(
     return float((np.diff(recall, prepend=0) * precision).sum())
 
 
-def precision_recall_error(precision: float, recall: float) -> float:
+def precision_recall_error(
+    precision: NDArray[np.float64], recall: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """1 - precision x recall, the error form of AP for hard predictions (thesis 5.6)."""
     return 1 - precision * recall

@@ -72,7 +72,7 @@ def candidate_pairs(
                 sigmas,
             )
         near = quality >= floor
-        kept.append((dt[near], gt[near], quality[near]))
+        kept.append((dt[near], gt[near], np.minimum(quality[near], 1.0)))  # 1 + 2e-16 by rounding
     if not kept:
         return Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
     return Pairs(*(np.concatenate(parts) for parts in zip(*kept, strict=True)))
