@@ -168,6 +168,15 @@ def test_what_is_no_notebook_is_refused(tmp_path):
         declared_parameters(tmp_path / "gone.ipynb")
 
 
+def test_a_folder_for_sockets_that_is_too_long_is_refused(tmp_path, monkeypatch):
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(deep))
+    notebook = write_notebook(tmp_path / "n.ipynb")
+    with pytest.raises(InputError, match="too long for the sockets"):
+        run_notebook(notebook, GIVEN, tmp_path / "executed.ipynb")
+
+
 # The notebooks of the repository -----------------------------------------------------------------
 
 

@@ -16,6 +16,9 @@ import nbformat
 
 from rebalance.errors import InputError
 
+#: The system allows 107 characters for a socket's path; the kernel adds up to 20.
+LONGEST_SOCKET_FOLDER = 85
+
 
 class NotebookError(RuntimeError):
     """A cell failed or the kernel died; the message names the cell and the executed notebook."""
@@ -169,6 +172,11 @@ def _execute(notebook: Path, parameters: Mapping[str, Any], executed: Path) -> N
     from traitlets import Unicode
 
     with tempfile.TemporaryDirectory(prefix="rebalance_kernel_") as profile:
+        if len(profile) > LONGEST_SOCKET_FOLDER:
+            raise InputError(
+                f"TMPDIR: {tempfile.gettempdir()} is too long for the sockets of a notebook's "
+                f"kernel: {profile} has {len(profile)} characters, allowed {LONGEST_SOCKET_FOLDER}"
+            )
 
         class OwnPython(AsyncKernelManager):
             """Starts ``sys.executable``; parallel notebooks share no history file and no ports."""

@@ -98,6 +98,9 @@ def test_smooth_is_the_unbiased_average_with_exponential_weights():
     ]
     np.testing.assert_allclose(smooth(values, 3), by_hand, rtol=1e-12)
     np.testing.assert_array_equal(smooth(values, 1), values)
+    without = smooth(np.array([1.0, np.inf, 3.0]), 3)
+    assert without[1] == 1
+    assert 1 < without[2] < 3
 
 
 def log(iterations=5, **terms):

@@ -285,8 +285,15 @@ def test_names_of_metrics_and_rows():
     assert metric_label("AP50") == "AP<sub>50</sub>"
     assert metric_label("mask_oLRP_Loc") == "mask oLRP<sub>Loc</sub>"
     assert metric_label("params_k") == "params k"
-    settings = [{"loss": "x", "gamma": 1}, {"loss": "x", "gamma": None}]
-    assert row_names([{"setting": setting} for setting in settings]) == ["x, 1", "x"]
+    settings = [
+        {"loss": "x", "gamma": 1, "ohpm": True},
+        {"loss": "x", "gamma": None, "ohpm": True},
+        {"loss": "y", "gamma": None, "ohpm": False},
+    ]
+    assert row_names([{"setting": setting} for setting in settings]) == ["x, 1", "x", "y"]
+    equal_so_far = [settings[0], settings[0] | {"ohpm": False}]
+    names = row_names([{"setting": setting} for setting in equal_so_far])
+    assert names == ["x, 1, ohpm", "x, 1, no ohpm"]
 
 
 def test_only_the_papers_scale_goes_without_a_warning():

@@ -1,6 +1,7 @@
 """Measured numbers beside reported ones, row by row."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -49,6 +50,8 @@ def plot_comparison(
         if defined.size:
             margin = max(0.18 * np.ptp(defined), 0.02 * abs(defined.max()), 1e-3)
             floor = defined.min() - margin
+            if defined.min() >= 0:
+                floor = max(floor, 0)
             ax.hlines(rows, floor, numbers, color=colour, linewidth=1.2, alpha=0.35)
             ax.errorbar(numbers, rows, xerr=whisker, fmt="none", ecolor=INK, elinewidth=0.7)
             ax.plot(numbers, rows, "o", color=colour, markersize=4.5)
@@ -75,26 +78,31 @@ def _shorten(name: str, length: int = 22) -> str:
 
 
 def save_thumbnail(
-    tidy: pd.DataFrame, names: Sequence[str], percent: bool, scale: str, png: str
+    tidy: pd.DataFrame,
+    names: Sequence[str],
+    metrics: Sequence[Mapping[str, Any]],
+    scale: str,
+    png: str,
 ) -> None:
-    """Draw the first metric of a tidy table (``rebalance.report.table.assemble``) as a small PNG.
+    """Draw one metric of a table as a small PNG: the first that is measured.
 
     Args:
-        tidy: the table.
+        tidy: the table, see ``rebalance.report.table.assemble``.
         names: one per row of the table.
-        percent: show values times 100.
+        metrics: the columns of the table, as ``assemble`` takes them.
         scale: where the measured numbers come from.
         png: what is written.
     """
-    metric = tidy["metric"].iloc[0]
-    lines = tidy[tidy["metric"] == metric]
-    factor = 100 if percent else 1
+    metric = next((entry for entry in metrics if entry.get("measured", True)), metrics[0])
+    lines = tidy[tidy["metric"] == metric["name"]]
+    factor = 100 if metric["percent"] else 1
+    arrow = {"higher": " ↑", "lower": " ↓", None: ""}[metric["better"]]
     fig = plot_comparison(
         names,
         (factor * lines["measured"]).tolist(),
         (factor * lines["reported"]).tolist(),
         (factor * lines["std"]).tolist(),
-        f"{metric.replace('_', ' ')}{' (%)' if percent else ''}",
+        f"{metric['name'].replace('_', ' ')}{' (%)' if metric['percent'] else ''}{arrow}",
         scale,
     )
     save_bitmap(fig, png)

@@ -13,7 +13,7 @@ from rebalance.plots.style import figure, legend_below, line_styles
 #: Columns of log.csv that are neither a loss nor the learning rate.
 NOT_CURVES = {"iteration", "seconds", "images"}
 
-TITLES = {"loss": "total loss", "lr": "learning rate"}
+TITLES = {"loss": "total loss", "lr": "learning rate", "grad_norm": "gradient norm"}
 
 
 def load_logs(runs: Mapping[str, Sequence[str | Path]]) -> dict[str, list[pd.DataFrame]]:
@@ -51,8 +51,13 @@ def read_log(path: Path) -> pd.DataFrame:
 
 
 def smooth(values: np.ndarray, span: float) -> np.ndarray:
-    """Exponential moving average over about ``span`` values, unbiased at the start, [N] -> [N]."""
-    return pd.Series(values).ewm(span=max(span, 1)).mean().to_numpy()
+    """Exponential moving average over about ``span`` values, unbiased at the start, [N] -> [N].
+
+    Values that are not finite (the gradient norm of a step that mixed precision skipped) are left
+    out of the average.
+    """
+    finite = pd.Series(values).where(np.isfinite(values))
+    return finite.ewm(span=max(span, 1)).mean().to_numpy()
 
 
 def plot_training_curves(

@@ -15,7 +15,7 @@ from rebalance.report.page import HERE, PAPER_SCALE, page_css
 #: What a target's status is called on its card, in the order of the filters.
 STATUSES = {
     "made": "made",
-    "waiting": "waiting for its run",
+    "waiting": "waiting",
     "needs_gpu": "needs a GPU",
     "not_made": "not made at this scale",
 }

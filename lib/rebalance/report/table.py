@@ -231,14 +231,27 @@ def show_number(value: float, places: int, percent: bool, sign: bool = False) ->
 
 
 def row_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A short name for each row: its first setting, or all of them where the first ones repeat."""
-    first = [str(next(iter(row["setting"].values()))) for row in rows]
-    if len(set(first)) == len(first):
-        return first
-    return [
-        ", ".join(str(value) for value in row["setting"].values() if value is not None)
-        for row in rows
-    ]
+    """A short name for each row: as many of its first settings as tell all rows apart."""
+    names = [""] * len(rows)
+    for count in range(1, len(rows[0]["setting"]) + 1):
+        names = [
+            ", ".join(
+                _setting_in_words(name, value)
+                for name, value in list(row["setting"].items())[:count]
+                if value is not None
+            )
+            for row in rows
+        ]
+        if len(set(names)) == len(rows):
+            break
+    return names
+
+
+def _setting_in_words(name: str, value: Any) -> str:
+    """``gamma = true`` is "gamma", false "no gamma"; other values speak for themselves."""
+    if isinstance(value, bool):
+        return f"{'' if value else 'no '}{name.replace('_', ' ')}"
+    return str(value)
 
 
 def style_table(
