@@ -25,24 +25,25 @@ def digest(folder: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def many(tmp_path_factory) -> dict:
     folder = tmp_path_factory.mktemp("shapes")
-    make_shapes(folder, num_train=500, num_val=1, seed=0)
+    make_shapes(folder, num_train=300, num_val=1, seed=0)
     return load_coco(folder / "annotations" / "train.json")
 
 
-def test_a_seed_gives_the_same_bytes_and_another_seed_others(shapes_dir, tmp_path):
-    make_shapes(tmp_path / "again", num_train=60, num_val=20, seed=3)
-    assert digest(tmp_path / "again") == digest(shapes_dir)
-    make_shapes(tmp_path / "other", num_train=60, num_val=20, seed=4)
-    assert digest(tmp_path / "other").keys() == digest(shapes_dir).keys()
-    assert not set(digest(tmp_path / "other").values()) & set(digest(shapes_dir).values())
+def test_a_seed_gives_the_same_bytes_and_another_seed_others(tmp_path):
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        make_shapes(tmp_path / name, num_train=12, num_val=6, seed=seed)
+    first, again, other = (digest(tmp_path / name) for name in "abc")
+    assert first == again
+    assert first.keys() == other.keys()
+    assert not set(first.values()) & set(other.values())
 
 
 def test_an_image_does_not_depend_on_how_many_there_are(shapes_dir):
     first = next(draw_scenes("train", 1, 96, seed=3))
     fifth = list(draw_scenes("train", 5, 96, seed=3))[4]
-    sixtieth = list(draw_scenes("train", 60, 96, seed=3))
-    np.testing.assert_array_equal(first.pixels, sixtieth[0].pixels)
-    np.testing.assert_array_equal(fifth.pixels, sixtieth[4].pixels)
+    eight = list(draw_scenes("train", 8, 96, seed=3))
+    np.testing.assert_array_equal(first.pixels, eight[0].pixels)
+    np.testing.assert_array_equal(fifth.pixels, eight[4].pixels)
 
 
 def test_making_it_again_replaces_it(tmp_path):
@@ -66,7 +67,7 @@ def test_classes_have_a_long_tail(many):
     assert set(counts) == set(range(1, len(CLASS_NAMES) + 1))
     total = sum(counts.values())
     # Zipf over 8 classes: 1 / (1 + 1/2 + ... + 1/8) = 0.368 and an eighth of it.
-    assert counts[1] / total == pytest.approx(0.368, abs=0.05)
+    assert counts[1] / total == pytest.approx(0.368, abs=0.06)
     assert counts[8] / total == pytest.approx(0.046, abs=0.02)
 
 
@@ -77,16 +78,16 @@ def test_sizes_and_aspects_vary_widely(many):
     assert np.quantile(side, 0.98) > 48
     assert (side < 8).mean() < 0.02, "hardly any object is too small to be seen"
     aspect = np.maximum(boxes[:, 2] / boxes[:, 3], boxes[:, 3] / boxes[:, 2])
-    assert (aspect > 4).sum() >= 10
+    assert (aspect > 4).sum() >= 5
     assert np.sort(aspect)[-5] > 4.5
 
 
 def test_there_are_crowds_and_images_without_objects(many):
     crowds = [a for a in many["annotations"] if a["iscrowd"]]
-    assert 0.04 < len(crowds) / 500 < 0.12
+    assert 0.04 < len(crowds) / 300 < 0.13
     assert all(isinstance(a["segmentation"], dict) for a in crowds)
     seen = {a["image_id"] for a in many["annotations"]}
-    assert 0.01 < 1 - len(seen) / 500 < 0.06
+    assert 0.01 < 1 - len(seen) / 300 < 0.06
 
 
 def test_boxes_and_areas_are_those_of_the_masks(many):
