@@ -1,0 +1,166 @@
+"""Where the corners of a box may lie so that its IoU with a reference box is at least T.
+
+bbgen (section 3.2 and appendix) bounds these regions by tables of curves, one set for each corner.
+Here one set serves both, in coordinates that make it short: the reference box is the unit square,
+and a corner is given by its *outward offset*, how far it lies outside the reference's own corner in
+x and in y, in units of the reference's width and height (negative: inside). The IoU does not change
+under this map, nor under the reflection that exchanges the two corners.
+
+With the other corner at offset (ox, oy) and this one at (x, y), the box is W + x wide and H + y
+high, W = 1 + ox, H = 1 + oy, and overlaps the square by m + min(x, 0) times n + min(y, 0), with
+m = 1 + min(ox, 0), n = 1 + min(oy, 0). Written with k = 1 + 1 / T, IoU >= T says
+
+    E(x, y) = k * overlap - 1 - area >= 0.
+
+E is linear in y on either side of 0, so for a given x the feasible y form one interval around 0,
+    [-N(x) / g(x), N(x) / s(x)],  N(x) = E(x, 0),  s(x) = W + x,  g(x) = k (m + min(x, 0)) - s(x),
+and x itself runs over
+    [-N(0) / (k n - H), N(0) / H].
+Nothing here subtracts nearly equal numbers when the region is small (T close to 1, or the other
+corner close to the border of its own region).
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rebalance.errors import InputError
+
+CORNERS = ("top_left", "bottom_right")
+
+
+EMPTY = 1e-30
+"""Least excess: a region that has shrunk to its corner keeps a size that rounds away in any sum, so
+that its proportions stay defined."""
+
+
+class Region(NamedTuple):
+    """Feasible offsets of one corner given the other, for N reference boxes; all fields are [N].
+
+    Attributes:
+        k: 1 + 1 / T.
+        w, h: size of the box while this corner is at the reference's own.
+        m, n: size of its overlap with the reference then.
+        km, kn: k times those.
+        excess: E(0, 0), at least ``EMPTY``.
+    """
+
+    k: Tensor
+    w: Tensor
+    h: Tensor
+    m: Tensor
+    n: Tensor
+    km: Tensor
+    kn: Tensor
+    excess: Tensor
+
+    def x_range(self) -> tuple[Tensor, Tensor]:
+        """Least and largest feasible x offset, [N] each."""
+        return self.excess / (self.h - self.kn), self.excess / self.h
+
+    def y_range(self) -> tuple[Tensor, Tensor]:
+        """Least and largest feasible y offset, [N] each."""
+        return self.excess / (self.w - self.km), self.excess / self.w
+
+    def y_range_at(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Least and largest feasible y offset at an x within ``x_range``, like ``x``."""
+        inside = x.clamp(max=0)
+        height = torch.addcmul(self.excess, self.kn, inside) - self.h * x
+        width = self.w + x
+        return height / (width - torch.addcmul(self.km, self.k, inside)), height / width
+
+    def contains(self, x: Tensor, y: Tensor) -> Tensor:
+        """[N] bool of offsets [N] each."""
+        overlap = (self.m + x.clamp(max=0)).clamp(min=0) * (self.n + y.clamp(max=0)).clamp(min=0)
+        width, height = self.w + x, self.h + y
+        return (self.k * overlap - 1 - width * height >= 0) & (width > 0) & (height > 0)
+
+
+def corner_region(other: Tensor, inverse_iou: Tensor) -> Region:
+    """The region of one corner.
+
+    Args:
+        other: [2, N] float64, outward offsets of the opposite corner, x and y.
+        inverse_iou: [N] float64, 1 / T.
+    """
+    k = inverse_iou + 1
+    w, h = (other + 1).unbind(0)
+    overlap = other.clamp(max=0) + 1
+    m, n = overlap.unbind(0)
+    km, kn = (overlap * k).unbind(0)
+    excess = (torch.addcmul(km * n, w, h, value=-1) - 1).clamp(min=EMPTY)
+    return Region(k, w, h, m, n, km, kn, excess)
+
+
+def feasible_area(reference_boxes: Tensor, min_ious: Tensor) -> Tensor:
+    """[N] area, px^2, of the feasible region of the corner drawn first, in closed form.
+
+    In units of the box's own area: inside 1 - T + T ln T, outside ln(1/T) / T - (1/T - 1), and each
+    of the two mixed quadrants (1 - T) / T + ln T.
+
+    Args:
+        reference_boxes: [N, 4] xyxy, pixels.
+        min_ious: [N], in (0, 1].
+    """
+    t = min_ious.double()
+    sizes = (reference_boxes[:, 2:] - reference_boxes[:, :2]).double()
+    inside = 1 - t + t * t.log()
+    outside = -t.log() / t - (1 / t - 1)
+    mixed = (1 - t) / t + t.log()
+    return (inside + outside + 2 * mixed) * sizes.prod(dim=1)
+
+
+def feasible_region(
+    reference: Tensor,
+    iou: float,
+    corner: str,
+    other: Tensor | None = None,
+    num_points: int = 400,
+) -> Tensor:
+    """Boundary of where one corner may lie, as a closed polyline on which the IoU is T.
+
+    Args:
+        reference: [4] xyxy, x1 < x2 and y1 < y2.
+        iou: T, in (0, 1].
+        corner: "top_left" or "bottom_right", the one whose region is asked for.
+        other: [2] xy of the opposite corner; None puts it on the reference's own (the region of
+            the corner drawn first).
+        num_points: at least 8; a quarter on each of the four curved sides.
+
+    Returns:
+        [num_points + 1, 2] float64 xy, the last point equal to the first.
+
+    Raises:
+        InputError: a bad argument, or no box with that opposite corner reaches T.
+    """
+    if corner not in CORNERS:
+        raise InputError(f"corner must be one of {CORNERS}, got {corner!r}")
+    if not 0 < iou <= 1:
+        raise InputError(f"iou must be in (0, 1], got {iou}")
+    if num_points < 8 or num_points % 4:
+        raise InputError(f"num_points must be 8 or more and divide by 4, got {num_points}")
+    if reference.shape != (4,) or not bool((reference[2:] > reference[:2]).all()):
+        raise InputError(f"reference must be [4] xyxy with area, got {reference.tolist()}")
+    reference = reference.double()
+    size = reference[2:] - reference[:2]
+    mine, sign = (reference[:2], -1.0) if corner == "top_left" else (reference[2:], 1.0)
+    offset = torch.zeros(2, 1, dtype=torch.float64, device=reference.device)
+    if other is not None:
+        own = reference[2:] if corner == "top_left" else reference[:2]
+        offset = ((other.double() - own) * -sign / size)[:, None]
+    inverse_iou = torch.full((1,), 1 / iou, dtype=torch.float64, device=reference.device)
+    region = corner_region(offset, inverse_iou)
+    if not bool(region.contains(offset[0] * 0, offset[1] * 0)):
+        assert other is not None  # with IoU 1 at hand there is always a box
+        raise InputError(f"no box with the corner {other.tolist()} has an IoU of {iou} or more")
+    low, high = region.x_range()
+    steps = torch.linspace(0, 1, num_points // 4 + 1, dtype=torch.float64, device=offset.device)
+    left = low * (1 - steps)
+    right = high * steps
+    x = torch.cat([left[:-1], right])
+    lower, upper = region.y_range_at(x)
+    outline = torch.cat(
+        [torch.stack([x, upper], dim=1), torch.stack([x, lower], dim=1).flip(0)[1:]]
+    )
+    return mine + sign * outline * size
