@@ -5,14 +5,18 @@
 #   tests/slurm/setup.sh status FOLDER   exit 0 if the node takes jobs, 1 if not
 #   tests/slurm/setup.sh stop   FOLDER   cancel all jobs, stop the daemons
 #
-# `start` twice starts nothing twice. Configuration, state and logs all live in FOLDER; `. FOLDER/env`
-# points squeue, sbatch and the snakemake plugin at it. The node claims more CPUs and memory than the
-# machine has, so that the requests of the real workflow fit, and two GPUs, which are mere character
-# devices: SLURM counts them and sets CUDA_VISIBLE_DEVICES, nothing can compute on them.
+# `start` twice starts nothing twice. Configuration, state and logs all live in FOLDER. The one trace outside
+# is the link /etc/slurm/slurm.conf, which `stop` removes: SLURM_CONF would do for squeue and sbatch, but
+# snakemake's plugin takes all SLURM_* variables away from the srun inside a job.
+# The node claims more CPUs and memory than the machine has, so that the requests of the real workflow fit,
+# and two GPUs, which are mere character devices: SLURM counts them and sets CUDA_VISIBLE_DEVICES, nothing
+# can compute on them.
 # Partition `main` is the default one; a job in `urgent` preempts (requeues) those in `main`.
 set -euo pipefail
 
 readonly CPUS=8 MEMORY_MB=64000 GPUS=2
+readonly LINK=/etc/slurm/slurm.conf # where Debian's SLURM looks
+unset SLURM_CONF
 
 fail() {
     echo "slurm setup: $*" >&2
@@ -97,7 +101,12 @@ CONF
 AutoDetect=off
 NodeName=$host Name=gpu File=$folder/dev/gpu[0-$((GPUS - 1))]
 CONF
-    echo "export SLURM_CONF='$folder/etc/slurm.conf'" >"$folder/env"
+    mkdir -p "${LINK%/*}"
+    ln -sfn "$folder/etc/slurm.conf" "$LINK"
+}
+
+linked() { # this folder's configuration is the machine's
+    [ "$(readlink "$LINK")" = "$folder/etc/slurm.conf" ]
 }
 
 running() { # running NAME: the daemon of that name that this folder's pid file names is alive
@@ -125,36 +134,34 @@ stop_daemons() {
 }
 
 say_ready() {
-    echo "slurm setup: node $(hostname -s) takes jobs; use it with: . $folder/env"
+    echo "slurm setup: node $(hostname -s) takes jobs"
 }
 
 takes_jobs() {
-    running munged && running slurmctld && running slurmd \
+    linked && running munged && running slurmctld && running slurmd \
         && [[ "$(sinfo --noheader --format=%T --partition=main 2>/dev/null)" =~ ^(idle|mixed|allocated)$ ]]
 }
 
 start() {
     [ "$(id -u)" -eq 0 ] || fail "must run as root (mknod and the daemons need it), not as $(id -un)"
-    mkdir -p "$1"
-    folder=$(cd "$1" && pwd -P)
+    folder=$(realpath --canonicalize-missing "$1")
     [ "${#folder}" -le 80 ] || fail "the path of a munge socket is limited to 107 bytes, so FOLDER to 80, got $folder"
+    if takes_jobs; then say_ready && return; fi
+    if [ -e "$LINK" ] && ! linked; then
+        fail "$LINK exists ($(readlink -f "$LINK")): this machine has another SLURM, which stays untouched"
+    fi
     mkdir -p "$folder"/{etc,dev,run,log,state,spool}
     chmod 755 "$folder" "$folder/run" # munged refuses a socket in a folder that others may write to
     chmod 700 "$folder/etc"
-    if [ -f "$folder/env" ]; then
-        . "$folder/env"
-        if takes_jobs; then say_ready && return; fi
-        stop_daemons # a survivor keeps the configuration that it has read
-    fi
+    stop_daemons # a survivor keeps the configuration that it has read
     install_packages
     write_configuration
-    . "$folder/env"
 
     start_daemon munged --force --num-threads=2 --key-file="$folder/etc/munge.key" \
         --socket="$folder/run/munge.socket" --pid-file="$folder/run/munged.pid" \
         --log-file="$folder/log/munged.log" --seed-file="$folder/state/munged.seed"
-    start_daemon slurmctld -c # forgets the jobs of an earlier start
-    start_daemon slurmd
+    start_daemon slurmctld -c -f "$folder/etc/slurm.conf" # -c: forgets the jobs of an earlier start
+    start_daemon slurmd -f "$folder/etc/slurm.conf"
     for _ in $(seq 60); do
         if takes_jobs; then say_ready && return; fi
         sleep 0.5
@@ -163,10 +170,13 @@ start() {
     fail "the node takes no jobs after 30 s (the logs are in $folder/log); sinfo says: $(sinfo --noheader --format='%T %E' 2>&1 || true)"
 }
 
+open_folder() {
+    [ -f "$1/etc/slurm.conf" ] || { echo "slurm setup: nothing was started in $1"; return 1; }
+    folder=$(realpath "$1")
+}
+
 stop() {
-    [ -f "$1/env" ] || { echo "slurm setup: nothing was started in $1"; return; }
-    folder=$(cd "$1" && pwd -P)
-    . "$folder/env"
+    open_folder "$1" || return 0
     if takes_jobs; then
         scancel --user=root || true
         for _ in $(seq 80); do
@@ -175,12 +185,11 @@ stop() {
         done
     fi
     stop_daemons
+    if linked; then rm "$LINK"; fi
 }
 
 status() {
-    [ -f "$1/env" ] || { echo "slurm setup: nothing was started in $1"; return 1; }
-    folder=$(cd "$1" && pwd -P)
-    . "$folder/env"
+    open_folder "$1"
     if takes_jobs; then sinfo --format='%P %a %C %G %T'; else echo "slurm setup: the node takes no jobs"; return 1; fi
 }
 
