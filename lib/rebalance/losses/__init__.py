@@ -12,14 +12,32 @@ from typing import Any
 
 from rebalance.boxes import ggiou, pairwise_ggiou
 from rebalance.errors import InputError
+from rebalance.losses.balancing import (
+    INSTANCE_WEIGHTS,
+    EpochBalance,
+    Positives,
+    carl_weights,
+    constant_weight,
+    ghm_weights,
+    guided_weight,
+    magnitude_weight,
+    pisa_weights,
+    value_weight,
+    weighted_mean,
+)
 from rebalance.losses.classification import (
     focal_loss,
+    ghm_c_loss,
+    quality_focal_loss,
     sigmoid_cross_entropy_loss,
     softmax_cross_entropy_loss,
 )
+from rebalance.losses.mask import dice_loss, mask_cross_entropy_loss
 from rebalance.losses.ranking import alrp_loss, ap_loss, rank_sort_loss, ranking_weights
 from rebalance.losses.regression import (
     balanced_l1_loss,
+    bounded_iou_loss,
+    carl_loss,
     ciou_loss,
     diou_loss,
     eiou_loss,
@@ -28,8 +46,11 @@ from rebalance.losses.regression import (
     focal_eiou_star_loss,
     focal_eiou_v1_loss,
     focal_l1_loss,
+    ggiou_balanced_loss,
     giou_loss,
+    iou_balanced_loss,
     iou_loss,
+    kl_loss,
     l1_loss,
     normalised_focal_eiou_loss,
     smooth_l1_loss,
@@ -42,11 +63,8 @@ class Loss:
 
     Attributes:
         function: the loss; its keyword parameters (but ``reduction``) are the options.
-        takes: what it compares. "box_deltas": encoded deltas [N, 4], elementwise; "boxes": decoded
-            boxes [N, 4] -> [N]; "logits": sigmoid logits and targets of one shape, elementwise;
-            "softmax_logits": logits [N, C + 1] and labels [N] -> [N]; "ranking": all logits [n] of
-            a batch -> named tuple or scalar; "mask": mask logits and targets [N, H, W] -> [N].
-        normaliser: of the two inputs and the loss's options; what divides the summed loss in place
+        takes: its inputs, see ``TAKES``.
+        normaliser: of the same inputs and the loss's options; what divides the summed loss in place
             of the number of positives.
     """
 
@@ -54,6 +72,20 @@ class Loss:
     takes: str
     normaliser: Callable[..., Any] | None = None
 
+
+TAKES = {
+    "box_deltas": "pred, target: encoded deltas [N, 4]; elementwise",
+    "boxes": "pred, target: decoded boxes [N, 4]; [N]",
+    "box_deltas_and_boxes": "pred, target deltas, then pred, target boxes; elementwise",
+    "box_deltas_and_scores": "pred, target deltas, probabilities [N] of the classes; elementwise",
+    "box_deltas_and_log_variances": "pred, target deltas, ln(sigma^2) [N, 4]; elementwise",
+    "logits": "sigmoid logits, targets of one shape; elementwise",
+    "softmax_logits": "logits [N, C + 1], labels [N]; [N]",
+    "ranking": "all logits [n] of a batch, targets [n]; a scalar, or a named tuple led by one",
+    "ranking_and_boxes": "logits [n], targets [n], localisation errors [P]; a named tuple",
+    "mask": "mask logits, targets [N, H, W]; [N]",
+}
+"""What ``Loss.takes`` may say -> the inputs, and the shape that comes out (unreduced)."""
 
 LOSSES: dict[str, Loss] = {
     # on encoded deltas
@@ -70,14 +102,25 @@ LOSSES: dict[str, Loss] = {
     "focal_eiou": Loss(focal_eiou_loss, takes="boxes", normaliser=focal_eiou_normaliser),
     "focal_eiou_v1": Loss(focal_eiou_v1_loss, takes="boxes"),
     "focal_eiou_star": Loss(focal_eiou_star_loss, takes="boxes"),
+    "bounded_iou": Loss(bounded_iou_loss, takes="boxes"),
+    # on encoded deltas and something else
+    "kl": Loss(kl_loss, takes="box_deltas_and_log_variances"),
+    "iou_balanced": Loss(iou_balanced_loss, takes="box_deltas_and_boxes"),
+    "ggiou_balanced": Loss(ggiou_balanced_loss, takes="box_deltas_and_boxes"),
+    "carl": Loss(carl_loss, takes="box_deltas_and_scores"),
     # classification, one logit at a time
     "sigmoid_cross_entropy": Loss(sigmoid_cross_entropy_loss, takes="logits"),
     "focal": Loss(focal_loss, takes="logits"),
+    "quality_focal": Loss(quality_focal_loss, takes="logits"),
+    "ghm_c": Loss(ghm_c_loss, takes="logits"),
     "softmax_cross_entropy": Loss(softmax_cross_entropy_loss, takes="softmax_logits"),
     # classification, all logits of a batch at once
     "ap": Loss(ap_loss, takes="ranking"),
-    "alrp": Loss(alrp_loss, takes="ranking"),
     "rank_sort": Loss(rank_sort_loss, takes="ranking"),
+    "alrp": Loss(alrp_loss, takes="ranking_and_boxes"),
+    # masks
+    "mask_cross_entropy": Loss(mask_cross_entropy_loss, takes="mask"),
+    "dice": Loss(dice_loss, takes="mask"),
 }
 
 
@@ -117,13 +160,22 @@ def make_loss(name: str, **options: Any) -> BoundLoss:
 
 
 __all__ = [
+    "INSTANCE_WEIGHTS",
     "LOSSES",
+    "TAKES",
     "BoundLoss",
+    "EpochBalance",
     "Loss",
+    "Positives",
     "alrp_loss",
     "ap_loss",
     "balanced_l1_loss",
+    "bounded_iou_loss",
+    "carl_loss",
+    "carl_weights",
     "ciou_loss",
+    "constant_weight",
+    "dice_loss",
     "diou_loss",
     "eiou_loss",
     "focal_eiou_loss",
@@ -133,15 +185,27 @@ __all__ = [
     "focal_l1_loss",
     "focal_loss",
     "ggiou",
+    "ggiou_balanced_loss",
+    "ghm_c_loss",
+    "ghm_weights",
     "giou_loss",
+    "guided_weight",
+    "iou_balanced_loss",
     "iou_loss",
+    "kl_loss",
     "l1_loss",
+    "magnitude_weight",
     "make_loss",
+    "mask_cross_entropy_loss",
     "normalised_focal_eiou_loss",
     "pairwise_ggiou",
+    "pisa_weights",
+    "quality_focal_loss",
     "rank_sort_loss",
     "ranking_weights",
     "sigmoid_cross_entropy_loss",
     "smooth_l1_loss",
     "softmax_cross_entropy_loss",
+    "value_weight",
+    "weighted_mean",
 ]

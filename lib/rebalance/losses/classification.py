@@ -56,3 +56,45 @@ def focal_loss(
     check_same_shape(logits, targets, "logits and targets")
     loss = sigmoid_focal_loss(widen(logits), widen(targets), alpha=alpha, gamma=gamma)
     return reduce_loss(loss, reduction, logits)
+
+
+def quality_focal_loss(
+    logits: Tensor, targets: Tensor, reduction: str = "none", beta: float = 2.0
+) -> Tensor:
+    """Quality focal loss (Li et al., NeurIPS 2020): ``|y - p|^beta`` times cross-entropy, soft y.
+
+    Args:
+        logits: any shape.
+        targets: the same shape, in [0, 1]: IoU of a positive, 0 for negatives.
+        reduction: "none", "mean" or "sum".
+        beta: >= 0; 0 is cross-entropy.
+    """
+    check_same_shape(logits, targets, "logits and targets")
+    logits, targets = widen(logits), widen(targets)
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    modulation = (targets - logits.sigmoid()).abs().pow(beta)
+    return reduce_loss(modulation * cross_entropy, reduction, logits)
+
+
+def ghm_c_loss(logits: Tensor, targets: Tensor, reduction: str = "none", bins: int = 30) -> Tensor:
+    """GHM-C (Li et al., AAAI 2019; thesis Eq. 3.3): cross-entropy over the density of gradients.
+
+    The density is approximated by a histogram of gradient norms, as in the paper, over the given
+    logits (without its moving average); `ghm_weights` has the exact windows.
+
+    Args:
+        logits: any shape; all of them make the histogram.
+        targets: the same shape, in [0, 1].
+        reduction: "none", "mean" or "sum".
+        bins: of the histogram, >= 1.
+    """
+    check_same_shape(logits, targets, "logits and targets")
+    if bins < 1:
+        raise InputError(f"bins must be >= 1, got {bins}")
+    logits, targets = widen(logits), widen(targets)
+    norms = (logits.detach().sigmoid() - targets).abs()
+    idxs = (norms * bins).long().clamp(max=bins - 1).flatten()
+    counts = logits.new_zeros(bins).index_add_(0, idxs, torch.ones_like(norms).flatten())
+    weights = (logits.numel() / (counts * bins))[idxs].reshape(norms.shape)
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    return reduce_loss(weights * cross_entropy, reduction, logits)

@@ -17,12 +17,14 @@ from rebalance.boxes import (
     box_centers,
     box_sizes,
     enclosing_sizes,
+    ggiou,
     inter_union,
     paired_boxes,
     paired_iou,
     ratio,
 )
 from rebalance.errors import InputError
+from rebalance.losses.balancing import carl_weights
 from rebalance.losses.reduction import check_same_shape, reduce_loss
 
 SMALLEST_IOU = 1e-6  # keeps logarithms of IoU finite; below it the gradient is 0
@@ -94,7 +96,7 @@ def _focal_l1(x: Tensor, beta: float) -> Tensor:
     inlier = error.clamp(min=torch.finfo(x.dtype).tiny, max=1)
     near = -alpha * inlier.square() * (2 * torch.log(beta * inlier) - 1) / 4
     far = -alpha * math.log(beta) * error + (2 * alpha * math.log(beta) + alpha) / 4
-    return torch.where(error <= 1, near, far)  # Eq. 9
+    return torch.where(error < 1, near, far)  # Eq. 9
 
 
 # --- on decoded boxes ------------------------------------------------------------------------
@@ -210,7 +212,8 @@ def focal_eiou_loss(
             what the paper's text says; False differentiates it too (0 at IoU 0).
     """
     pred, target = paired_boxes(pred_boxes, target_boxes)
-    weight = _iou_power(pred, target, gamma, detach_weight)
+    weight = _power(paired_iou(pred, target), gamma)
+    weight = weight.detach() if detach_weight else weight
     return reduce_loss(weight * _eiou(pred, target), reduction, pred_boxes)
 
 
@@ -219,7 +222,8 @@ def focal_eiou_normaliser(
 ) -> Tensor:
     """The sum of ``IoU^gamma`` (scalar), which divides the summed Focal-EIoU loss (Eq. 11)."""
     pred, target = paired_boxes(pred_boxes, target_boxes)
-    weight = _iou_power(pred, target, gamma, detach_weight)
+    weight = _power(paired_iou(pred, target), gamma)
+    weight = weight.detach() if detach_weight else weight
     return reduce_loss(weight, "sum", pred_boxes)
 
 
@@ -236,13 +240,12 @@ def normalised_focal_eiou_loss(
     )
 
 
-def _iou_power(pred: Tensor, target: Tensor, gamma: float, detach: bool) -> Tensor:
+def _power(overlap: Tensor, gamma: float) -> Tensor:
+    """``overlap^gamma`` with gradient 0 at 0, where the slope is infinite for ``gamma < 1``."""
     if gamma < 0:
         raise InputError(f"gamma must be >= 0, got {gamma}")
-    iou = paired_iou(pred, target)
-    # IoU^gamma has an infinite slope at 0: such boxes get no gradient through the weight.
-    weight = torch.where(iou > 0, iou, 1).pow(gamma) * (iou > 0 if gamma > 0 else 1)
-    return weight.detach() if detach else weight
+    positive = overlap > 0
+    return torch.where(positive, torch.where(positive, overlap, 1).pow(gamma), float(gamma == 0))
 
 
 def focal_eiou_v1_loss(
@@ -271,3 +274,149 @@ def focal_eiou_star_loss(
     weight = -base.pow(gamma) * torch.log(iou)
     weight = weight.detach() if detach_weight else weight
     return reduce_loss(weight * _eiou(pred, target), reduction, pred_boxes)
+
+
+def bounded_iou_loss(
+    pred_boxes: Tensor, target_boxes: Tensor, reduction: str = "none", beta: float = 0.2
+) -> Tensor:
+    """Bounded IoU loss (thesis Eq. 3.12-3.14): how far cx, cy, w, h alone would let the IoU go.
+
+    ``2 smooth_l1(1 - IoU_B)`` summed over the four, in [0, 8 - 4 beta] for ``beta <= 1``.
+
+    Args:
+        pred_boxes: [N, 4] xyxy, pixels, float.
+        target_boxes: [N, 4].
+        reduction: "none", "mean" or "sum".
+        beta: where smooth L1 becomes linear.
+    """
+    pred, target = paired_boxes(pred_boxes, target_boxes)
+    shift = 2 * (box_centers(pred) - box_centers(target)).abs()
+    pred_size, target_size = box_sizes(pred), box_sizes(target)
+    of_centers = ratio(target_size - shift, target_size + shift).clamp(min=0)  # Eq. 3.13
+    of_sizes = torch.minimum(ratio(pred_size, target_size), ratio(target_size, pred_size))  # 3.14
+    error = 1 - torch.cat([of_centers, of_sizes], dim=-1)
+    loss = 2 * F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none", beta=beta)
+    return reduce_loss(loss.sum(-1), reduction, pred_boxes)  # Eq. 3.12
+
+
+# --- on encoded deltas and something else ----------------------------------------------------
+
+
+def kl_loss(
+    pred: Tensor,
+    target: Tensor,
+    log_variance: Tensor,
+    reduction: str = "none",
+    clipped: bool = False,
+) -> Tensor:
+    """KL loss with a predicted variance per coordinate (thesis Eq. 3.10), in (-inf, inf).
+
+    ``x^2 / (2 sigma^2) + ln(sigma^2) / 2`` for ``x = pred - target``, elementwise.
+
+    Args:
+        pred: [N, 4] encoded deltas.
+        target: [N, 4].
+        log_variance: [N, 4], ``ln(sigma^2)``, which a branch of the network predicts.
+        reduction: "none", "mean" or "sum".
+        clipped: make the error linear beyond 1, as smooth L1 does (He et al., CVPR 2019).
+    """
+    check_same_shape(pred, target)
+    check_same_shape(pred, log_variance, "pred and log_variance")
+    if clipped:
+        error = F.smooth_l1_loss(pred, target, reduction="none")
+    else:
+        error = F.mse_loss(pred, target, reduction="none") / 2
+    return reduce_loss(error * torch.exp(-log_variance) + log_variance / 2, reduction, pred)
+
+
+def iou_balanced_loss(
+    pred: Tensor,
+    target: Tensor,
+    pred_boxes: Tensor,
+    target_boxes: Tensor,
+    reduction: str = "none",
+    gamma: float = 1.4,
+    w_loc: float = 1.0,
+    beta: float = 1.0,
+    detach_weight: bool = True,
+) -> Tensor:
+    """IoU-balanced localisation: ``w_loc IoU^gamma smooth_l1(x)`` (GGIoU paper, Eq. 5-6 with IoU).
+
+    Args:
+        pred: [N, 4] encoded deltas.
+        target: [N, 4].
+        pred_boxes: [N, 4] xyxy, pixels: the decoded predictions.
+        target_boxes: [N, 4] their ground truths.
+        reduction: "none" (elementwise), "mean" or "sum".
+        gamma: exponent of the weight (lambda in Eq. 6, gamma in the paper's tables), > 0.
+        w_loc: factor of the weight.
+        beta: of smooth L1.
+        detach_weight: whether the overlap is only a number; the paper does not say.
+    """
+    overlap = paired_iou(*paired_boxes(pred_boxes, target_boxes))
+    return _overlap_balanced(pred, target, overlap, reduction, gamma, w_loc, beta, detach_weight)
+
+
+def ggiou_balanced_loss(
+    pred: Tensor,
+    target: Tensor,
+    pred_boxes: Tensor,
+    target_boxes: Tensor,
+    reduction: str = "none",
+    gamma: float = 1.4,
+    w_loc: float = 1.0,
+    beta: float = 1.0,
+    alpha: float = 0.3,
+    sigma: float = 1 / 6,
+    detach_weight: bool = True,
+) -> Tensor:
+    """GGIoU-balanced localisation: ``w_loc GGIoU^gamma smooth_l1(x)`` (GGIoU paper, Eq. 5-6).
+
+    Arguments as in `iou_balanced_loss`; ``alpha`` and ``sigma`` are `ggiou`'s alpha and beta.
+    """
+    overlap = ggiou(*paired_boxes(pred_boxes, target_boxes), alpha, sigma)
+    return _overlap_balanced(pred, target, overlap, reduction, gamma, w_loc, beta, detach_weight)
+
+
+def _overlap_balanced(
+    pred: Tensor,
+    target: Tensor,
+    overlap: Tensor,
+    reduction: str,
+    gamma: float,
+    w_loc: float,
+    beta: float,
+    detach_weight: bool,
+) -> Tensor:
+    check_same_shape(pred, target)
+    weight = w_loc * _power(overlap, gamma)[:, None]
+    weight = weight.detach() if detach_weight else weight
+    loss = F.smooth_l1_loss(pred, target, reduction="none", beta=beta)
+    return reduce_loss(weight * loss, reduction, pred)
+
+
+def carl_loss(
+    pred: Tensor,
+    target: Tensor,
+    scores: Tensor,
+    reduction: str = "none",
+    gamma: float = 1.0,
+    bias: float = 0.2,
+    beta: float = 1.0,
+) -> Tensor:
+    """Classification-aware regression loss (thesis Eq. 3.20): ``c'_i smooth_l1(x_i)``, elementwise.
+
+    Args:
+        pred: [N, 4] encoded deltas.
+        target: [N, 4].
+        scores: [N] probabilities of the ground-truth classes; they get a gradient.
+        reduction: "none", "mean" or "sum".
+        gamma: see `carl_weights`.
+        bias: see `carl_weights`.
+        beta: of smooth L1.
+    """
+    check_same_shape(pred, target)
+    if scores.shape != pred.shape[:1]:
+        raise InputError(f"scores must be [{len(pred)}], got {list(scores.shape)}")
+    loss = F.smooth_l1_loss(pred, target, reduction="none", beta=beta)
+    return reduce_loss(carl_weights(scores, gamma, bias)[:, None] * loss, reduction, pred)

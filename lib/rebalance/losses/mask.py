@@ -1,0 +1,51 @@
+"""Mask losses: one value per instance from [N, H, W] logits and masks.
+
+"none" gives [N]; "mean" and "sum" give a scalar, 0 when N == 0. Mismatched shapes raise InputError,
+integer tensors TypeError.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from rebalance.boxes import ratio
+from rebalance.errors import InputError
+from rebalance.losses.reduction import check_same_shape, reduce_loss, widen
+
+
+def mask_cross_entropy_loss(logits: Tensor, targets: Tensor, reduction: str = "none") -> Tensor:
+    """Binary cross-entropy averaged over the pixels of each mask (Mask R-CNN), in [0, inf).
+
+    Args:
+        logits: [N, H, W], before the sigmoid.
+        targets: [N, H, W] float in [0, 1].
+        reduction: "none", "mean" or "sum" over instances.
+    """
+    _check_masks(logits, targets)
+    loss = F.binary_cross_entropy_with_logits(widen(logits), widen(targets), reduction="none")
+    return reduce_loss(loss.mean((1, 2)), reduction, logits)
+
+
+def dice_loss(
+    logits: Tensor, targets: Tensor, reduction: str = "none", squared: bool = True
+) -> Tensor:
+    """``1 - 2 sum(p t) / (sum(p^2) + sum(t^2))`` with ``p = sigmoid(logits)``, in [0, 1].
+
+    Args:
+        logits: [N, H, W], before the sigmoid.
+        targets: [N, H, W] float in [0, 1].
+        reduction: "none", "mean" or "sum" over instances.
+        squared: the denominator of V-Net and SOLO; False sums ``p + t`` (Sørensen-Dice). The two
+            agree on binary masks.
+    """
+    _check_masks(logits, targets)
+    probabilities, targets = widen(logits).sigmoid().flatten(1), widen(targets).flatten(1)
+    power = 2 if squared else 1
+    total = probabilities.pow(power).sum(1) + targets.pow(power).sum(1)
+    dice = ratio(2 * (probabilities * targets).sum(1), total)
+    return reduce_loss(1 - dice, reduction, logits)
+
+
+def _check_masks(logits: Tensor, targets: Tensor) -> None:
+    check_same_shape(logits, targets, "logits and targets")
+    if logits.ndim != 3 or 0 in logits.shape[1:]:
+        raise InputError(f"mask logits must be [N, H, W] with H, W > 0, got {list(logits.shape)}")
