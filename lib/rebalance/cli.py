@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from rebalance.commands import add_experiment_commands
 from rebalance.data.commands import add_data_commands
+from rebalance.engine.commands import add_engine_commands
 from rebalance.errors import InputError
 from rebalance.metrics.commands import add_metric_commands
 from rebalance.report.commands import add_report_commands
@@ -21,6 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     add_experiment_commands(commands)
     add_data_commands(commands)
+    add_engine_commands(commands)
     add_metric_commands(commands)
     add_report_commands(commands)
     return parser

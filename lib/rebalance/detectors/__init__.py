@@ -1,1 +1,5 @@
-"""Detectors."""
+"""Detectors: parts (backbones, necks, heads) and the two families that compose them."""
+
+from rebalance.detectors.build import build_detector
+
+__all__ = ["build_detector"]

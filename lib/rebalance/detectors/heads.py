@@ -1,0 +1,151 @@
+"""Heads: feature maps or pooled RoIs -> class logits and box deltas."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from rebalance.detectors.backbones import group_norm
+from rebalance.errors import InputError
+
+
+class DenseHead(nn.Module):
+    """Two towers of 3x3 convolutions shared by all levels (RetinaNet, Lin et al., ICCV 2017).
+
+    Args:
+        in_channels: channels of each map.
+        num_anchors: anchors per cell.
+        num_columns: logits per anchor.
+        num_convs: convolutions of each tower.
+        channels: of the towers.
+        prior: score of every class before training (section 4.1 of RetinaNet).
+        norm: "none" or "group" after each convolution of the towers.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_anchors: int,
+        num_columns: int,
+        num_convs: int = 4,
+        channels: int = 256,
+        prior: float = 0.01,
+        norm: str = "none",
+    ) -> None:
+        super().__init__()
+        if norm not in ("none", "group"):
+            raise InputError(f"head: norm must be one of ['group', 'none'], got {norm!r}")
+        if not 0 < prior < 1:
+            raise InputError(f"head: prior must be in (0, 1), got {prior}")
+        self.num_columns = num_columns
+        self.class_tower = _tower(in_channels, channels, num_convs, norm)
+        self.box_tower = _tower(in_channels, channels, num_convs, norm)
+        last = channels if num_convs else in_channels
+        self.class_logits = nn.Conv2d(last, num_anchors * num_columns, 3, padding=1)
+        self.box_deltas = nn.Conv2d(last, num_anchors * 4, 3, padding=1)
+        _init_normal(self, std=0.01)
+        assert self.class_logits.bias is not None
+        nn.init.constant_(self.class_logits.bias, -math.log((1 - prior) / prior))
+
+    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Maps [B, C, h, w] -> logits [B, N, columns], deltas [B, N, 4], ordered as anchors are."""
+        logits = [self.class_logits(self.class_tower(map_)) for map_ in maps]
+        deltas = [self.box_deltas(self.box_tower(map_)) for map_ in maps]
+        return _per_anchor(logits, self.num_columns), _per_anchor(deltas, 4)
+
+
+class RpnHead(nn.Module):
+    """One 3x3 convolution, then objectness and deltas (Faster R-CNN, Ren et al., NeurIPS 2015).
+
+    Args:
+        in_channels: channels of each map.
+        num_anchors: anchors per cell.
+        channels: of the convolution.
+    """
+
+    def __init__(self, in_channels: int, num_anchors: int, channels: int = 256) -> None:
+        super().__init__()
+        self.tower = _tower(in_channels, channels, 1, "none")
+        self.objectness = nn.Conv2d(channels, num_anchors, 1)
+        self.box_deltas = nn.Conv2d(channels, num_anchors * 4, 1)
+        _init_normal(self, std=0.01)
+
+    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Maps [B, C, h, w] -> logits [B, N, 1], deltas [B, N, 4], in the order of anchors."""
+        hidden = [self.tower(map_) for map_ in maps]
+        logits = _per_anchor([self.objectness(map_) for map_ in hidden], 1)
+        return logits, _per_anchor([self.box_deltas(map_) for map_ in hidden], 4)
+
+
+class BoxHead(nn.Module):
+    """Fully connected layers on pooled RoIs (Fast R-CNN, Girshick, ICCV 2015).
+
+    Args:
+        in_channels: channels of the pooled features.
+        num_classes: classes without background.
+        num_columns: logits per RoI.
+        num_fcs: hidden layers.
+        channels: of the hidden layers.
+        roi_size: side of the pooled features, in cells.
+        class_agnostic: one set of deltas instead of one per class.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        num_columns: int,
+        num_fcs: int = 2,
+        channels: int = 1024,
+        roi_size: int = 7,
+        class_agnostic: bool = False,
+    ) -> None:
+        super().__init__()
+        self.roi_size = roi_size
+        self.class_agnostic = class_agnostic
+        layers: list[nn.Module] = [nn.Flatten()]
+        features = in_channels * roi_size**2
+        for _ in range(num_fcs):
+            linear = nn.Linear(features, channels)
+            nn.init.kaiming_uniform_(linear.weight, a=1)
+            nn.init.zeros_(linear.bias)
+            layers += [linear, nn.ReLU(inplace=True)]
+            features = channels
+        self.hidden = nn.Sequential(*layers)
+        self.class_logits = nn.Linear(features, num_columns)
+        self.box_deltas = nn.Linear(features, 4 * (1 if class_agnostic else num_classes))
+        nn.init.normal_(self.class_logits.weight, std=0.01)
+        nn.init.normal_(self.box_deltas.weight, std=0.001)
+        nn.init.zeros_(self.class_logits.bias)
+        nn.init.zeros_(self.box_deltas.bias)
+
+    def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """[R, C, s, s] -> logits [R, columns], deltas [R, classes or 1, 4]."""
+        hidden = self.hidden(pooled)
+        return self.class_logits(hidden), self.box_deltas(hidden).unflatten(1, (-1, 4))
+
+
+def _tower(in_channels: int, channels: int, num_convs: int, norm: str) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for _ in range(num_convs):
+        layers.append(nn.Conv2d(in_channels, channels, 3, padding=1, bias=norm == "none"))
+        if norm == "group":
+            layers.append(group_norm(channels))
+        layers.append(nn.ReLU(inplace=True))
+        in_channels = channels
+    return nn.Sequential(*layers)
+
+
+def _init_normal(module: nn.Module, std: float) -> None:
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.normal_(layer.weight, std=std)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def _per_anchor(maps: Sequence[Tensor], columns: int) -> Tensor:
+    """[B, A * columns, h, w] of each level -> [B, sum of h * w * A, columns], float32."""
+    rows = [map_.permute(0, 2, 3, 1).reshape(len(map_), -1, columns) for map_ in maps]
+    return torch.cat(rows, dim=1).float()

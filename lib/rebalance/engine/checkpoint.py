@@ -1,0 +1,114 @@
+"""Checkpoints that are whole or absent, and the per-iteration log that goes with them."""
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rebalance.data.files import write_atomically
+from rebalance.errors import InputError
+
+CHECKPOINT = "checkpoint.pt"
+UNFINISHED_LOG = "log.unfinished.csv"
+
+
+class OutputError(OSError):
+    """A file could not be written, for example because the disk is full; nothing older is lost."""
+
+
+def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
+    """Replace the checkpoint in one step; at every moment the old or the new one is there, whole.
+
+    Raises:
+        OutputError: it could not be written; the old one is intact.
+    """
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    try:
+        write_atomically(folder / CHECKPOINT, buffer.getvalue())
+    except OSError as error:
+        raise OutputError(
+            f"{folder / CHECKPOINT}: cannot be written: {error.strerror or error}; the checkpoint "
+            "before it is intact: make room and start again, the training goes on from there"
+        ) from error
+
+
+def load_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """The checkpoint of a folder, loaded without running code; None if there is none.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    path = folder / CHECKPOINT
+    if not path.exists():
+        return None
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    # torch reports damage by any of these, depending on where it is.
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
+        raise InputError(f"{path}: damaged ({error}); delete it to train from the start") from error
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what a killed process left half-written."""
+    for path in folder.glob(".*"):
+        if path.name.startswith(
+            (f".{CHECKPOINT}.", ".model.safetensors.", ".log.csv.", ".run.yaml.")
+        ):
+            path.unlink()
+
+
+class TrainingLog:
+    """One CSV row per iteration, cut back to the checkpoint's length when a training goes on.
+
+    The file has its own name until the training ends, because a workflow deletes the declared
+    outputs of a job that failed.
+
+    Args:
+        folder: where the log is.
+        length: bytes to keep.
+
+    Raises:
+        InputError: the file is shorter than ``length``.
+    """
+
+    def __init__(self, folder: Path, length: int = 0) -> None:
+        self.path = folder / UNFINISHED_LOG
+        size = self.path.stat().st_size if self.path.exists() else 0
+        if size < length:
+            raise InputError(
+                f"{self.path}: has {size} bytes, the checkpoint beside it needs {length}; "
+                f"delete {CHECKPOINT} to train from the start"
+            )
+        self._file = self.path.open("r+b" if self.path.exists() else "w+b", buffering=0)
+        self._file.truncate(length)
+        self._file.seek(length)
+
+    def write(self, values: Sequence[str]) -> None:
+        """Append a row; it is in the file, though perhaps not on the disk, when this returns.
+
+        Raises:
+            OutputError: it could not be written.
+        """
+        line = io.StringIO()
+        csv.writer(line, lineterminator="\n").writerow(values)
+        try:
+            self._file.write(line.getvalue().encode())
+        except OSError as error:
+            raise OutputError(
+                f"{self.path}: cannot be written: {error.strerror or error}; make room and start "
+                "again, the training goes on from its last checkpoint"
+            ) from error
+
+    def sync(self) -> int:
+        """Bring all rows to the disk; the length in bytes."""
+        os.fsync(self._file.fileno())
+        return self._file.tell()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()

@@ -1,0 +1,44 @@
+"""What a result was made with: versions, commit, and the code that made it."""
+
+import ast
+import hashlib
+import platform
+import subprocess
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+
+import rebalance
+
+PACKAGES = ("torch", "torchvision", "lightning-fabric", "numpy", "rebalance")
+
+
+def versions() -> dict[str, str]:
+    """Version of Python and of every package that a training's numbers depend on."""
+    found = {package: version(package) for package in PACKAGES}
+    return {"python": platform.python_version(), **found}
+
+
+def git_commit() -> str | None:
+    """Commit of the checkout that the package runs from ("-dirty" if changed); None without one."""
+    folder = Path(rebalance.__file__).parent
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    except OSError:  # no git on this machine
+        return None
+    return answer.stdout.strip() if answer.returncode == 0 else None
+
+
+def code_fingerprint(files: Iterable[Path]) -> str:
+    """Digest of what Python files do: comments, docstrings and layout do not count."""
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        tree = ast.parse(path.read_text(), filename=str(path))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
+                node, clean=False
+            ):
+                node.body = node.body[1:]
+        digest.update(ast.dump(tree).encode())
+    return digest.hexdigest()
