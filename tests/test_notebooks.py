@@ -69,6 +69,8 @@ def test_page_shows_outputs_and_folds_code(executed_twice):
     text = html.read_text()
     assert "<b>shown</b>" in text
     assert '<details class="code"><summary>parameters</summary>' in text
+    assert '>"x"<' not in text, "the page shows the given parameters, not the defaults"
+    assert '>"b"<' in text
     assert "Question" not in text, "cells tagged notebook-only are left out"
     assert not re.search(r"(src|href)=\"(https?:)?//", text), "nothing comes from elsewhere"
 

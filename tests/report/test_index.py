@@ -118,6 +118,13 @@ def test_command_writes_the_page(manifest, capsys):
     assert out.read_text() == index_html(manifest, out.parent)
 
 
+def test_command_shows_the_configured_targets(repository, tmp_path, monkeypatch):
+    monkeypatch.chdir(repository)
+    out = tmp_path / "index.html"
+    assert main(["index", "--scale", "shapes", "--out", str(out)]) == 0
+    assert "focal_eiou_table_2" in out.read_text()
+
+
 def test_no_works_is_a_page():
     page = Page(index_html({"scale": "paper", "works": []}, Path()))
     assert page.cards == []

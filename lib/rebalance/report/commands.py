@@ -19,7 +19,9 @@ def add_report_commands(commands: "argparse._SubParsersAction[argparse.ArgumentP
     notebook.set_defaults(run=run_notebook_command)
 
     index = commands.add_parser("index", help="write the page that shows every target as a card")
-    index.add_argument("--manifest", type=Path, required=True, help="JSON: scale and works")
+    source = index.add_mutually_exclusive_group()
+    source.add_argument("--scale", help="show the configured targets at this scale")
+    source.add_argument("--manifest", type=Path, help="show what this JSON lists instead")
     index.add_argument("--out", type=Path, required=True, help="the page; links are relative to it")
     index.set_defaults(run=run_index_command)
 
@@ -37,9 +39,16 @@ def run_notebook_command(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def run_index_command(arguments: argparse.Namespace) -> int:
-    """Write the index page."""
-    from rebalance.report.index import write_index
+def run_index_command(arguments: argparse.Namespace) -> None:
+    """Write the index page of the configured targets, or of those in a manifest."""
+    from rebalance.report.index import read_manifest, write_index
 
-    write_index(arguments.manifest, arguments.out)
-    return 0
+    if arguments.manifest is not None:
+        write_index(read_manifest(arguments.manifest), arguments.out)
+        return
+    from rebalance.experiments import load_experiments
+    from rebalance.targets import index_manifest
+
+    experiments = load_experiments()
+    scale = arguments.scale or experiments.settings["scale"]
+    write_index(index_manifest(experiments, scale), arguments.out)

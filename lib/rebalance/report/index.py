@@ -31,19 +31,27 @@ _BLANK = (
 )
 
 
-def write_index(manifest: Path, out: Path) -> None:
-    """Read a manifest (see ``index_html``) and write the page, its links relative to ``out``.
+def read_manifest(path: Path) -> Any:
+    """A manifest (see ``index_html``) from a JSON file.
 
     Raises:
-        InputError: the manifest is absent, not JSON, or incomplete.
+        InputError: the file is absent or not JSON.
     """
     try:
-        content = json.loads(manifest.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{manifest}: no such manifest") from None
+        raise InputError(f"{path}: no such manifest") from None
     except ValueError as error:
-        raise InputError(f"{manifest}: not JSON: {error}") from None
-    page = index_html(content, out.parent)
+        raise InputError(f"{path}: not JSON: {error}") from None
+
+
+def write_index(manifest: Mapping[str, Any], out: Path) -> None:
+    """Write the page of a manifest (see ``index_html``), its links relative to ``out``.
+
+    Raises:
+        InputError: the manifest is incomplete; nothing is written.
+    """
+    page = index_html(manifest, out.parent)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(page, encoding="utf-8")
 
@@ -141,17 +149,20 @@ def _filter(status: str, name: str, count: int, pressed: bool = False) -> str:
 
 
 def _section(work: Mapping[str, Any], folder: Path) -> str:
-    """A work's heading and cards."""
+    """A work's heading and cards: with pictures what is made, below it and smaller what is not."""
     targets = work["targets"]
     made = sum(target["status"] == "made" for target in targets)
+    cards: dict[bool, list[str]] = {True: [], False: []}
+    for target in targets:
+        cards[target["status"] == "made"].append(_card(work, target, folder))
     authors = work.get("authors")
     return (
         f'<section class="work" id="{escape(work["key"])}"><header><div>'
         f"<h2>{escape(work['title'])}</h2>"
         + (f'<p class="authors">{escape(authors)}</p>' if authors else "")
         + f'</div><span class="count">{made} of {len(targets)} made</span></header>\n'
-        f'<div class="cards">{"".join(_card(work, target, folder) for target in targets)}</div>'
-        "</section>\n"
+        f'<div class="cards">{"".join(cards[True])}</div>'
+        f'<div class="cards small">{"".join(cards[False])}</div></section>\n'
     )
 
 
@@ -162,7 +173,7 @@ def _card(work: Mapping[str, Any], target: Mapping[str, Any], folder: Path) -> s
     title = escape(target["title"])
     if made:
         title = f'<a href="{_link(target["html"], folder)}">{title}</a>'
-    picture = f'<div class="picture blank">{_BLANK}</div>'
+    picture = f'<div class="picture blank">{_BLANK}</div>' if made else ""
     if made and target.get("thumbnail"):
         source = _link(target["thumbnail"], folder)
         picture = f'<div class="picture"><img src="{source}" alt="" loading="lazy"></div>'

@@ -26,8 +26,9 @@ def code_css() -> str:
 def render_page(executed: Path, title: str) -> str:
     """HTML of an executed notebook; needs nothing from the network and no file beside it.
 
-    Cells tagged ``notebook-only`` are left out. Links in the outputs are kept as they are, so
-    relative ones hold when the page is written beside the files they name.
+    Cells tagged ``notebook-only`` and the defaults of the parameters are left out. Links in the
+    outputs are kept as they are, so relative ones hold when the page is written beside the files
+    they name.
 
     Args:
         executed: the notebook with its outputs.
