@@ -145,7 +145,7 @@ def _receive(response: requests.Response, part: Path, offset: int, total: int | 
         unit_scale=True,
         unit_divisor=1024,
         desc=part.name.removesuffix(".part"),
-        mininterval=0.2 if sys.stderr.isatty() else 30,
+        mininterval=0.2 if sys.stderr.isatty() else 5,
     )
     with bar, part.open("ab" if offset else "wb") as file:
         # Not iter_content: it waits for a whole chunk and loses what came before a cut.
@@ -248,7 +248,7 @@ def _extract_tar(archive: Path, folder: Path) -> None:
 
 
 def _progress(members: list[Any], archive: Path) -> Iterable[Any]:
-    return tqdm(members, desc=archive.name, mininterval=0.2 if sys.stderr.isatty() else 30)
+    return tqdm(members, desc=archive.name, mininterval=0.2 if sys.stderr.isatty() else 5)
 
 
 def _check_names(archive: Path, names: Iterable[str]) -> None:
