@@ -1,3 +1,4 @@
+import ast
 import json
 import re
 import sys
@@ -194,7 +195,9 @@ def test_committed_notebooks_declare_literals_define_nothing_and_hold_no_outputs
             assert not cell.get("outputs"), notebook
             assert cell.get("execution_count") is None, notebook
             if cell.cell_type == "code":
-                assert not re.search(r"^\s*(def|class|for|while) ", cell.source, re.M), notebook
+                logic = (ast.FunctionDef, ast.ClassDef, ast.Lambda, ast.For, ast.While, ast.If)
+                nodes = ast.walk(ast.parse(cell.source))
+                assert not any(isinstance(node, logic) for node in nodes), notebook
 
 
 @pytest.fixture
