@@ -45,6 +45,9 @@ def _add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
         help="scores, or lower or upper: true positives ranked against or by their quality",
     )
     parser.add_argument(
+        "--threshold", type=float, metavar="S", help="adds the LRP of detections scoring >= S"
+    )
+    parser.add_argument(
         "--sigmas", type=float, nargs="+", metavar="S", help="OKS deviations, unless COCO's 17"
     )
     parser.add_argument("--out", type=Path, help="metrics.json to write")
@@ -70,6 +73,7 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
         weights=Weights(*arguments.weights),
         quality=arguments.quality,
         ranking=arguments.ranking,
+        threshold=arguments.threshold,
         sigmas=arguments.sigmas,
     )
     if arguments.out:

@@ -57,6 +57,7 @@ def evaluate(
     weights: Weights = EQUAL_WEIGHTS,
     quality: str | BoxQuality = "iou",
     ranking: str = "scores",
+    threshold: float | None = None,
     sigmas: Sequence[float] | None = None,
 ) -> dict[str, Any]:
     """Every metric of a detections file; values in [0, 1], undefined is nan.
@@ -76,6 +77,8 @@ def evaluate(
             two float64 [N, 4] xyxy paired by row to [N] in [0, 1]. AP and AR stay with the IoU.
         ranking: "scores", or a bound of thesis Table 7.4: see
             :func:`rebalance.metrics.correlation.with_ranking`.
+        threshold: adds the LRP of the detections that score at least so much, taken as hard
+            predictions, over the classes that have ground truth or detections then.
         sigmas: OKS deviations, one per keypoint, needed unless there are COCO's 17.
 
     Returns:
@@ -83,7 +86,8 @@ def evaluate(
           AP75, APM, APL, AR, AR50, AR75, ARM, ARL``), the ``AP<t>`` asked for, and
           ``AP_uninterpolated`` (COCO's thresholds, exact area under the curve);
         - ``oLRP, oLRP_Loc, oLRP_FP, oLRP_FN, oLRPS, oLRPM, oLRPL``, ``aLRP`` (Eq. F.1) and
-          ``PR_error``, 1 - precision x recall at the LRP-optimal threshold;
+          ``PR_error``, 1 - precision x recall at the LRP-optimal threshold; with ``threshold`` also
+          ``LRP, LRP_Loc, LRP_FP, LRP_FN``;
         - ``correlation``: ``Pearson`` and ``Spearman``, in [-1, 1], of score and quality over the
           true positives at ``tau``;
         - ``settings``, the arguments;
@@ -110,6 +114,8 @@ def evaluate(
         **lrp_columns(ranked_for_lrp, tau, operating_points, weights),
         **correlation_columns(ranked_for_lrp, tau),
     }
+    if threshold is not None:
+        columns |= hard_lrp_columns(ranked_for_lrp, threshold, tau, weights)
     means = {key: mean_of_defined(column) for key, column in columns.items()}
     return {
         **{key: mean for key, mean in means.items() if key not in (*PER_CLASS_ONLY, *CORRELATIONS)},
@@ -122,6 +128,7 @@ def evaluate(
             "weights": asdict(weights),
             "quality": quality if isinstance(quality, str) else "custom",
             "ranking": ranking,
+            "threshold": threshold,
         },
         "per_class": _rows(ground_truth.class_ids, ground_truth.class_names, columns),
     }
@@ -180,6 +187,21 @@ def lrp_columns(
             [optimal_lrp(match.s_lrp(tau, operating_points, weights)).olrp for match in areas]
         )
     return columns
+
+
+def hard_lrp_columns(
+    evaluation: Evaluation, threshold: float, tau: float = 0.5, weights: Weights = EQUAL_WEIGHTS
+) -> Columns:
+    """LRP and components of the detections with score >= ``threshold``; float64 [K] each."""
+    errors = [
+        evaluation.class_matches(k, tau).s_lrp(tau, weights=weights).at(threshold)
+        for k in range(evaluation.num_classes)
+    ]
+    fields = {"LRP": "lrp", "LRP_Loc": "loc", "LRP_FP": "fp", "LRP_FN": "fn"}
+    return {
+        name: np.array([float(getattr(error, field)) for error in errors])
+        for name, field in fields.items()
+    }
 
 
 def correlation_columns(evaluation: Evaluation, tau: float = 0.5) -> Columns:

@@ -7,6 +7,7 @@ neither way. Boxes are continuous; the original kit adds a pixel to widths and h
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +76,8 @@ def voc_verdicts(
     detections: Detections, ground_truth: GroundTruth, iou: float
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """True positives and ignored detections, bool [D] each; all others are false positives."""
-    pairs = candidate_pairs(detections, ground_truth, "bbox", floor=iou)
+    all_by_iou = replace(ground_truth, crowd=np.zeros_like(ground_truth.crowd))
+    pairs = candidate_pairs(detections, all_by_iou, "bbox", floor=iou)
     # The pair of highest IoU of each detection; of equal ones, the first object's.
     order = np.lexsort((pairs.ground_truths, -pairs.quality, pairs.detections))
     found, first = np.unique(pairs.detections[order], return_index=True)
