@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from rebalance.assigners.assignment import IGNORED, NEGATIVE, Assignment
+from rebalance.checks import check_boxes
 from rebalance.errors import InputError
 
 
@@ -33,38 +34,6 @@ def check_scene(
         )
     check_boxes(boxes, "box", image)
     check_boxes(gt_boxes, "ground truth", image)
-
-
-def check_boxes(boxes: Tensor, noun: str, image: int | str | None = None) -> None:
-    """Raise unless ``boxes`` is a float [N, 4] of finite, not inverted xyxy boxes.
-
-    Reading the verdict waits for the device once.
-
-    Args:
-        boxes: [N, 4] xyxy.
-        noun: what a message calls one of them.
-        image: how messages name the image; None leaves it out.
-
-    Raises:
-        InputError: the first bad box, by image and position, and what is wrong with it.
-        TypeError: not floating point.
-    """
-    if not boxes.is_floating_point():
-        raise TypeError(f"{noun} coordinates must be floating point, got {boxes.dtype}")
-    if boxes.dim() != 2 or boxes.shape[1] != 4:
-        raise InputError(f"{noun} coordinates must be [N, 4] xyxy, got {list(boxes.shape)}")
-    # nan fails every comparison, so `not (a <= b)` catches it; infinities need a test of their own.
-    fine = ((boxes[:, 2:] >= boxes[:, :2]) & boxes.isfinite().view(-1, 2, 2).all(1)).all(1)
-    if bool(fine.all()):
-        return
-    position = int((~fine).nonzero()[0])
-    values = boxes[position].tolist()
-    where = f"{noun} {position}" if image is None else f"image {image}, {noun} {position}"
-    if not bool(boxes[position].isfinite().all()):
-        problem = "not finite"
-    else:
-        problem = "x2 < x1" if values[2] < values[0] else "y2 < y1"
-    raise InputError(f"{where}: {problem} in {values}")
 
 
 def finish_assignment(

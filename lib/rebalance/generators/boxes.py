@@ -13,6 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from rebalance.checks import check_boxes
 from rebalance.errors import InputError
 from rebalance.generators.regions import Region, corner_region
 from rebalance.rng import uniform
@@ -89,7 +90,7 @@ def generate_boxes(
     if thresholds.shape != (num,):
         raise InputError(f"min_ious must be one number or [{num}], got {list(thresholds.shape)}")
     if validate:
-        check_references(reference_boxes, image)
+        check_boxes(reference_boxes, "box", image, with_area=True)
         _check_thresholds(thresholds, image)
     if rng is None:
         rng = torch.default_generator
@@ -115,30 +116,13 @@ def generate_boxes(
     return boxes[0] if len(boxes) == 1 else torch.cat(boxes)
 
 
-def check_references(boxes: Tensor, image: int | str | None = None) -> None:
-    """Raise ``InputError`` naming the first box [N, 4] that is not finite or has no area."""
-    fine = ((boxes[:, 2:] > boxes[:, :2]) & boxes.isfinite().view(-1, 2, 2).all(1)).all(1)
-    if bool(fine.all()):
-        return
-    position = int((~fine).nonzero()[0])
-    values = boxes[position].tolist()
-    if not bool(boxes[position].isfinite().all()):
-        problem = "not finite"
-    else:
-        problem = "x2 <= x1" if values[2] <= values[0] else "y2 <= y1"
-    raise InputError(f"{_where(position, image)}: {problem} in {values}")
-
-
 def _check_thresholds(thresholds: Tensor, image: int | str | None) -> None:
     fine = (thresholds > 0) & (thresholds <= 1)
     if not bool(fine.all()):
         position = int((~fine).nonzero()[0])
         got = float(thresholds[position])
-        raise InputError(f"{_where(position, image)}: min_ious must be in (0, 1], got {got}")
-
-
-def _where(position: int, image: int | str | None) -> str:
-    return f"box {position}" if image is None else f"image {image}, box {position}"
+        where = f"box {position}" if image is None else f"image {image}, box {position}"
+        raise InputError(f"{where}: min_ious must be in (0, 1], got {got}")
 
 
 def _generate_block(
