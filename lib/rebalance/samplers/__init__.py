@@ -4,8 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 from rebalance.lookup import bind_options
-from rebalance.samplers.combined import sample_combined, sample_random
+from rebalance.samplers.combined import (
+    sample_combined,
+    sample_iou_balanced_negatives,
+    sample_ofb,
+    sample_random,
+)
 from rebalance.samplers.everything import sample_all
+from rebalance.samplers.mining import sample_hard_negatives, sample_ohem, sample_ohpm
 from rebalance.samplers.sample import Sample
 
 Sampler = Callable[..., Sample]
@@ -14,6 +20,11 @@ SAMPLERS: dict[str, Sampler] = {
     "all": sample_all,
     "random": sample_random,
     "combined": sample_combined,
+    "ofb": sample_ofb,
+    "iou_balanced_negatives": sample_iou_balanced_negatives,
+    "ohem": sample_ohem,
+    "ohpm": sample_ohpm,
+    "hard_negative": sample_hard_negatives,
 }
 
 

@@ -112,6 +112,50 @@ def sample_random(
     )
 
 
+def sample_iou_balanced_negatives(
+    assignment: Assignment,
+    *,
+    rng: torch.Generator,
+    boxes: Tensor | None = None,
+    losses: Callable[[], Tensor] | None = None,
+    num: int = 512,
+    positive_fraction: float = 0.25,
+    num_iou_bins: int = 3,
+    pad_with_negatives: bool = True,
+) -> Sample:
+    """Positives at random, negatives balanced over their IoU (Libra R-CNN, Eq. 1)."""
+    return sample_combined(
+        assignment,
+        rng=rng,
+        num=num,
+        positive_fraction=positive_fraction,
+        negative="iou_balanced",
+        num_iou_bins=num_iou_bins,
+        pad_with_negatives=pad_with_negatives,
+    )
+
+
+def sample_ofb(
+    assignment: Assignment,
+    *,
+    rng: torch.Generator,
+    boxes: Tensor | None = None,
+    losses: Callable[[], Tensor] | None = None,
+    num: int = 512,
+    positive_fraction: float = 0.25,
+    pad_with_negatives: bool = True,
+) -> Sample:
+    """Positives balanced over the classes present (bbgen, section 6.1), negatives at random."""
+    return sample_combined(
+        assignment,
+        rng=rng,
+        num=num,
+        positive_fraction=positive_fraction,
+        positive="ofb",
+        pad_with_negatives=pad_with_negatives,
+    )
+
+
 def _scheme(which: str, schemes: dict[str, Scheme], name: str) -> Scheme:
     if name not in schemes:
         raise InputError(f"{which} must be one of {sorted(schemes)}, got {name!r}")
