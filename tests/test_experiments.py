@@ -94,7 +94,11 @@ def test_a_mistake_is_refused_with_file_and_key(root, mistake):
 
 def test_two_works_cannot_define_the_same_run(root):
     run = yaml.safe_load((root / "config/papers/focal_eiou.yaml").read_text())["runs"]
-    edit(root, "papers/bbgen.yaml", lambda c: c["runs"].update({"retinanet_r50_iou": run["retinanet_r50_iou"]}))
+    edit(
+        root,
+        "papers/bbgen.yaml",
+        lambda c: c["runs"].update({"retinanet_r50_iou": run["retinanet_r50_iou"]}),
+    )
     with pytest.raises(InputError, match=r"focal_eiou.yaml: runs.retinanet_r50_iou: .*bbgen.yaml"):
         load_experiments(root)
 
@@ -112,7 +116,9 @@ def test_a_named_part_is_replaced_as_a_whole_and_other_mappings_merge():
     assert merged(base, change) == {
         "loss": {"name": "iou"}, "head": {"channels": 64, "num_convs": 4}
     }  # fmt: skip
-    assert merged({"s": {"name": "x", "num": 1}}, {"s": {"num": 2}}) == {"s": {"name": "x", "num": 2}}
+    assert merged({"s": {"name": "x", "num": 1}}, {"s": {"num": 2}}) == {
+        "s": {"name": "x", "num": 2}
+    }
 
 
 def test_a_run_changes_only_what_it_says(repository):

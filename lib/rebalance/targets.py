@@ -178,13 +178,20 @@ def index_manifest(experiments: Experiments, scale: str) -> dict[str, Any]:
 def _card(experiments: Experiments, target: Target, scale: str) -> dict[str, Any]:
     files = target_files(target, scale)
     made = target.is_made and all(Path(file).is_file() for file in files.values())
-    status = "made" if made else "not_made" if target.is_made else "waiting"
+    gpus = experiments.scales[scale]["resources"]["train"]["gpus"]
+    if made:
+        status = "made"
+    elif not target.is_made:
+        status = "not_made"
+    else:
+        status = "needs_gpu" if target.is_trained and gpus else "waiting"
     card = {
         "name": target.name,
         "title": _numbered_title(target),
         "kind": target.settings["kind"],
         "status": status,
         "reason": target.settings.get("waits", "" if made else f"snakemake {target.name}"),
+        "verdict": target.settings.get("verdict"),
         "html": None,
         "thumbnail": None,
         "csv": None,

@@ -139,7 +139,9 @@ def test_a_failing_cell_keeps_the_executed_notebook_with_its_traceback(make_proj
         ("config/scales/shapes.yaml", "seeds:", "seed:", ["scales/shapes.yaml", "seed"]),
     ],
 )  # fmt: skip
-def test_a_mistake_in_the_configuration_stops_before_any_job(make_project, file, old, new, expected):
+def test_a_mistake_in_the_configuration_stops_before_any_job(
+    make_project, file, old, new, expected
+):
     project = make_project()
     path = project.root / file
     text = path.read_text()
@@ -162,7 +164,9 @@ def test_a_target_that_does_not_exist_is_named(make_project):
 
 def test_a_missing_dataset_folder_is_named(make_project):
     project = make_project()
-    project.edit("config/scales/shapes.yaml", lambda scale: scale["datasets"].update(coco2017="coco_tiny"))
+    project.edit(
+        "config/scales/shapes.yaml", lambda scale: scale["datasets"].update(coco2017="coco_tiny")
+    )
     done = project.snakemake(TABLE, check=False)
     assert done.returncode != 0
     assert "raw/coco_tiny/annotations/instances_train2017.json" in done.stdout
@@ -173,6 +177,8 @@ def test_lint_finds_nothing_but_the_absent_conda_environments(make_project):
     done = project.snakemake("--lint", "json", check=False)
     report = json.loads(done.stdout[done.stdout.index("{") : done.stdout.rindex("}") + 1])
     findings = [
-        lint["title"] for rule in report["rules"] for lint in rule["for"].get("lints", rule.get("lints", []))
+        lint["title"]
+        for rule in report["rules"]
+        for lint in rule["for"].get("lints", rule.get("lints", []))
     ]
     assert [finding for finding in findings if "conda" not in finding] == []

@@ -118,9 +118,9 @@ def target_inputs(wildcards):
 
 
 def target_sources(wildcards):
-    """The notebook, and the library files that it imports."""
+    """The notebook, and the library files that it imports or that run it."""
     notebook = notebook_file(EXPERIMENTS, target_of(wildcards))
-    return [notebook, *lib_sources(*notebook_imports(notebook))]
+    return [notebook, *lib_sources("rebalance.notebooks", *notebook_imports(notebook))]
 
 
 def target_parameters(wildcards):

@@ -19,6 +19,12 @@ STATUSES = {
     "needs_gpu": "needs a GPU",
     "not_made": "not made at this scale",
 }
+#: What a target's verdict is called: our numbers against the printed ones.
+VERDICTS = {
+    "reproduced": "reproduced",
+    "misprints": "reproduced but for misprints",
+    "differs": "differs",
+}
 _WORK_KEYS = {"key", "title", "targets"}
 _TARGET_KEYS = {"name", "title", "kind", "status"}
 _FILE_KEYS = ("html", "thumbnail", "csv")
@@ -61,8 +67,8 @@ def index_html(manifest: Mapping[str, Any], folder: Path) -> str:
 
     Args:
         manifest: {scale, works: [{key, title, authors (optional), targets: [{name, title, kind,
-            status, reason, html, thumbnail, csv}]}]}. status is one of STATUSES; reason says why
-            a target is not made; paths are relative to the working directory, and html must
+            status, reason, verdict, html, thumbnail, csv}]}]}. status is one of STATUSES; reason
+            says why a target is not made; verdict is {status (one of VERDICTS), note}; paths are relative to the working directory, and html must
             exist where the status is "made".
         folder: where the page will be; links are relative to it.
 
@@ -113,7 +119,7 @@ def _check_keys(where: str, entry: Mapping[str, Any], needed: set[str], optional
 
 def _check_target(target: Mapping[str, Any]) -> None:
     where = f"target {target.get('name')!r}"
-    _check_keys(where, target, _TARGET_KEYS, {"reason", *_FILE_KEYS})
+    _check_keys(where, target, _TARGET_KEYS, {"reason", "verdict", *_FILE_KEYS})
     if target["status"] not in STATUSES:
         raise InputError(
             f"manifest, {where}: status must be one of {list(STATUSES)}, got {target['status']!r}"
@@ -185,13 +191,18 @@ def _card(work: Mapping[str, Any], target: Mapping[str, Any], folder: Path) -> s
     table = ""
     if made and target.get("csv"):
         table = f'<a href="{_link(target["csv"], folder)}">csv</a>'
+    verdict = target.get("verdict") if made else None
+    note = f'<p class="reason">{escape(verdict["note"])}</p>' if (verdict or {}).get("note") else ""
+    chips = f'<span class="chip {status}">{STATUSES[status]}</span>'
+    if verdict:
+        chips = f'<span class="chip {verdict["status"]}">{VERDICTS[verdict["status"]]}</span>'
     return (
         f'<article class="card {status}" data-status="{status}" '
         f'data-text="{escape(words.lower())}">{picture}<div class="text"><h3>{title}</h3>'
         f'<p class="name">{escape(target["name"])}</p>'
         + (f'<p class="reason">{escape(reason)}</p>' if reason and not made else "")
-        + f'<div class="foot"><span class="chip {status}">{STATUSES[status]}</span>'
-        f'<span class="chip">{escape(kind)}</span>{table}</div></div></article>\n'
+        + note
+        + f'<div class="foot">{chips}<span class="chip">{escape(kind)}</span>{table}</div></div></article>\n'
     )
 
 
