@@ -1,8 +1,8 @@
 """Experiments as data: reads ``config/``, checks all of it, resolves one run for one scale.
 
-A run starts from a detector of ``detectors.yaml``, takes what the scale says of that detector, and
-then what the run itself says. The scale also says what a data set, a backbone and a schedule of that
-name are. Nothing here imports torch: Snakemake calls it each time it parses the workflow.
+A run starts from a detector of ``detectors.yaml``, takes what the scale says of that detector,
+and then what the run itself says. The scale also says what a data set, a backbone and a schedule
+of that name are. Nothing here imports torch: Snakemake calls it each time it parses the workflow.
 """
 
 import copy
@@ -266,8 +266,8 @@ def run_sources(resolved: Mapping[str, Any]) -> list[str]:
     """
     modules = ["rebalance.engine.train"]
     modules += [parts("backbone")[resolved["backbone"]["name"]].module]
-    modules += [parts(kind)[settings["name"]].module
-                for kind, settings, _ in _named_parts(resolved["detector"], "detector")]  # fmt: skip
+    for kind, settings, _ in _named_parts(resolved["detector"], "detector"):
+        modules.append(parts(kind)[settings["name"]].module)
     return [str(path) for path in source_files(modules)]
 
 
@@ -319,7 +319,7 @@ def _explained(error: fastjsonschema.JsonSchemaValueException) -> str:
     if error.rule == "required":
         missing = [key for key in error.rule_definition if key not in error.value]
         return f"missing key {', '.join(map(repr, missing))}"
-    return f"{error.message.removeprefix(error.name).strip()}, got {error.value!r}"
+    return f"{str(error.message).removeprefix(str(error.name)).strip()}, got {error.value!r}"
 
 
 def _suggestion(name: str, known: Sequence[str]) -> str:

@@ -112,7 +112,7 @@ def parts(kind: str) -> dict[str, Part]:
     literal = _table_literal(module, table)
     for key, value in zip(literal.keys, literal.values, strict=True):
         assert isinstance(key, ast.Constant), f"{module}.{table}: keys must be literal strings"
-        # ``Loss(eiou_loss, takes="boxes")`` names its function first, other tables name it directly.
+        # ``Loss(eiou_loss, takes="boxes")`` names its function first, other tables directly.
         callee = value.args[0] if isinstance(value, ast.Call) else value
         assert isinstance(callee, ast.Name), f"{module}.{table}[{key.value!r}] must name a function"
         defining_module, node = _definition(module, callee.id)

@@ -1,4 +1,4 @@
-"""What a target needs and makes: its files, the parameters of its notebook, its card in the index."""
+"""What a target needs and makes: files, parameters of its notebook, its card in the index."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,7 +50,7 @@ def result_files(experiments: Experiments, target: Target, scale: str) -> list[s
 
 
 def notebook_file(experiments: Experiments, target: Target) -> str:
-    """The notebook that makes a target; tables of trained runs share one, and so do their curves."""
+    """The notebook that makes a target; tables of trained runs share one, so do their curves."""
     name = "table" if target.is_table and target.is_trained else target.settings["notebook"]
     return str(experiments.root / "notebooks" / f"{name}.ipynb")
 

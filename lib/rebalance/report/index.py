@@ -68,8 +68,8 @@ def index_html(manifest: Mapping[str, Any], folder: Path) -> str:
     Args:
         manifest: {scale, works: [{key, title, authors (optional), targets: [{name, title, kind,
             status, reason, verdict, html, thumbnail, csv}]}]}. status is one of STATUSES; reason
-            says why a target is not made; verdict is {status (one of VERDICTS), note}; paths are relative to the working directory, and html must
-            exist where the status is "made".
+            says why a target is not made; verdict is {status (one of VERDICTS), note}; paths are
+            relative to the working directory, and html must exist where the status is "made".
         folder: where the page will be; links are relative to it.
 
     Raises:
@@ -191,8 +191,8 @@ def _card(work: Mapping[str, Any], target: Mapping[str, Any], folder: Path) -> s
     table = ""
     if made and target.get("csv"):
         table = f'<a href="{_link(target["csv"], folder)}">csv</a>'
-    verdict = target.get("verdict") if made else None
-    note = f'<p class="reason">{escape(verdict["note"])}</p>' if (verdict or {}).get("note") else ""
+    verdict = (target.get("verdict") if made else None) or {}
+    note = f'<p class="reason">{escape(verdict["note"])}</p>' if verdict.get("note") else ""
     chips = f'<span class="chip {status}">{STATUSES[status]}</span>'
     if verdict:
         chips = f'<span class="chip {verdict["status"]}">{VERDICTS[verdict["status"]]}</span>'
@@ -202,7 +202,8 @@ def _card(work: Mapping[str, Any], target: Mapping[str, Any], folder: Path) -> s
         f'<p class="name">{escape(target["name"])}</p>'
         + (f'<p class="reason">{escape(reason)}</p>' if reason and not made else "")
         + note
-        + f'<div class="foot">{chips}<span class="chip">{escape(kind)}</span>{table}</div></div></article>\n'
+        + f'<div class="foot">{chips}<span class="chip">{escape(kind)}</span>{table}'
+        "</div></div></article>\n"
     )
 
 
