@@ -272,6 +272,15 @@ def test_a_class_without_ground_truth_is_left_out_of_the_means(make_scene):
     assert metrics["oLRP"] == 0
 
 
+@pytest.mark.parametrize("iou_type", ["bbox", "segm", "keypoints"])
+def test_no_ground_truth_at_all_is_a_result(make_scene, iou_type):
+    ground_truth, results = make_scene([], [(1, 1, 0, 0, 10, 10, 0.9)])
+    results[0]["segmentation"] = random_rle(np.random.default_rng(0), 0, 0, 9, 9)
+    results[0]["keypoints"] = [1, 2, 2] * 17
+    metrics = evaluate(ground_truth, results, iou_type)
+    assert np.isnan([metrics["AP"], metrics["oLRP"], metrics["aLRP"]]).all()
+
+
 @pytest.mark.parametrize("flag", ["iscrowd", "ignore"])
 def test_what_matches_an_ignored_object_counts_neither_way(make_scene, flag):
     objects = [(1, 1, 0, 0, 10, 10), (1, 1, 50, 50, 40, 40)]

@@ -237,7 +237,8 @@ def _detected_shapes(
         masks = read_masks(label, records, ground_truth.image_sizes[images])
         xywh = box_column(label, records) if _have_boxes(records) else mask_boxes(masks)
         return xywh, masks, None
-    num_keypoints = None if ground_truth.keypoints is None else ground_truth.keypoints.shape[1]
+    assert ground_truth.keypoints is not None
+    num_keypoints = ground_truth.keypoints.shape[1] if len(ground_truth.keypoints) else None
     keypoints = read_keypoints(label, records, num_keypoints)
     xywh = box_column(label, records) if _have_boxes(records) else keypoint_boxes(keypoints)
     return xywh, None, keypoints

@@ -100,7 +100,7 @@ class Evaluation:
         self.areas = AREAS_OF_TYPE[iou_type]
         self.thresholds = np.unique(np.asarray(thresholds, np.float64))
         oks_sigmas = None
-        if ground_truth.keypoints is not None:
+        if ground_truth.keypoints is not None and len(ground_truth.keypoints):
             oks_sigmas = check_sigmas(sigmas, ground_truth.keypoints.shape[1])
         floor = min(self.thresholds[0], 1 - 1e-10)
         self.matching = match(

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 COCO_THRESHOLDS = np.linspace(0.5, 0.95, 10)
-COCO_RECALLS = np.linspace(0, 1, 101)
-VOC_RECALLS = np.linspace(0, 1, 11)
+COCO_RECALLS = np.linspace(0, 1, 101)  # as pycocotools has them; some are 1e-17 above n/100
+VOC_RECALLS = np.arange(11) / 10  # exact, so that a recall of 3/10 reaches 0.3
 
 
 def precision_recall(

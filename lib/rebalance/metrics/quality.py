@@ -125,10 +125,11 @@ def _same_group(
         end = int(np.searchsorted(total, done + PAIRS_AT_A_TIME, side="right"))
         end = _end_of_group(detections.groups, max(end, begin + 1))
         counts = count[begin:end]
-        dt = np.repeat(np.arange(begin, end), counts)
-        starts = np.cumsum(counts) - counts
-        gt = np.repeat(first[begin:end] - starts, counts) + np.arange(counts.sum())
-        yield dt, gt
+        if counts.any():
+            dt = np.repeat(np.arange(begin, end), counts)
+            starts = np.cumsum(counts) - counts
+            gt = np.repeat(first[begin:end] - starts, counts) + np.arange(counts.sum())
+            yield dt, gt
         begin = end
 
 
