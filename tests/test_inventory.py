@@ -73,7 +73,7 @@ def test_metrics_and_reported_numbers_are_those_of_the_registry(configured, regi
                 key: m["percent"] for key, m in metrics.items()
             }, f"{work}/{name}"
             for m in target.get("metrics", []):
-                assert m["better"] == (metrics[m["name"]]["better"] or "none"), f"{work}/{name}"
+                assert m["better"] == metrics[m["name"]]["better"], f"{work}/{name}"
             rows, expected = target.get("rows", []), entry.get("rows") or []
             assert len(rows) == len(expected), f"{work}/{name}"
             for index, (row, printed_row) in enumerate(zip(rows, expected, strict=True)):
