@@ -14,7 +14,7 @@ def repository() -> Path:
 
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
-    """The folder with golden data and coco_tiny beside the checkout; tests that need it skip without it."""
+    """Golden data and coco_tiny, beside the checkout; tests that need them skip without."""
     folder = REPOSITORY.parent / "shared"
     if not folder.is_dir():
         pytest.skip("needs the shared/ folder (golden data, coco_tiny) beside the checkout")

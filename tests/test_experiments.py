@@ -4,7 +4,6 @@ import shutil
 
 import pytest
 import yaml
-
 from rebalance.errors import InputError
 from rebalance.experiments import load_experiments, load_yaml, merged, resolve_run, run_sources
 from rebalance.targets import result_files, target_files
@@ -15,6 +14,7 @@ def root(tmp_path, repository):
     """A copy of the configuration that a test may spoil."""
     shutil.copytree(repository / "config", tmp_path / "config")
     shutil.copytree(repository / "workflow" / "schemas", tmp_path / "workflow" / "schemas")
+    shutil.copytree(repository / "notebooks", tmp_path / "notebooks")
     return tmp_path
 
 
@@ -49,8 +49,9 @@ SPOILT = {
         "papers/focal_eiou.yaml", lambda c: c["runs"]["retinanet_r50_eiou"].pop("schedule"),
         ["papers/focal_eiou.yaml", "runs.retinanet_r50_eiou", "schedule"]),
     "unknown loss": (
-        "papers/focal_eiou.yaml", set_in(*RUN, "detector", "box_loss", "name", value="eiuo"),
-        ["papers/focal_eiou.yaml", "runs.retinanet_r50_eiou.detector.box_loss", "'eiuo'", "'eiou'"]),
+        "papers/focal_eiou.yaml",
+        set_in(*RUN, "detector", "box_loss", "name", value="eiuo"),
+        ["papers/focal_eiou.yaml", "retinanet_r50_eiou.detector.box_loss", "'eiuo'", "'eiou'"]),
     "unknown option of a loss": (
         "papers/focal_eiou.yaml", set_in(*RUN, "detector", "box_loss", "gama", value=0.5),
         ["papers/focal_eiou.yaml", "runs.retinanet_r50_eiou.detector.box_loss", "gama"]),
@@ -58,10 +59,12 @@ SPOILT = {
         "papers/focal_eiou.yaml", set_in(*RUN, "detector", value={"box_los": {}}),
         ["papers/focal_eiou.yaml", "runs.retinanet_r50_eiou", "box_los"]),
     "row without a run": (
-        "papers/focal_eiou.yaml", set_in("targets", "table_2", "rows", 1, "run", value="retinanet_r50_iuo"),
+        "papers/focal_eiou.yaml",
+        set_in("targets", "table_2", "rows", 1, "run", value="retinanet_r50_iuo"),
         ["papers/focal_eiou.yaml", "targets.table_2.rows[1].run", "retinanet_r50_iou"]),
     "row with a metric that is not a column": (
-        "papers/focal_eiou.yaml", set_in("targets", "table_2", "rows", 1, "reported", "APP", value=1.0),
+        "papers/focal_eiou.yaml",
+        set_in("targets", "table_2", "rows", 1, "reported", "APP", value=1.0),
         ["papers/focal_eiou.yaml", "targets.table_2.rows[1]", "APP"]),
     "unknown detector": (
         "papers/focal_eiou.yaml", set_in(*RUN, "base", value="retinanett"),

@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import pytest
-
 from rebalance.sources import LOOKUP_TABLES, parts, source_files
 
 
@@ -29,5 +28,8 @@ def test_source_files_follow_imports_and_stop_at_lookup_tables():
 
 
 def test_reading_the_experiments_imports_no_torch(repository):
-    code = "import sys, rebalance.experiments as e; e.load_experiments(); assert 'torch' not in sys.modules"
+    code = (
+        "import sys, rebalance.experiments as e; e.load_experiments();"
+        "assert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=repository)

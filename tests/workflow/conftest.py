@@ -21,7 +21,7 @@ class Project:
                 root / folder,
                 ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"),
             )
-        # In the environment that a user of the Makefile has, with this copy of the library in front.
+        # What a user of the Makefile has, with this copy of the library in front.
         self.environment = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

@@ -1,4 +1,4 @@
-"""The workflow from drawings to rendered pages, and what reruns what; run through the real Snakemake."""
+"""The workflow from drawings to rendered pages, and what reruns what, in the real Snakemake."""
 
 import json
 import os
