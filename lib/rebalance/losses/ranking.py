@@ -57,8 +57,8 @@ class Ranks:
             for the device; without it the number is read from the device.
         check: look for nan, inf and targets outside [0, 1] and -1, which waits for the device.
 
-    Attributes (P positives in array order; up to ``max_positives`` the rest have ``valid`` 0):
-        valid: [P] float64, 1 for a positive.
+    Attributes (P positives in array order; up to ``max_positives`` the rest are not ``valid``):
+        valid: [P] bool, True for a positive.
         count: scalar, the number of positives, at least 1.
         labels: [P] float64, targets of the positives.
         false_positives: [P], ``N_FP(i)``, the sum of ``H(x_ij)`` over negatives j.
@@ -79,6 +79,8 @@ class Ranks:
         check: bool = True,
     ) -> None:
         check_ranking_inputs(logits, targets, delta, count_self, max_positives, check)
+        if len(logits) == 0:  # is one ignored example
+            logits, targets = F.pad(logits, (0, 1)), logits.new_full((1,), -1.0)
         self.logits = logits
         scores = logits.detach().double()
         positive = targets > 0
@@ -87,9 +89,9 @@ class Ranks:
         # One place that holds no positive keeps the empty batch out of every line below.
         self.idxs = torch.nonzero_static(positive, size=max(size, 1), fill_value=0).squeeze(1)
         places = torch.arange(len(self.idxs), device=logits.device)
-        self.valid = (places < count).double()
+        self.valid = places < count
         self.count = self.valid.sum().clamp(min=1)
-        self.labels = targets[self.idxs].double() * self.valid
+        self.labels = self.of_positives(targets[self.idxs].double())
         self.scores = scores[self.idxs]
         self.delta = delta
         self.step_at_zero = _step_at_zero(delta)
@@ -99,31 +101,36 @@ class Ranks:
         self.examples = self.steps.locate(scores)
         self.positives = self.examples.take(self.idxs)
         self.false_positives = self.steps.sum_over_points(self.examples, self.negative)
-        self.positive_rank = self.over_positives(self.valid)
+        self.positive_rank = self.over_positives(torch.ones_like(self.scores))
         self.rank = self.false_positives + self.positive_rank
 
     def over_positives(self, values: Tensor) -> Tensor:
         """[P]: the sum of ``values_j H(x_ij)`` over positives j, i counted by ``count_self``."""
-        return self.over_other_positives(values) + self.own_step * values * self.valid
+        return self.over_other_positives(values) + self.own_step * self.of_positives(values)
 
     def over_other_positives(self, values: Tensor) -> Tensor:
         """[P]: the sum of ``values_j H(x_ij)`` over positives j other than i."""
-        values = values * self.valid
+        values = self.of_positives(values)
         total = self.steps.sum_over_points(self.positives, values)
         return total - self.step_at_zero * values
 
     def over_lower_labels(self, values: Tensor) -> Tensor:
         """[P, W]: the sum of ``values_j H(x_ij)`` over positives j with a lower label than i."""
-        values = values * self.valid[:, None]
+        values = torch.where(self.valid[:, None], values, 0)
         return lower_label_sums(self.scores, self.labels, values, self.delta)
+
+    def of_positives(self, values: Tensor) -> Tensor:
+        """[P]: ``values``, but 0 at places that hold no positive."""
+        return torch.where(self.valid, values, 0)
 
     def to_examples(self, values: Tensor) -> Tensor:
         """[n]: ``values`` [P] at the places of the positives, 0 elsewhere."""
-        return torch.zeros_like(self.negative).index_add_(0, self.idxs, values * self.valid)
+        zeros = torch.zeros_like(self.negative)
+        return zeros.index_add_(0, self.idxs, self.of_positives(values))
 
     def mean(self, values: Tensor) -> Tensor:
         """Scalar: the mean over positives, 0 without any, in the dtype of the loss."""
-        mean = (values * self.valid).sum() / self.count
+        mean = self.of_positives(values).sum() / self.count
         return mean.to(loss_dtype(self.logits))
 
 
@@ -165,7 +172,7 @@ class LowerLabelsAbove:
         ranks = self.ranks
         # The sum over i with y_i > y_j of H(s_j - s_i): mirror logits and labels.
         sums = lower_label_sums(
-            -ranks.scores, -ranks.labels, (weights * ranks.valid)[:, None], ranks.delta
+            -ranks.scores, -ranks.labels, ranks.of_positives(weights)[:, None], ranks.delta
         )
         return ranks.to_examples(sums.squeeze(1))
 
@@ -196,8 +203,8 @@ def identity_update(ranks: Ranks, *terms: PrimaryTerms) -> Tensor:
         return loss
     gradient = torch.zeros_like(ranks.negative)
     for error, pmf in terms:
-        shared = pmf.mass > pmf.eps
-        handed_on = torch.where(shared, error, 0) * ranks.valid / ranks.count
+        shared = ranks.valid & (pmf.mass > pmf.eps)
+        handed_on = torch.where(shared, error, 0) / ranks.count
         gradient += pmf.spread(handed_on / torch.where(shared, pmf.mass, 1))
         gradient.index_add_(0, ranks.idxs, handed_on, alpha=-1)
     return _WithGradient.apply(ranks.logits, loss, gradient.to(ranks.logits.dtype))
@@ -245,14 +252,12 @@ def ap_loss(
     Returns:
         Scalar; 0 with a gradient path when there is no positive or no negative.
     """
-    if len(logits) == 0:
-        return _nothing(logits)
     ranks = Ranks(logits, targets, delta, count_self, max_positives, check)
     error = ranks.false_positives / ranks.rank
     if interpolated:
         ascending = torch.argsort(ranks.scores)
         # Places that hold no positive must not lower the minimum.
-        running = torch.where(ranks.valid > 0, error, 1)[ascending].cummin(0).values
+        running = torch.where(ranks.valid, error, 1)[ascending].cummin(0).values
         error = torch.empty_like(error).scatter_(0, ascending, running)
     return identity_update(ranks, PrimaryTerms(error, NegativesAbove(ranks)))
 
@@ -289,19 +294,23 @@ def alrp_loss(
     check_floating("localisation_errors", localisation_errors)
     if localisation_errors.ndim != 1:
         raise InputError(f"localisation_errors must be [P], got {list(localisation_errors.shape)}")
-    if len(logits) == 0:
-        return ALRPLoss(_nothing(logits), *(_nothing(logits.detach()),) * 2)
     size = len(localisation_errors)
-    ranks = Ranks(logits, targets, delta, count_self, size, check)
+    check_ranking_inputs(logits, targets, delta, count_self, None, check)
+    if check and int((targets > 0).sum()) != size:
+        positives = int((targets > 0).sum())
+        raise InputError(
+            f"localisation_errors must be [{positives}], one per positive, got [{size}]"
+        )
     if check and not localisation_errors.isfinite().all():
         raise InputError("localisation_errors must be finite, got nan or inf")
+    ranks = Ranks(logits, targets, delta, count_self, max_positives=size, check=False)
     padded = F.pad(localisation_errors.double(), (0, len(ranks.valid) - size))
     errors = padded.detach()
     # Eq. J.1-J.3: the target of i is its own E_loc(i) / rank(i).
     above_target = (ranks.false_positives + ranks.over_other_positives(errors)) / ranks.rank
     update = identity_update(ranks, PrimaryTerms(above_target, NegativesAbove(ranks, eps)))
     classification = ranks.mean(ranks.false_positives / ranks.rank)  # Eq. 7.4
-    weights = _ranking_weights(ranks, delta_loc, own_step=1.0)  # Eq. K.3
+    weights = _ranking_weights(ranks, delta_loc, "one")  # Eq. K.3
     localisation = (weights * padded).sum().to(update.dtype)
     # `update` has the right gradient; the value of the loss includes the target (Eq. 7.2).
     loss = classification + localisation + (update - update.detach())
@@ -331,8 +340,6 @@ def rank_sort_loss(
     Returns:
         ``(loss, ranking, sorting)``; zeros with a gradient path without positives.
     """
-    if len(logits) == 0:
-        return RankSortLoss(_nothing(logits), *(_nothing(logits.detach()),) * 2)
     ranks = Ranks(logits, targets, delta, count_self, max_positives, check)
     ranking_error = ranks.false_positives / ranks.rank  # Eq. 8.3, target 0
     inverted = 1 - ranks.labels
@@ -375,20 +382,19 @@ def ranking_weights(
     Returns:
         [P] in array order, detached ([max_positives] with zeros at the end, if given).
     """
-    if len(logits) == 0:
-        return logits.detach().new_zeros(max_positives or 0)
     ranks = Ranks(logits, targets, delta, count_self, max_positives, check)
-    weights = _ranking_weights(ranks, delta_loc, ranks.own_step)
+    weights = _ranking_weights(ranks, delta_loc, count_self)
     size = int(ranks.valid.sum()) if max_positives is None else max_positives
     return weights[:size].to(loss_dtype(logits))
 
 
-def _ranking_weights(ranks: Ranks, delta_loc: float, own_step: float) -> Tensor:
+def _ranking_weights(ranks: Ranks, delta_loc: float, count_self: str) -> Tensor:
     steps = make_steps(ranks.scores, delta_loc)
-    shares = ranks.valid / ranks.rank
+    shares = ranks.of_positives(1 / ranks.rank)
     total = steps.sum_over_steps(steps.locate(ranks.scores), shares)
-    total = total + (own_step - _step_at_zero(delta_loc)) * shares
-    return total * ranks.valid / ranks.count
+    if count_self == "one":
+        total = total + (1 - _step_at_zero(delta_loc)) * shares
+    return ranks.of_positives(total) / ranks.count
 
 
 def _step_at_zero(delta: float) -> float:
@@ -416,7 +422,7 @@ def check_ranking_inputs(
         raise InputError(f"delta must be >= 0, got {delta}")
     if count_self not in ("one", "step"):
         raise InputError(f"count_self must be 'one' or 'step', got {count_self!r}")
-    if not check:
+    if not check or len(logits) == 0:
         return
     # aminmax hands nan on, and is one quick pass.
     if not torch.stack(torch.aminmax(logits)).isfinite().all():
@@ -426,7 +432,3 @@ def check_ranking_inputs(
     positives = int((targets > 0).sum())
     if max_positives is not None and positives > max_positives:
         raise InputError(f"there may be {max_positives} positives at most, got {positives}")
-
-
-def _nothing(logits: Tensor) -> Tensor:
-    return logits.sum().to(loss_dtype(logits)) * 0

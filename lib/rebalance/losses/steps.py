@@ -143,7 +143,6 @@ def lower_label_sums(scores: Tensor, labels: Tensor, weights: Tensor, delta: flo
         delta: half width of the step, >= 0; with 0, ``H(0) = 1``.
     """
     size = len(scores)
-    scores = scores - scores.mean()  # smaller first moments cancel better
     sorted_scores, by_score = scores.sort()
     if delta > 0:
         start = torch.searchsorted(sorted_scores, scores - delta, right=True)
@@ -159,7 +158,8 @@ def lower_label_sums(scores: Tensor, labels: Tensor, weights: Tensor, delta: flo
     keys, order = ((place >> level) * size + _inverse(by_score)[by_label]).sort(dim=1)
     members = by_label[order]
     total = F.pad(weights[members].cumsum(1), (0, 0, 1, 0))  # [levels, P + 1, W]
-    moment = F.pad((weights * scores[:, None])[members].cumsum(1), (0, 0, 1, 0))
+    centred = (scores - scores.mean())[:, None]  # smaller first moments cancel better
+    moment = F.pad((weights * centred)[members].cumsum(1), (0, 0, 1, 0))
 
     block = lower >> level  # [levels, P]: i needs the block before this one, if this one is odd
     first_key = (block - 1) * size
@@ -168,7 +168,7 @@ def lower_label_sums(scores: Tensor, labels: Tensor, weights: Tensor, delta: flo
     total_full = _rows(total, full)
     sums = _rows(total, block << level) - total_full
     if delta > 0:
-        distance = (scores - delta)[:, None] * (total_full - _rows(total, rise))
+        distance = (centred - delta) * (total_full - _rows(total, rise))
         sums = sums + (_rows(moment, full) - _rows(moment, rise) - distance) / (2 * delta)
     return (sums * (block & 1)[..., None]).sum(0)
 
