@@ -127,10 +127,9 @@ class Criterion:
         ``references``, ``boxes`` to the positives among them, in order.
         """
         class_losses = self.class_loss(logits, self.classes.targets(labels, logits.shape[1]))
-        losses = class_losses.reshape(len(logits), -1).sum(dim=1) * self.class_weight
+        losses = _sum_of_row(class_losses) * self.class_weight
         pred, target = self.box_pairs(self.coder, deltas, references, boxes)
-        box_losses = self.box_loss(pred, target).reshape(len(deltas), -1).sum(dim=1)
-        losses[labels > 0] += box_losses * self.box_weight
+        losses[labels > 0] += _sum_of_row(self.box_loss(pred, target)) * self.box_weight
         return losses
 
 
@@ -153,6 +152,11 @@ def make_criterion(
 
 def _bound(settings: Mapping[str, Any]) -> BoundLoss:
     return make_loss(**{key: value for key, value in settings.items() if key != "weight"})
+
+
+def _sum_of_row(losses: Tensor) -> Tensor:
+    """[N] or [N, K] -> [N]."""
+    return losses if losses.dim() == 1 else losses.sum(dim=1)
 
 
 def _check_takes(field: str, loss: BoundLoss, interfaces: Mapping[str, Any]) -> None:

@@ -44,7 +44,7 @@ class DenseHead(nn.Module):
         last = channels if num_convs else in_channels
         self.class_logits = nn.Conv2d(last, num_anchors * num_columns, 3, padding=1)
         self.box_deltas = nn.Conv2d(last, num_anchors * 4, 3, padding=1)
-        _init_normal(self, std=0.01)
+        _init_normal(self, std=0.01, published_channels=256)
         assert self.class_logits.bias is not None
         nn.init.constant_(self.class_logits.bias, -math.log((1 - prior) / prior))
 
@@ -69,7 +69,7 @@ class RpnHead(nn.Module):
         self.tower = _tower(in_channels, channels, 1, "none")
         self.objectness = nn.Conv2d(channels, num_anchors, 1)
         self.box_deltas = nn.Conv2d(channels, num_anchors * 4, 1)
-        _init_normal(self, std=0.01)
+        _init_normal(self, std=0.01, published_channels=256)
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Maps [B, C, h, w] -> logits [B, N, 1], deltas [B, N, 4], in the order of anchors."""
@@ -115,8 +115,9 @@ class BoxHead(nn.Module):
         self.hidden = nn.Sequential(*layers)
         self.class_logits = nn.Linear(features, num_columns)
         self.box_deltas = nn.Linear(features, 4 * (1 if class_agnostic else num_classes))
-        nn.init.normal_(self.class_logits.weight, std=0.01)
-        nn.init.normal_(self.box_deltas.weight, std=0.001)
+        widening = math.sqrt(1024 / features)  # the published width; see _init_normal
+        nn.init.normal_(self.class_logits.weight, std=0.01 * widening)
+        nn.init.normal_(self.box_deltas.weight, std=0.001 * widening)
         nn.init.zeros_(self.class_logits.bias)
         nn.init.zeros_(self.box_deltas.bias)
 
@@ -137,10 +138,16 @@ def _tower(in_channels: int, channels: int, num_convs: int, norm: str) -> nn.Seq
     return nn.Sequential(*layers)
 
 
-def _init_normal(module: nn.Module, std: float) -> None:
+def _init_normal(module: nn.Module, std: float, published_channels: int) -> None:
+    """Normal weights, zero biases; narrow layers get larger weights, so that signals keep their size.
+
+    ``std`` is what the work uses with ``published_channels`` inputs. With it, a head of a quarter of
+    the channels would pass on half the signal at each layer, and learn that much later.
+    """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
-            nn.init.normal_(layer.weight, std=std)
+            scale = math.sqrt(published_channels / layer.in_channels)
+            nn.init.normal_(layer.weight, std=std * scale)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
 

@@ -69,14 +69,14 @@ def make_fabric(hardware: Mapping[str, Any]) -> Fabric:
     devices = int(hardware["devices"])
     environment, nodes = processes_of(devices, os.environ)
     local = devices // nodes
-    accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    accelerator = _accelerator()
     if accelerator == "cuda" and local > torch.cuda.device_count():
         raise InputError(
             f"hardware.devices asks for {local} GPUs on this node, there are "
             f"{torch.cuda.device_count()}"
         )
     if devices == 1:
-        return Fabric(accelerator=accelerator, devices=1, precision=hardware["precision"])
+        return single_device_fabric(hardware["precision"])
     return Fabric(
         accelerator=accelerator,
         devices=local,
@@ -84,3 +84,17 @@ def make_fabric(hardware: Mapping[str, Any]) -> Fabric:
         strategy=DDPStrategy(cluster_environment=environment()),
         precision=hardware["precision"],
     )
+
+
+def single_device_fabric(precision: Any) -> Fabric:
+    """One process on one device, whatever SLURM's variables say."""
+    return Fabric(
+        accelerator=_accelerator(),
+        devices=1,
+        plugins=LightningEnvironment(),
+        precision=precision,
+    )
+
+
+def _accelerator() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"

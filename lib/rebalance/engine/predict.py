@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 import yaml
-from lightning_fabric import Fabric
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from rebalance.data.coco import CocoDataset
 from rebalance.data.files import write_atomically
 from rebalance.detectors import build_detector
 from rebalance.engine.batches import Size, prediction_batches
+from rebalance.engine.fabric import single_device_fabric
 from rebalance.engine.loading import (
     BatchDataset,
     LoadFailure,
@@ -109,8 +109,7 @@ def run_detector(
         dataset: the images.
         settings: of the run; "image", "schedule.batch_size", "hardware" are read.
     """
-    accelerator = "cuda" if torch.cuda.is_available() else "cpu"
-    fabric = Fabric(accelerator=accelerator, devices=1, precision=settings["hardware"]["precision"])
+    fabric = single_device_fabric(settings["hardware"]["precision"])
     detector.to(fabric.device).eval()
     batches = BatchDataset(dataset, settings["image"], seed=None)
     normalise = Normaliser(settings["image"], fabric.device)

@@ -1,0 +1,137 @@
+"""The dense family: its losses against a loop over anchors, its predictions, its degenerate inputs."""
+
+import pytest
+import torch
+from rebalance.detectors import build_detector
+from rebalance.detectors.selection import select_detections
+from rebalance.errors import InputError
+from rebalance.losses import focal_loss, smooth_l1_loss
+from torchvision.ops import box_iou, nms
+
+from .conftest import make_target, rngs
+
+IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+TARGETS = [make_target([[4, 4, 24, 28], [30, 30, 60, 44]], labels=[2, 1]), make_target([])]
+
+
+@pytest.fixture
+def detector(dense_settings):
+    torch.manual_seed(0)
+    return build_detector(dense_settings, num_classes=2)
+
+
+def test_losses_equal_a_loop_over_images_and_anchors(detector):
+    losses = detector(IMAGES, TARGETS, rngs(2))
+    maps = detector.neck(detector.backbone(IMAGES))
+    logits, deltas = detector.head(maps)
+    anchors, _ = detector.anchors(maps)
+    class_sum, box_sum, positives = 0.0, 0.0, 0
+    for image, target in enumerate(TARGETS):
+        truths = target["boxes"]
+        overlaps = box_iou(anchors, truths)
+        for k in range(len(anchors)):
+            best, truth = overlaps[k].max(0) if len(truths) else (torch.tensor(0.0), None)
+            forced = [
+                g for g in range(len(truths))
+                if overlaps[k, g] == overlaps[:, g].max() and overlaps[k, g] > 0
+            ]  # fmt: skip
+            if forced:
+                truth = max(forced, key=lambda g: overlaps[k, g])
+            elif 0.4 <= best < 0.5:
+                continue
+            wanted = torch.zeros(2)
+            if forced or best >= 0.5:
+                positives += 1
+                wanted[target["labels"][truth] - 1] = 1
+                goal = detector.criterion.coder.encode(truths[truth][None], anchors[k][None])
+                box_sum += smooth_l1_loss(deltas[image, k][None], goal, beta=0.11).sum()
+            class_sum += focal_loss(logits[image, k], wanted, alpha=0.25, gamma=2.0).sum()
+    assert positives > 2
+    torch.testing.assert_close(losses["class_loss"], class_sum / positives, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(losses["box_loss"], box_sum / positives, rtol=1e-4, atol=1e-4)
+
+
+def test_a_batch_without_objects_trains(detector):
+    losses = detector(IMAGES, [make_target([]), make_target([])], rngs(2))
+    sum(losses.values()).backward()
+    assert losses["box_loss"] == 0
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in detector.parameters())
+
+
+def test_a_batch_wholly_inside_a_crowd_region_trains(detector):
+    crowd = make_target([], ignored=[[-100, -100, 200, 200]])
+    losses = detector(IMAGES, [crowd, crowd], rngs(2))
+    assert losses["class_loss"] == 0
+    sum(losses.values()).backward()
+
+
+def test_predictions_equal_a_plain_selection_of_the_same_scores(detector):
+    """Per class: all anchors above the threshold, decoded, clipped, torchvision's nms."""
+    torch.nn.init.zeros_(detector.head.class_logits.bias)
+    detector.pre_nms = 10**6
+    detector.max_detections = 10**6
+    detector.score_threshold = 0.5
+    (found, _) = detector.predict(IMAGES, [(64, 64), (64, 64)])
+    maps = detector.neck(detector.backbone(IMAGES))
+    logits, deltas = detector.head(maps)
+    anchors, _ = detector.anchors(maps)
+    boxes = detector.criterion.coder.decode(deltas[0], anchors).clamp(0, 64)
+    boxes_of_class = {}
+    for column in range(2):
+        scores = logits[0, :, column].sigmoid()
+        rows = (scores > 0.5) & (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+        keep = nms(boxes[rows], scores[rows], 0.5)
+        boxes_of_class[column + 1] = (boxes[rows][keep], scores[rows][keep])
+    assert len(found["scores"]) == sum(len(s) for _, s in boxes_of_class.values()) > 0
+    assert (found["scores"].diff() <= 0).all()
+    for label, (expected, scores) in boxes_of_class.items():
+        own = found["labels"] == label
+        torch.testing.assert_close(found["scores"][own], scores)
+        torch.testing.assert_close(found["boxes"][own], expected)
+
+
+def test_nothing_above_the_threshold_is_an_empty_result(detector):
+    for found in detector.predict(IMAGES, [(64, 64), (64, 48)]):
+        assert found["boxes"].shape == (0, 4)
+        assert found["scores"].shape == found["labels"].shape == (0,)
+
+
+def test_detections_stay_inside_the_image_not_its_canvas(detector):
+    torch.nn.init.zeros_(detector.head.class_logits.bias)
+    (found, _) = detector.predict(IMAGES, [(40, 30), (64, 64)])
+    assert len(found["boxes"]) > 0
+    assert found["boxes"][:, 2].max() <= 30
+    assert found["boxes"][:, 3].max() <= 40
+
+
+def test_selection_by_hand():
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 9], [5, 5, 5, 9]])
+    found = select_detections(
+        boxes, torch.tensor([0.9, 0.8, 0.7, 0.99]), torch.tensor([1, 1, 2, 1]), (20, 20), 0.5, 100
+    )
+    # the second overlaps the first by 0.9; the third is of another class; the fourth is empty
+    assert found["scores"].tolist() == pytest.approx([0.9, 0.7])
+
+
+def test_it_learns_two_objects(detector):
+    torch.manual_seed(0)
+    images = torch.zeros(1, 3, 64, 64)
+    images[0, 0, 4:28, 4:24], images[0, 1, 30:44, 30:60] = 2.0, 2.0
+    optimizer = torch.optim.SGD(detector.parameters(), lr=0.05, momentum=0.9)
+    for _ in range(100):
+        loss = sum(detector(images, TARGETS[:1], rngs(1)).values())
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(detector.parameters(), 5.0)
+        optimizer.step()
+    (found,) = detector.predict(images, [(64, 64)])
+    assert found["labels"][:2].sort().values.tolist() == [1, 2]
+    order = found["labels"][:2].argsort(descending=True)
+    overlaps = box_iou(found["boxes"][:2][order], TARGETS[0]["boxes"]).diagonal()
+    assert (overlaps > 0.7).all()
+
+
+def test_unknown_settings_are_refused(dense_settings):
+    dense_settings["detector"]["family"] = "anchorless"
+    with pytest.raises(InputError, match=r"detector.family must be one of \['dense', 'staged'\]"):
+        build_detector(dense_settings, 2)

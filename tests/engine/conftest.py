@@ -1,0 +1,82 @@
+"""A training small enough to be repeated in every test, and its command line."""
+
+import copy
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+from rebalance.data.shapes import make_shapes
+
+DENSE = {
+    "family": "dense",
+    "neck": {"channels": 8, "first_level": 3, "num_levels": 3},
+    "anchors": {"base_scale": 2, "scales_per_octave": 1, "ratios": [0.5, 1.0, 2.0]},
+    "head": {"num_convs": 1, "channels": 8, "prior": 0.01},
+    "box_coder": {"weights": [1.0, 1.0, 1.0, 1.0]},
+    "assigner": {"name": "max_iou", "positive_iou": 0.5, "negative_iou": 0.4},
+    "sampler": {"name": "combined", "num": 64, "positive_fraction": 0.5},
+    "class_loss": {"name": "focal", "weight": 1.0},
+    "box_loss": {"name": "focal_eiou", "weight": 2.5},
+    "test": {"score_threshold": 0.05, "nms_iou": 0.5, "pre_nms": 100, "max_detections": 50},
+}
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory):
+    """14 + 6 images, a third wide, a third high, a third square."""
+    folder = tmp_path_factory.mktemp("data") / "shapes"
+    make_shapes(folder, num_train=14, num_val=6, image_size=64, seed=0, vary_aspect=True)
+    return folder
+
+
+def splits(folder):
+    return {
+        split: {"annotations": f"{folder}/annotations/{split}.json", "images": f"{folder}/images"}
+        for split in ("train", "val")
+    }
+
+
+@pytest.fixture
+def run(shapes):
+    """Resolved settings of twelve iterations of four images."""
+    return copy.deepcopy({
+        "name": "tiny",
+        "scale": "test",
+        "seed": 3,
+        "dataset": {"name": "shapes", **splits(shapes)},
+        "image": {"min_size": 48, "max_size": 64, "horizontal_flip": 0.5,
+                  "mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]},
+        "backbone": {"name": "plain", "widths": [8, 8, 8, 8]},
+        "detector": DENSE,
+        "schedule": {"iterations": 12, "batch_size": 4, "lr": 0.01, "momentum": 0.9,
+                     "weight_decay": 1e-4, "warmup": {"iterations": 4, "factor": 0.1},
+                     "decay": {"name": "cosine", "final": 0.0}, "clip_norm": 10.0,
+                     "checkpoint_every": 3},
+        "variants": {"default": {}},
+        "hardware": {"devices": 1, "precision": "32-true", "num_workers": 0},
+    })  # fmt: skip
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start ``rebalance train`` in a process of its own."""
+
+    def start_training(run, out, **environment):
+        file = tmp_path / "run_file.yaml"
+        file.write_text(yaml.safe_dump(run))
+        command = [sys.executable, "-m", "rebalance.cli", "train", "--run-file", str(file),
+                   "--threads", "1", "--out", str(out)]  # fmt: skip
+        return subprocess.Popen(
+            command,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        )
+
+    return start_training
+
+
+def results(out):
+    return {name: (out / name).read_bytes() for name in ("model.safetensors", "log.csv")}

@@ -1,0 +1,317 @@
+"""Training: reproducible to the byte, resumable after any kill, clear when something is wrong."""
+
+import os
+import random
+import signal
+import time
+
+import pytest
+import torch
+import yaml
+from rebalance.data.coco import CocoDataset
+from rebalance.engine import checkpoint as checkpoints
+from rebalance.engine.train import NonFiniteLossError, train
+from rebalance.errors import InputError
+from safetensors.torch import load_file
+
+from .conftest import results
+
+
+@pytest.fixture
+def finished(run, tmp_path):
+    """The run, trained without interruption."""
+    assert train(run, tmp_path / "finished", threads=1)
+    return tmp_path / "finished"
+
+
+def wait_for(path, process, timeout=90):
+    deadline = time.monotonic() + timeout
+    while not path.exists():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_outputs_are_complete_and_nothing_else_is_left(run, finished):
+    assert sorted(p.name for p in finished.iterdir()) == [
+        "log.csv", "model.safetensors", "run.yaml"
+    ]  # fmt: skip
+    header, *rows = (finished / "log.csv").read_text().splitlines()
+    assert header == "iteration,lr,loss,class_loss,box_loss,grad_norm"
+    assert [int(row.split(",")[0]) for row in rows] == list(range(1, 13))
+    for row in rows:
+        _, _, loss, class_loss, box_loss, _ = map(float, row.split(","))
+        assert loss == pytest.approx(class_loss + box_loss, rel=1e-6)
+    settings = yaml.safe_load((finished / "run.yaml").read_text())
+    assert {key: settings[key] for key in run} == run
+    assert settings["classes"]["ids"] == list(range(1, 9))
+    assert settings["made_with"]["threads"] == 1
+    assert settings["made_with"]["versions"]["torch"] == torch.__version__
+
+
+def test_two_trainings_of_one_seed_are_byte_identical_and_of_two_seeds_differ(
+    run, finished, tmp_path
+):
+    train(run, tmp_path / "again", threads=1)
+    assert results(finished) == results(tmp_path / "again")
+    train({**run, "seed": 4}, tmp_path / "other", threads=1)
+    assert (
+        results(finished)["model.safetensors"] != results(tmp_path / "other")["model.safetensors"]
+    )
+
+
+def test_workers_change_no_byte(run, finished, tmp_path):
+    run["hardware"]["num_workers"] = 1
+    train(run, tmp_path / "workers", threads=1)
+    assert results(finished) == results(tmp_path / "workers")
+
+
+def test_learning_rate_and_weights_follow_sgd(run, tmp_path):
+    """With a learning rate too small to matter the weights stay; with a usual one they move."""
+    run["schedule"]["iterations"] = 2
+    run["schedule"]["lr"] = 1e-12
+    train(run, tmp_path / "still", threads=1)
+    run["schedule"]["lr"] = 0.01
+    train(run, tmp_path / "moving", threads=1)
+    still, moving = (
+        load_file(tmp_path / name / "model.safetensors") for name in ("still", "moving")
+    )
+    changes = [(still[name] - moving[name]).abs().max() for name in still]
+    assert min(changes) > 0
+
+
+def kill_repeatedly(run, out, start, delays):
+    """SIGKILL each training ``delay`` seconds after its first new row; then let one finish."""
+    kills = 0
+    for delay in delays:
+        process = start(run, out)
+        log = out / checkpoints.UNFINISHED_LOG
+        wait_for(log, process)
+        time.sleep(delay)
+        process.kill()
+        process.communicate()
+        kills += process.returncode == -signal.SIGKILL
+        if (out / "model.safetensors").exists():
+            break
+    last = start(run, out)
+    _, errors = last.communicate(timeout=120)
+    assert last.returncode == 0, errors
+    return kills
+
+
+def test_a_killed_training_ends_with_the_bytes_of_an_uninterrupted_one(run, start, tmp_path):
+    run["schedule"]["iterations"] = 40
+    train(run, tmp_path / "whole", threads=1)
+    assert kill_repeatedly(run, tmp_path / "killed", start, [0.7]) == 1
+    assert results(tmp_path / "whole") == results(tmp_path / "killed")
+
+
+@pytest.mark.slow
+def test_ten_kills_at_random_moments_change_no_byte(run, start, tmp_path):
+    run["schedule"].update(iterations=150, checkpoint_every=1)
+    train(run, tmp_path / "whole", threads=1)
+    delays = [random.Random(k).uniform(0, 0.6) for k in range(10)]
+    assert kill_repeatedly(run, tmp_path / "killed", start, delays) >= 5
+    assert results(tmp_path / "whole") == results(tmp_path / "killed")
+
+
+def test_sigterm_leaves_a_checkpoint_and_asks_to_be_started_again(run, start, tmp_path):
+    run["schedule"].update(iterations=40, checkpoint_every=1000)
+    train(run, tmp_path / "whole", threads=1)
+    process = start(run, tmp_path / "stopped")
+    wait_for(tmp_path / "stopped" / checkpoints.UNFINISHED_LOG, process)
+    time.sleep(0.2)
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == os.EX_TEMPFAIL, errors
+    assert "start again to go on from there" in errors
+    state = checkpoints.load_checkpoint(tmp_path / "stopped")
+    assert 0 <= state["iteration"] < 40
+    assert train(run, tmp_path / "stopped", threads=1)
+    assert results(tmp_path / "whole") == results(tmp_path / "stopped")
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """Let a training in this process fail when it is about to load the images of an iteration."""
+
+    def interrupt_at(call):
+        load = CocoDataset.load
+        calls = iter(range(10**6))
+
+        def failing(self, index):
+            if next(calls) == call:
+                raise Interrupted
+            return load(self, index)
+
+        monkeypatch.setattr(CocoDataset, "load", failing)
+        return lambda: monkeypatch.setattr(CocoDataset, "load", load)
+
+    return interrupt_at
+
+
+def test_rows_after_the_checkpoint_are_not_written_twice(run, finished, tmp_path, interrupt):
+    restore = interrupt(4 * 5)  # in the sixth iteration, two after the checkpoint of the third
+    with pytest.raises(Interrupted):
+        train(run, tmp_path / "cut", threads=1)
+    log = tmp_path / "cut" / checkpoints.UNFINISHED_LOG
+    assert len(log.read_text().splitlines()) == 1 + 5
+    restore()
+    train(run, tmp_path / "cut", threads=1)
+    assert results(finished) == results(tmp_path / "cut")
+
+
+def test_a_half_written_row_is_cut_off(run, finished, tmp_path, interrupt):
+    restore = interrupt(4 * 5)
+    with pytest.raises(Interrupted):
+        train(run, tmp_path / "cut", threads=1)
+    with (tmp_path / "cut" / checkpoints.UNFINISHED_LOG).open("a") as file:
+        file.write("6,0.00")
+    restore()
+    train(run, tmp_path / "cut", threads=1)
+    assert results(finished) == results(tmp_path / "cut")
+
+
+def test_a_checkpoint_of_other_settings_is_put_aside(run, tmp_path, interrupt, capsys):
+    restore = interrupt(4 * 5)
+    with pytest.raises(Interrupted):
+        train(run, tmp_path / "cut", threads=1)
+    restore()
+    run["schedule"]["lr"] = 0.002
+    train(run, tmp_path / "cut", threads=1)
+    assert "is of other settings" in capsys.readouterr().err
+    assert (tmp_path / "cut" / "checkpoint.stale.pt").exists()
+    train(run, tmp_path / "fresh", threads=1)
+    assert results(tmp_path / "cut") == results(tmp_path / "fresh")
+
+
+def test_settings_without_influence_do_not_lose_the_checkpoint(run, tmp_path, interrupt, capsys):
+    restore = interrupt(4 * 5)
+    with pytest.raises(Interrupted):
+        train(run, tmp_path / "cut", threads=1)
+    restore()
+    run["hardware"]["num_workers"] = 1
+    run["schedule"]["checkpoint_every"] = 5
+    train(run, tmp_path / "cut", threads=1)
+    assert "going on after iteration 3" in capsys.readouterr().err
+
+
+def test_a_damaged_checkpoint_is_named(run, tmp_path):
+    (tmp_path / "checkpoint.pt").write_bytes(b"PK\x03\x04 half a file")
+    with pytest.raises(InputError, match=r"checkpoint.pt: damaged .*delete it"):
+        train(run, tmp_path, threads=1)
+
+
+def test_a_checkpoint_cannot_run_code(run, tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return os.system, (f"touch {tmp_path}/ran",)
+
+    torch.save({"iteration": Evil()}, tmp_path / "checkpoint.pt")
+    with pytest.raises(InputError, match=r"checkpoint.pt: damaged"):
+        train(run, tmp_path, threads=1)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_loss_that_becomes_nan_stops_the_run(run, tmp_path):
+    run["schedule"]["lr"] = 1e30
+    with pytest.raises(NonFiniteLossError, match=r"iteration \d+: .*loss.* is (nan|inf)") as error:
+        train(run, tmp_path, threads=1)
+    assert "images " in str(error.value)
+
+
+def copy_images(shapes, folder):
+    images = folder / "images" / "train"
+    images.mkdir(parents=True)
+    for path in (shapes / "images" / "train").iterdir():
+        (images / path.name).write_bytes(path.read_bytes())
+    return images
+
+
+def test_a_corrupt_image_leaves_a_checkpoint_and_nothing_is_lost(run, finished, shapes, tmp_path):
+    """Found, repaired, and gone on with: the bytes of a training that never met it."""
+    images = copy_images(shapes, tmp_path)
+    broken = sorted(images.iterdir())[5]
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:400])
+    run["dataset"]["train"]["images"] = str(images.parent)
+    run["schedule"]["checkpoint_every"] = 1000
+    with pytest.raises(InputError, match=broken.name):
+        train(run, tmp_path / "out", threads=1)
+    assert checkpoints.load_checkpoint(tmp_path / "out")["iteration"] < 12
+    broken.write_bytes(whole)
+    train(run, tmp_path / "out", threads=1)
+    assert results(finished) == results(tmp_path / "out")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system: needs root")
+def test_a_full_disk_keeps_the_old_checkpoint(run, finished, start, tmp_path):
+    import subprocess
+
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("mounting is not permitted here")
+    try:
+        run["schedule"].update(checkpoint_every=1)
+        filler = disk / "filler"
+        process = start(run, disk / "out")
+        wait_for(disk / "out" / "checkpoint.pt", process)
+        free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
+        filler.write_bytes(bytes(max(free - 20000, 0)))
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode in (1, 2), errors
+        assert "No space left on device" in errors
+        assert "intact" in errors
+        assert "Traceback" not in errors
+        assert checkpoints.load_checkpoint(disk / "out") is not None
+        filler.unlink()
+        assert train(run, disk / "out", threads=1)
+        assert results(finished) == results(disk / "out")
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_file_too_large_for_its_limit_keeps_the_old_checkpoint(tmp_path):
+    """The same without root: a limit on file sizes instead of a full disk."""
+    import resource
+
+    small, large = {"weights": torch.zeros(10)}, {"weights": torch.zeros(10**5)}
+    checkpoints.save_checkpoint(tmp_path, small)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10**5, before[1]))
+    try:
+        with pytest.raises(checkpoints.OutputError, match="the checkpoint before it is intact"):
+            checkpoints.save_checkpoint(tmp_path, large)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert checkpoints.load_checkpoint(tmp_path)["weights"].shape == (10,)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_images_without_objects_train(run, shapes, tmp_path):
+    import json
+
+    coco = json.loads((shapes / "annotations" / "train.json").read_text())
+    coco["annotations"] = coco["annotations"][:1]
+    (tmp_path / "few.json").write_text(json.dumps(coco))
+    run["dataset"]["train"]["annotations"] = str(tmp_path / "few.json")
+    train(run, tmp_path / "out", threads=1)
+    rows = (tmp_path / "out" / "log.csv").read_text().splitlines()[1:]
+    assert 0 in {float(row.split(",")[4]) for row in rows}
+
+
+def test_a_batch_that_does_not_divide_is_refused(run, tmp_path, monkeypatch):
+    run["dataset"]["train"]["annotations"] = str(tmp_path / "absent.json")
+    with pytest.raises(InputError, match=r"absent.json: no such annotation file"):
+        train(run, tmp_path, threads=1)
+
+
+def test_the_same_signal_handler_is_in_place_afterwards(run, finished):
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert not torch.are_deterministic_algorithms_enabled()
