@@ -4,13 +4,21 @@ from collections.abc import Callable
 from typing import Any
 
 from rebalance.assigners.assignment import IGNORED, NEGATIVE, Assignment
+from rebalance.assigners.atss import assign_atss
+from rebalance.assigners.foveabox import assign_foveabox
 from rebalance.assigners.max_iou import assign_max_iou
+from rebalance.assigners.paa import assign_paa
+from rebalance.assigners.ssd import assign_ssd
 from rebalance.lookup import bind_options
 
 Assigner = Callable[..., Assignment]
 
 ASSIGNERS: dict[str, Assigner] = {
     "max_iou": assign_max_iou,
+    "atss": assign_atss,
+    "paa": assign_paa,
+    "foveabox": assign_foveabox,
+    "ssd": assign_ssd,
 }
 
 

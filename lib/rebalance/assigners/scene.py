@@ -1,5 +1,7 @@
 """What every assigner does with its input before, and with its answer after, its own rule."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -34,6 +36,18 @@ def check_scene(
         )
     check_boxes(boxes, "box", image)
     check_boxes(gt_boxes, "ground truth", image)
+
+
+def check_level_sizes(boxes: Tensor, level_sizes: Sequence[int] | None) -> list[int]:
+    """The number of boxes of each level; all on one when there is none given.
+
+    Raises:
+        InputError: the sizes do not add up to the number of boxes.
+    """
+    sizes = [len(boxes)] if level_sizes is None else list(level_sizes)
+    if sum(sizes) != len(boxes):
+        raise InputError(f"level_sizes must add up to {len(boxes)} boxes, got {sizes}")
+    return sizes
 
 
 def finish_assignment(

@@ -1,7 +1,7 @@
 """Generators: boxes that overlap given boxes by a wanted amount."""
 
 from rebalance.generators.boxes import generate_boxes
-from rebalance.generators.regions import feasible_area, feasible_region
+from rebalance.generators.regions import feasible_area, feasible_region, quadrant_areas
 from rebalance.generators.rois import (
     IOU_PRESETS,
     IouPreset,
@@ -17,4 +17,5 @@ __all__ = [
     "feasible_region",
     "generate_boxes",
     "generate_positive_rois",
+    "quadrant_areas",
 ]

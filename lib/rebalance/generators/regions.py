@@ -93,21 +93,39 @@ def corner_region(other: Tensor, inverse_iou: Tensor) -> Region:
     return Region(k, w, h, m, n, km, kn, excess)
 
 
+class QuadrantAreas(NamedTuple):
+    """Parts of the region of the corner drawn first, by the quadrants around the reference's own.
+
+    Attributes:
+        inside: [N] both coordinates inside the reference, in units of its area.
+        outside: [N] both outside.
+        mixed: [N] one inside and the other outside; there are two such quadrants, this is one.
+    """
+
+    inside: Tensor
+    outside: Tensor
+    mixed: Tensor
+
+
+def quadrant_areas(min_ious: Tensor) -> QuadrantAreas:
+    """The three areas in closed form, for thresholds [N] in (0, 1]; the same for every box."""
+    t = min_ious.double()
+    return QuadrantAreas(
+        inside=1 - t + t * t.log(),
+        outside=-t.log() / t - (1 / t - 1),
+        mixed=(1 - t) / t + t.log(),
+    )
+
+
 def feasible_area(reference_boxes: Tensor, min_ious: Tensor) -> Tensor:
     """[N] area, px^2, of the feasible region of the corner drawn first, in closed form.
-
-    In units of the box's own area: inside 1 - T + T ln T, outside ln(1/T) / T - (1/T - 1), and each
-    of the two mixed quadrants (1 - T) / T + ln T.
 
     Args:
         reference_boxes: [N, 4] xyxy, pixels.
         min_ious: [N], in (0, 1].
     """
-    t = min_ious.double()
+    inside, outside, mixed = quadrant_areas(min_ious)
     sizes = (reference_boxes[:, 2:] - reference_boxes[:, :2]).double()
-    inside = 1 - t + t * t.log()
-    outside = -t.log() / t - (1 / t - 1)
-    mixed = (1 - t) / t + t.log()
     return (inside + outside + 2 * mixed) * sizes.prod(dim=1)
 
 

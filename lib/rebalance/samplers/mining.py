@@ -75,7 +75,7 @@ def sample_ohpm(
         num: size of the sample.
         positive_fraction: of ``num``, rounded down.
         nms_iou: a positive that overlaps one of larger loss by more is dropped. The paper does not
-            print it; 0.7 is OHEM's.
+            print it; OHEM's 0.7 leaves about as many positives as its Table 5 reports.
         pad_with_negatives: negatives fill the places of missing positives.
     """
     return sample_combined(
