@@ -1,6 +1,7 @@
 """A generated evaluation problem of the size of COCO val 2017."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +90,7 @@ def _random_boxes(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
     sides = np.exp(rng.uniform(np.log(8), np.log(400), (count, 2)))
     corner = rng.random((count, 2)) * np.maximum(np.array([WIDTH, HEIGHT]) - sides, 1)
     return np.concatenate([corner, sides], axis=1)
+
+
+if __name__ == "__main__":
+    write_problem(Path(sys.argv[1]))
