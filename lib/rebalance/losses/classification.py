@@ -12,13 +12,13 @@ from torchvision.ops import sigmoid_focal_loss
 
 from rebalance.boxes import check_floating
 from rebalance.errors import InputError
-from rebalance.losses.reduction import check_same_shape, reduce_loss, widen
+from rebalance.losses.reduction import logits_and_targets, reduce_loss, widen
 
 
 def sigmoid_cross_entropy_loss(logits: Tensor, targets: Tensor, reduction: str = "none") -> Tensor:
     """Binary cross-entropy of ``sigmoid(logits)``; targets in [0, 1], same shape."""
-    check_same_shape(logits, targets, "logits and targets")
-    loss = F.binary_cross_entropy_with_logits(widen(logits), widen(targets), reduction="none")
+    logits, targets = logits_and_targets(logits, targets)
+    loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     return reduce_loss(loss, reduction, logits)
 
 
@@ -53,8 +53,8 @@ def focal_loss(
         alpha: weight of positives, ``1 - alpha`` of negatives; negative for no weights.
         gamma: >= 0; 0 is (weighted) cross-entropy.
     """
-    check_same_shape(logits, targets, "logits and targets")
-    loss = sigmoid_focal_loss(widen(logits), widen(targets), alpha=alpha, gamma=gamma)
+    logits, targets = logits_and_targets(logits, targets)
+    loss = sigmoid_focal_loss(logits, targets, alpha=alpha, gamma=gamma)
     return reduce_loss(loss, reduction, logits)
 
 
@@ -69,8 +69,7 @@ def quality_focal_loss(
         reduction: "none", "mean" or "sum".
         beta: >= 0; 0 is cross-entropy.
     """
-    check_same_shape(logits, targets, "logits and targets")
-    logits, targets = widen(logits), widen(targets)
+    logits, targets = logits_and_targets(logits, targets)
     cross_entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     modulation = (targets - logits.sigmoid()).abs().pow(beta)
     return reduce_loss(modulation * cross_entropy, reduction, logits)

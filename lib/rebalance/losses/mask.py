@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rebalance.boxes import ratio
 from rebalance.errors import InputError
-from rebalance.losses.reduction import check_same_shape, reduce_loss, widen
+from rebalance.losses.reduction import logits_and_targets, reduce_loss
 
 
 def mask_cross_entropy_loss(logits: Tensor, targets: Tensor, reduction: str = "none") -> Tensor:
@@ -20,8 +20,8 @@ def mask_cross_entropy_loss(logits: Tensor, targets: Tensor, reduction: str = "n
         targets: [N, H, W] float in [0, 1].
         reduction: "none", "mean" or "sum" over instances.
     """
-    _check_masks(logits, targets)
-    loss = F.binary_cross_entropy_with_logits(widen(logits), widen(targets), reduction="none")
+    logits, targets = _masks(logits, targets)
+    loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     return reduce_loss(loss.mean((1, 2)), reduction, logits)
 
 
@@ -37,15 +37,16 @@ def dice_loss(
         squared: the denominator of V-Net and SOLO; False sums ``p + t`` (Sørensen-Dice). The two
             agree on binary masks.
     """
-    _check_masks(logits, targets)
-    probabilities, targets = widen(logits).sigmoid().flatten(1), widen(targets).flatten(1)
+    logits, targets = _masks(logits, targets)
+    probabilities, targets = logits.sigmoid().flatten(1), targets.flatten(1)
     power = 2 if squared else 1
     total = probabilities.pow(power).sum(1) + targets.pow(power).sum(1)
     dice = ratio(2 * (probabilities * targets).sum(1), total)
     return reduce_loss(1 - dice, reduction, logits)
 
 
-def _check_masks(logits: Tensor, targets: Tensor) -> None:
-    check_same_shape(logits, targets, "logits and targets")
+def _masks(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    logits, targets = logits_and_targets(logits, targets)
     if logits.ndim != 3 or 0 in logits.shape[1:]:
         raise InputError(f"mask logits must be [N, H, W] with H, W > 0, got {list(logits.shape)}")
+    return logits, targets

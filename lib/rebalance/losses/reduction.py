@@ -37,6 +37,12 @@ def widen(tensor: Tensor) -> Tensor:
     return tensor.to(loss_dtype(tensor))
 
 
+def logits_and_targets(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in the dtype of the logits, but at least float32, after `check_same_shape`."""
+    check_same_shape(logits, targets, "logits and targets")
+    return widen(logits), targets.to(loss_dtype(logits))
+
+
 def check_same_shape(pred: Tensor, target: Tensor, names: str = "pred and target") -> None:
     """Raise unless both are floating point and of one shape (broadcasting hides mistakes)."""
     if pred.shape != target.shape:
