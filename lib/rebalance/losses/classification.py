@@ -87,10 +87,9 @@ def ghm_c_loss(logits: Tensor, targets: Tensor, reduction: str = "none", bins: i
         reduction: "none", "mean" or "sum".
         bins: of the histogram, >= 1.
     """
-    check_same_shape(logits, targets, "logits and targets")
+    logits, targets = logits_and_targets(logits, targets)
     if bins < 1:
         raise InputError(f"bins must be >= 1, got {bins}")
-    logits, targets = widen(logits), widen(targets)
     norms = (logits.detach().sigmoid() - targets).abs()
     idxs = (norms * bins).long().clamp(max=bins - 1).flatten()
     counts = logits.new_zeros(bins).index_add_(0, idxs, torch.ones_like(norms).flatten())
