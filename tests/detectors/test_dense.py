@@ -1,4 +1,4 @@
-"""The dense family: its losses against a loop over anchors, its predictions, its degenerate inputs."""
+"""The dense family: losses against a loop over anchors, predictions, degenerate inputs."""
 
 import pytest
 import torch

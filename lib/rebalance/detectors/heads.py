@@ -139,10 +139,10 @@ def _tower(in_channels: int, channels: int, num_convs: int, norm: str) -> nn.Seq
 
 
 def _init_normal(module: nn.Module, std: float, published_channels: int) -> None:
-    """Normal weights, zero biases; narrow layers get larger weights, so that signals keep their size.
+    """Normal weights, zero biases; narrow layers get larger weights.
 
-    ``std`` is what the work uses with ``published_channels`` inputs. With it, a head of a quarter of
-    the channels would pass on half the signal at each layer, and learn that much later.
+    ``std`` is what the work uses with ``published_channels`` inputs. With it, a head of a quarter
+    of the channels would pass on half the signal at each layer, and learn that much later.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):

@@ -24,6 +24,7 @@ import yaml
 from lightning_fabric import Fabric
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from rebalance import distributed
 from rebalance.data.coco import CocoDataset
@@ -389,4 +390,4 @@ def _reproducible(device: torch.device) -> Iterator[None]:
 
 def _say(message: str) -> None:
     if distributed.is_main_process():
-        print(f"{time.strftime('%H:%M:%S')} {message}", file=sys.stderr, flush=True)
+        tqdm.write(f"{time.strftime('%H:%M:%S')} {message}", file=sys.stderr)

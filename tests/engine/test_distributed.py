@@ -1,0 +1,179 @@
+"""Two processes with half of each batch compute what one process computes with all of it."""
+
+import os
+import socket
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from lightning_fabric.plugins.environments import LightningEnvironment
+from rebalance import distributed
+from rebalance.engine.fabric import SlurmStep, processes_of
+from rebalance.engine.train import train
+from rebalance.errors import InputError
+from safetensors.torch import load_file
+
+STAGED_PARTS = {
+    "family": "staged",
+    "neck": {"channels": 8, "first_level": 2, "num_levels": 4},
+    "rpn": {
+        "anchors": {"base_scale": 4, "scales_per_octave": 1, "ratios": [0.5, 1.0, 2.0]},
+        "head": {"channels": 8},
+        "assigner": {"name": "max_iou", "positive_iou": 0.7, "negative_iou": 0.3,
+                     "low_quality_iou": 0.3},
+        "sampler": {"name": "combined", "num": 32, "positive_fraction": 0.5},
+        "class_loss": {"name": "sigmoid_cross_entropy", "weight": 1.0},
+        "box_loss": {"name": "l1", "weight": 1.0},
+        "train": {"pre_nms": 50, "post_nms": 20, "nms_iou": 0.7, "min_size": 0.0},
+        "test": {"pre_nms": 50, "post_nms": 20, "nms_iou": 0.7, "min_size": 0.0},
+    },
+    "roi_source": {"name": "rpn", "add_ground_truth": True},
+    "heads": [{"num_fcs": 1, "channels": 16, "roi_size": 3, "class_agnostic": False}],
+    "stage": {
+        "assigner": {"name": "max_iou", "positive_iou": 0.5, "negative_iou": 0.5,
+                     "low_quality_iou": None},
+        "sampler": {"name": "combined", "num": 16, "positive_fraction": 0.25},
+        "class_loss": {"name": "softmax_cross_entropy", "weight": 1.0},
+        "box_loss": {"name": "focal_eiou", "weight": 1.0},
+        "box_coder": {"weights": [10.0, 10.0, 5.0, 5.0]},
+    },
+    "stages": [{"head": 0, "iou": 0.5}],
+    "test": {"score_threshold": 0.05, "nms_iou": 0.5, "max_detections": 50},
+}  # fmt: skip
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def assert_same_training(one, other):
+    logs = [pd.read_csv(folder / "log.csv") for folder in (one, other)]
+    pd.testing.assert_frame_equal(*logs, rtol=1e-4, atol=1e-5)
+    weights = [load_file(folder / "model.safetensors") for folder in (one, other)]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=1e-3, atol=1e-5)
+
+
+def finish(process):
+    _, errors = process.communicate(timeout=150)
+    assert process.returncode == 0, errors
+
+
+@pytest.mark.parametrize("family", ["dense", "staged"])
+def test_one_task_with_two_devices_trains_like_one_process(run, start, tmp_path, family):
+    if family == "staged":
+        run["detector"] = STAGED_PARTS
+    run["schedule"]["iterations"] = 5
+    train(run, tmp_path / "one", threads=1)
+    run["hardware"]["devices"] = 2
+    finish(start(run, tmp_path / "two", SLURM_NTASKS="1", SLURM_STEP_NUM_TASKS="1"))
+    assert_same_training(tmp_path / "one", tmp_path / "two")
+
+
+def test_two_slurm_tasks_train_like_one_process(run, start, tmp_path):
+    run["schedule"]["iterations"] = 5
+    train(run, tmp_path / "one", threads=1)
+    run["hardware"]["devices"] = 2
+    step = {"SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NUM_NODES": "1",
+            "SLURM_JOB_ID": "1234", "SLURM_NODELIST": "localhost", "SLURM_NODEID": "0",
+            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}  # fmt: skip
+    tasks = [
+        start(run, tmp_path / "two", **step, SLURM_PROCID=str(k), SLURM_LOCALID=str(k))
+        for k in range(2)
+    ]
+    for task in tasks:
+        finish(task)
+    assert_same_training(tmp_path / "one", tmp_path / "two")
+
+
+def test_who_starts_the_processes():
+    assert processes_of(4, {}) == (LightningEnvironment, 1)
+    assert processes_of(4, {"SLURM_NTASKS": "1", "SLURM_STEP_NUM_TASKS": "1"})[0] is (
+        LightningEnvironment
+    )
+    # sbatch --ntasks=4 without srun: there is one process, whatever the allocation holds
+    assert processes_of(4, {"SLURM_NTASKS": "4"})[0] is LightningEnvironment
+    step = {"SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_NUM_NODES": "2"}
+    assert processes_of(4, step) == (SlurmStep, 2)
+    for devices in (1, 2, 8):
+        with pytest.raises(InputError, match=rf"devices is {devices}, but SLURM started 4 tasks"):
+            processes_of(devices, step)
+
+
+@pytest.mark.slow
+def test_sigterm_to_one_of_two_processes_stops_both_with_a_checkpoint(run, start, tmp_path):
+    import time
+
+    run["schedule"].update(iterations=2000, checkpoint_every=10**6)
+    run["hardware"]["devices"] = 2
+    process = start(run, tmp_path / "out")
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "out" / "log.unfinished.csv").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(2)
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == os.EX_TEMPFAIL, errors
+    assert (tmp_path / "out" / "checkpoint.pt").exists()
+
+
+@pytest.mark.slow
+def test_a_corrupt_image_of_one_rank_stops_both_with_one_message(run, start, shapes, tmp_path):
+    images = tmp_path / "images" / "train"
+    images.mkdir(parents=True)
+    for path in (shapes / "images" / "train").iterdir():
+        (images / path.name).write_bytes(path.read_bytes())
+    broken = sorted(images.iterdir())[5]
+    broken.write_bytes(b"")
+    run["dataset"]["train"]["images"] = str(images.parent)
+    run["hardware"]["devices"] = 2
+    process = start(run, tmp_path / "out")
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 2, errors
+    assert errors.count("rebalance train: ") == 1
+    assert broken.name in errors
+    assert "Traceback" not in errors
+    assert (tmp_path / "out" / "checkpoint.pt").exists()
+
+
+def _check_gather(rank, port, folder):
+    """In each of two processes: values, and the gradient of a loss of all rows."""
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    dist.init_process_group("gloo", rank=rank, world_size=2)
+    rows = torch.arange(6.0).reshape(3, 2)[: 1 if rank == 0 else 2] + 10 * rank
+    rows.requires_grad_()
+    everything = distributed.gather_rows(rows)
+    weights = torch.tensor([1.0, 2.0, 3.0])[:, None]
+    (everything**2 * weights).sum().backward()
+    mean = distributed.world_mean(torch.tensor([float(rank), 4.0]))
+    torch.save((everything.detach(), rows.detach(), rows.grad, mean), Path(folder) / f"{rank}.pt")
+    assert distributed.world_max(rank, torch.device("cpu")) == 1
+    assert distributed.world_messages("late" if rank else None) == ["late"]
+    dist.destroy_process_group()
+
+
+def test_gathered_rows_have_the_gradient_of_the_global_loss(tmp_path):
+    mp.spawn(_check_gather, args=(free_port(), str(tmp_path)), nprocs=2)
+    parts = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    everything = torch.tensor([[0.0, 1], [10, 11], [12, 13]])
+    for rank, (gathered, rows, grad, mean) in enumerate(parts):
+        assert gathered.equal(everything)
+        assert mean.tolist() == [0.5, 4.0]
+        weights = torch.tensor([[1.0], [2.0], [3.0]])[: len(rows)] if rank == 0 else (
+            torch.tensor([[2.0], [3.0]])
+        )  # fmt: skip
+        # both ranks compute the loss, DDP then halves: 2 * (2 w x) / 2
+        torch.testing.assert_close(grad / 2, 2 * weights * rows)
+
+
+def test_a_single_process_needs_no_group():
+    rows = torch.ones(2, 3, requires_grad=True)
+    assert distributed.gather_rows(rows) is rows
+    assert distributed.world_size() == 1
+    assert distributed.world_messages(None) == []
