@@ -2,7 +2,7 @@
 
 from rebalance.metrics.annotations import load_detections, load_ground_truth
 from rebalance.metrics.correlation import pearson, score_quality_correlation, spearman, with_ranking
-from rebalance.metrics.evaluate import evaluate
+from rebalance.metrics.evaluate import evaluate, match_files
 from rebalance.metrics.evaluation import ClassMatches, Evaluation
 from rebalance.metrics.lrp import (
     Lrp,
@@ -43,6 +43,7 @@ __all__ = [
     "load_ground_truth",
     "lrp_error",
     "lrp_from_components",
+    "match_files",
     "optimal_lrp",
     "optimal_thresholds",
     "panoptic_quality",

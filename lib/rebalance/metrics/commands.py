@@ -1,7 +1,13 @@
 """The sub-commands ``evaluate``, ``evaluate-panoptic`` and ``threshold``."""
 
 import argparse
+import sys
+import tempfile
 from pathlib import Path
+
+from rebalance.errors import InputError
+
+REPORT_NOTEBOOK = Path(__file__).parents[3] / "notebooks/detections_report.ipynb"
 
 
 def add_metric_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -52,6 +58,7 @@ def _add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     )
     parser.add_argument("--out", type=Path, help="metrics.json to write")
     parser.add_argument("--per-class", type=Path, help="CSV to write")
+    parser.add_argument("--html", type=Path, help="report with curves to write")
     parser.set_defaults(run=evaluate_command)
 
 
@@ -81,6 +88,34 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
     if arguments.per_class:
         write_atomically(arguments.per_class, per_class_csv(metrics["per_class"]).encode())
     print(summary(metrics))
+    return _write_report(arguments) if arguments.html else 0
+
+
+def _write_report(arguments: argparse.Namespace) -> int:
+    """0, or 1 and one line on stderr when the report's notebook failed."""
+    from rebalance.notebooks import NotebookError, run_notebook
+
+    if not REPORT_NOTEBOOK.is_file():
+        raise InputError(f"--html: needs {REPORT_NOTEBOOK}; install the package with pip -e")
+    with tempfile.TemporaryDirectory() as scratch:
+        parameters = {
+            "title": f"Detections of {arguments.dt.name}",
+            "scale": "",
+            "gt": str(arguments.gt.resolve()),
+            "dt": str(arguments.dt.resolve()),
+            "iou_type": arguments.iou_type,
+            "tau": arguments.tau,
+            "classes": [],
+            "table": f"{scratch}/per_class.csv",
+            "bitmap": f"{scratch}/detections.png",
+        }
+        executed = Path(scratch) / "report.ipynb"
+        try:
+            run_notebook(REPORT_NOTEBOOK, parameters, executed, arguments.html)
+        except NotebookError as error:
+            print(f"rebalance evaluate: {error}", file=sys.stderr)
+            return 1
+    print(f"{arguments.html}: report written")
     return 0
 
 

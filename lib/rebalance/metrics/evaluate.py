@@ -134,6 +134,20 @@ def evaluate(
     }
 
 
+def match_files(
+    gt: Source | Record,
+    dt: Source | Sequence[Record],
+    iou_type: str = "bbox",
+    thresholds: Sequence[float] = tuple(COCO_THRESHOLDS),
+    sigmas: Sequence[float] | None = None,
+) -> Evaluation:
+    """Detections matched to ground truths at some thresholds; arguments as :func:`evaluate`."""
+    max_dets = _check_arguments(iou_type, thresholds[0], thresholds, None, OPERATING_POINTS[0])
+    ground_truth = load_ground_truth(gt, iou_type)
+    detections = load_detections(dt, ground_truth, iou_type, max_dets[-1])
+    return Evaluation(ground_truth, detections, iou_type, thresholds, sigmas=sigmas)
+
+
 def average_precision_and_recall(
     evaluation: Evaluation, iou_type: str, ap_at: Sequence[float], max_dets: Sequence[int]
 ) -> Columns:
