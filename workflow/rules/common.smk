@@ -69,6 +69,16 @@ def dataset_of(wildcards):
     return EXPERIMENTS.datasets[wildcards.dataset]
 
 
+def data_archives():
+    """Wildcard constraint for the archives that data sets are made from (weights need no unpacking)."""
+    names = {
+        name
+        for entry in EXPERIMENTS.datasets.values()
+        for name in entry.get("archives", [])
+    }
+    return "|".join(sorted(names)) or "(?!)"
+
+
 def drawing_options(wildcards):
     """Options of the synthetic data sets."""
     entry = dataset_of(wildcards)

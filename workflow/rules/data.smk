@@ -76,7 +76,7 @@ rule extract:
     log:
         "logs/data/extract_{archive}.log",
     wildcard_constraints:
-        archive=r"(coco|voc)[a-z0-9_]+\d",
+        archive=data_archives(),
     resources:
         mem_mb=1000,
         runtime=240,
