@@ -89,18 +89,26 @@ SelectTypeParameters=CR_Core_Memory
 GresTypes=gpu
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
-# The defaults of SLURM, written out because the tests lean on them: SIGKILL comes KillWait seconds after
-# SIGTERM, and squeue shows an ended job for MinJobAge seconds.
 KillWait=30
-MinJobAge=300
+DefMemPerCPU=500
+# The tests look at jobs that ended a while ago.
+MinJobAge=3600
+# The GPUs that each task of each job was given, one line each in log/tasks.
+TaskProlog=$folder/etc/task_prolog
 NodeName=$host NodeAddr=127.0.0.1 CPUs=$CPUS RealMemory=$MEMORY_MB Gres=gpu:$GPUS State=UNKNOWN
-PartitionName=main Nodes=$host Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=30
+PartitionName=main Nodes=$host Default=YES MaxTime=INFINITE State=UP PriorityTier=1
 PartitionName=urgent Nodes=$host MaxTime=INFINITE State=UP PriorityTier=2
 CONF
     cat >"$folder/etc/gres.conf" <<CONF
 AutoDetect=off
 NodeName=$host Name=gpu File=$folder/dev/gpu[0-$((GPUS - 1))]
 CONF
+    cat >"$folder/etc/task_prolog" <<CONF
+#!/bin/sh
+echo "\$SLURM_JOB_ID \${CUDA_VISIBLE_DEVICES:-none}" >>"$folder/log/tasks"
+CONF
+    chmod +x "$folder/etc/task_prolog"
+    : >"$folder/log/tasks"
     mkdir -p "${LINK%/*}"
     ln -sfn "$folder/etc/slurm.conf" "$LINK"
 }
