@@ -22,6 +22,34 @@ DENSE = {
     "test": {"score_threshold": 0.05, "nms_iou": 0.5, "pre_nms": 100, "max_detections": 50},
 }
 
+STAGED = {
+    "family": "staged",
+    "neck": {"channels": 8, "first_level": 2, "num_levels": 4},
+    "rpn": {
+        "anchors": {"base_scale": 4, "scales_per_octave": 1, "ratios": [0.5, 1.0, 2.0]},
+        "head": {"channels": 8},
+        "assigner": {"name": "max_iou", "positive_iou": 0.7, "negative_iou": 0.3,
+                     "low_quality_iou": 0.3},
+        "sampler": {"name": "combined", "num": 32, "positive_fraction": 0.5},
+        "class_loss": {"name": "sigmoid_cross_entropy", "weight": 1.0},
+        "box_loss": {"name": "l1", "weight": 1.0},
+        "train": {"pre_nms": 50, "post_nms": 20, "nms_iou": 0.7, "min_size": 0.0},
+        "test": {"pre_nms": 50, "post_nms": 20, "nms_iou": 0.7, "min_size": 0.0},
+    },
+    "roi_source": {"name": "rpn", "add_ground_truth": True},
+    "heads": [{"num_fcs": 1, "channels": 16, "roi_size": 3, "class_agnostic": False}],
+    "stage": {
+        "assigner": {"name": "max_iou", "positive_iou": 0.5, "negative_iou": 0.5,
+                     "low_quality_iou": None},
+        "sampler": {"name": "combined", "num": 16, "positive_fraction": 0.25},
+        "class_loss": {"name": "softmax_cross_entropy", "weight": 1.0},
+        "box_loss": {"name": "focal_eiou", "weight": 1.0},
+        "box_coder": {"weights": [10.0, 10.0, 5.0, 5.0]},
+    },
+    "stages": [{"head": 0, "iou": 0.5}],
+    "test": {"score_threshold": 0.05, "nms_iou": 0.5, "max_detections": 50},
+}  # fmt: skip
+
 
 @pytest.fixture(scope="session")
 def shapes(tmp_path_factory):

@@ -1,5 +1,6 @@
 """Two processes with half of each batch compute what one process computes with all of it."""
 
+import copy
 import os
 import socket
 from pathlib import Path
@@ -16,33 +17,7 @@ from rebalance.engine.train import train
 from rebalance.errors import InputError
 from safetensors.torch import load_file
 
-STAGED_PARTS = {
-    "family": "staged",
-    "neck": {"channels": 8, "first_level": 2, "num_levels": 4},
-    "rpn": {
-        "anchors": {"base_scale": 4, "scales_per_octave": 1, "ratios": [0.5, 1.0, 2.0]},
-        "head": {"channels": 8},
-        "assigner": {"name": "max_iou", "positive_iou": 0.7, "negative_iou": 0.3,
-                     "low_quality_iou": 0.3},
-        "sampler": {"name": "combined", "num": 32, "positive_fraction": 0.5},
-        "class_loss": {"name": "sigmoid_cross_entropy", "weight": 1.0},
-        "box_loss": {"name": "l1", "weight": 1.0},
-        "train": {"pre_nms": 50, "post_nms": 20, "nms_iou": 0.7, "min_size": 0.0},
-        "test": {"pre_nms": 50, "post_nms": 20, "nms_iou": 0.7, "min_size": 0.0},
-    },
-    "roi_source": {"name": "rpn", "add_ground_truth": True},
-    "heads": [{"num_fcs": 1, "channels": 16, "roi_size": 3, "class_agnostic": False}],
-    "stage": {
-        "assigner": {"name": "max_iou", "positive_iou": 0.5, "negative_iou": 0.5,
-                     "low_quality_iou": None},
-        "sampler": {"name": "combined", "num": 16, "positive_fraction": 0.25},
-        "class_loss": {"name": "softmax_cross_entropy", "weight": 1.0},
-        "box_loss": {"name": "focal_eiou", "weight": 1.0},
-        "box_coder": {"weights": [10.0, 10.0, 5.0, 5.0]},
-    },
-    "stages": [{"head": 0, "iou": 0.5}],
-    "test": {"score_threshold": 0.05, "nms_iou": 0.5, "max_detections": 50},
-}  # fmt: skip
+from .conftest import STAGED
 
 
 def free_port():
@@ -64,10 +39,10 @@ def finish(process):
     assert process.returncode == 0, errors
 
 
-@pytest.mark.parametrize("family", ["dense", "staged"])
+@pytest.mark.parametrize("family", ["dense", pytest.param("staged", marks=pytest.mark.slow)])
 def test_one_task_with_two_devices_trains_like_one_process(run, start, tmp_path, family):
     if family == "staged":
-        run["detector"] = STAGED_PARTS
+        run["detector"] = copy.deepcopy(STAGED)
     run["schedule"]["iterations"] = 5
     train(run, tmp_path / "one", threads=1)
     run["hardware"]["devices"] = 2

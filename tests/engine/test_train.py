@@ -1,5 +1,6 @@
 """Training: reproducible to the byte, resumable after any kill, clear when something is wrong."""
 
+import copy
 import os
 import random
 import signal
@@ -10,11 +11,12 @@ import torch
 import yaml
 from rebalance.data.coco import CocoDataset
 from rebalance.engine import checkpoint as checkpoints
+from rebalance.engine.predict import predict
 from rebalance.engine.train import NonFiniteLossError, train
 from rebalance.errors import InputError
 from safetensors.torch import load_file
 
-from .conftest import results
+from .conftest import STAGED, results
 
 
 @pytest.fixture
@@ -315,3 +317,17 @@ def test_a_batch_that_does_not_divide_is_refused(run, tmp_path, monkeypatch):
 def test_the_same_signal_handler_is_in_place_afterwards(run, finished):
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.parametrize("family", ["dense", "staged"])
+def test_mixed_precision_trains_and_predicts(run, tmp_path, family):
+    if family == "staged":
+        run["detector"] = copy.deepcopy(STAGED)
+    run["hardware"]["precision"] = "bf16-mixed"
+    run["schedule"]["iterations"] = 3
+    run["variants"]["all"] = {"test": {"score_threshold": 0.0}}
+    train(run, tmp_path / "run", threads=1)
+    predict(tmp_path / "run", tmp_path / "detections.json", variant="all", threads=1)
+    weights = load_file(tmp_path / "run" / "model.safetensors")
+    assert {value.dtype for value in weights.values()} == {torch.float32}
+    assert len((tmp_path / "detections.json").read_text()) > 2

@@ -1,0 +1,40 @@
+"""The real path learns: photographs, 80 classes, objects of all shapes."""
+
+import json
+
+import pytest
+from rebalance.engine.predict import predict
+from rebalance.engine.train import train
+from rebalance.metrics import evaluate
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_long_training_on_eight_photographs_finds_their_objects(run, shared_dir, tmp_path):
+    """AP50 on the training images themselves exceeds 0.5; the images whose objects are largest."""
+    folder = shared_dir / "data" / "coco_tiny"
+    coco = json.loads((folder / "annotations" / "instances_train2017.json").read_text())
+    smallest: dict[int, float] = {}
+    for annotation in coco["annotations"]:
+        image, area = annotation["image_id"], annotation["bbox"][2] * annotation["bbox"][3]
+        smallest[image] = min(smallest.get(image, float("inf")), area)
+    chosen = sorted(smallest, key=lambda image: -smallest[image])[:8]
+    coco["images"] = [image for image in coco["images"] if image["id"] in chosen]
+    coco["annotations"] = [a for a in coco["annotations"] if a["image_id"] in chosen]
+    (tmp_path / "eight.json").write_text(json.dumps(coco))
+    split = {"annotations": str(tmp_path / "eight.json"), "images": str(folder / "train2017")}
+    run["dataset"].update(train=split, val=split)
+    run["image"].update(min_size=128, max_size=192, horizontal_flip=0.0)
+    run["backbone"] = {"name": "plain", "widths": [16, 32, 64, 64]}
+    run["detector"].update(
+        neck={"channels": 48, "first_level": 3, "num_levels": 4},
+        anchors={"base_scale": 3, "scales_per_octave": 2, "ratios": [0.5, 1.0, 2.0]},
+        head={"num_convs": 2, "channels": 48, "prior": 0.01, "norm": "group"},
+        sampler={"name": "all"},
+        box_loss={"name": "giou", "weight": 2.0},
+    )
+    run["schedule"].update(iterations=400, lr=0.03, checkpoint_every=200)
+    train(run, tmp_path / "run", threads=1)
+    predict(tmp_path / "run", tmp_path / "detections.json", threads=1)
+    metrics = evaluate(tmp_path / "eight.json", tmp_path / "detections.json")
+    assert metrics["AP50"] > 0.5
