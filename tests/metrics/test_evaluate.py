@@ -155,8 +155,9 @@ def test_boxes_equal_pycocotools(
     seed=st.integers(0, 2**32 - 1),
     max_detections=st.sampled_from([0, 5, 30]),
     polygons=st.booleans(),
+    with_boxes=st.booleans(),
 )
-def test_masks_equal_pycocotools(random_scene, seed, max_detections, polygons):
+def test_masks_equal_pycocotools(random_scene, seed, max_detections, polygons, with_boxes):
     ground_truth, results = random_scene(seed, 2, 2, 6, max_detections)
     rng = np.random.default_rng(seed)
     for annotation in ground_truth["annotations"]:
@@ -167,7 +168,7 @@ def test_masks_equal_pycocotools(random_scene, seed, max_detections, polygons):
         else:
             annotation["segmentation"] = random_rle(rng, x, y, w, h)
     for result in results:
-        x, y, w, h = result.pop("bbox")
+        x, y, w, h = result["bbox"] if with_boxes else result.pop("bbox")
         result["segmentation"] = random_rle(rng, max(x, 0), max(y, 0), w, h)
     metrics = evaluate(ground_truth, results, "segm")
     expected = pycocotools_stats(ground_truth, results, "segm")
@@ -226,6 +227,7 @@ def test_any_threshold_can_be_asked_for(make_scene):
         pytest.param(0.5, ((1 - 0.8) / 0.5 + 1) / 2, id="iou .8 is a match, one miss"),
         pytest.param(0.6, ((1 - 0.8) / 0.4 + 1) / 2, id="the error counts more"),
         pytest.param(0.9, 1.0, id="no match left"),
+        pytest.param(0.3, ((1 - 0.8) / 0.7 + 1) / 2, id="below any threshold of AP"),
     ],
 )
 def test_tau_decides_what_a_true_positive_is(make_scene, tau, expected):

@@ -1,4 +1,23 @@
-"""Evaluation: AP and AR as COCO and VOC define them, LRP, panoptic quality, correlations."""
+"""Evaluation: AP and AR as COCO and VOC define them, LRP, panoptic quality, correlations.
+
+From a file to a number: ``annotations`` checks and loads, ``quality`` measures how well pairs of
+boxes, masks or keypoints agree, ``matching`` matches once, and ``precision_recall``, ``lrp``,
+``correlation`` read their numbers off that; ``evaluate`` puts them together.
+
+Conventions, here and in metrics.json:
+
+- Values are in [0, 1]; undefined is nan (JSON: null) and left out of averages. AP and oLRP of a
+  class without ground truth are undefined; oLRP and oLRP_FN of a class without a true positive are
+  1, its other components and its threshold undefined.
+- Matching, crowd and area rules are COCO's, and equal to pycocotools in all numbers, with two
+  departures: an annotation marked ``ignore`` (and not ``iscrowd``) is ignored, where pycocotools
+  overwrites the mark; and an annotation id of 0 is an id like any other.
+- Of each class in each image only the ``max_dets`` detections with the highest scores are judged;
+  equal scores are in the order of the file, and across images in the order of image ids.
+- Detections with equal scores are separate operating points of LRP, as in its published code;
+  ``operating_points="scores"`` keeps them together, which can change a class's oLRP by 0.2.
+- A match needs quality >= threshold (panoptic: > tau). oLRP_Loc is not divided by 1 - tau.
+"""
 
 from rebalance.metrics.annotations import load_detections, load_ground_truth
 from rebalance.metrics.correlation import pearson, score_quality_correlation, spearman, with_ranking

@@ -5,7 +5,9 @@ ground truth with which they agree best, if by at least the threshold. Ignored g
 taken only when no other is left; crowd regions are never used up.
 
 The images and classes are independent, so the n-th detections of all of them are matched in one
-numpy step: the loop runs over ranks, not over images, and there are at most ``maxDets`` ranks.
+numpy step: the loop runs over ranks, not over images, and there are at most ``maxDets`` ranks. This
+is faster than calling faster-coco-eval (see benchmarks/metrics), whose compiled matching does not
+say which ground truth, and so which IoU, a detection was given at each threshold: LRP needs that.
 """
 
 from dataclasses import dataclass
@@ -78,7 +80,7 @@ def match(
         # Pairs of one detection lie in order of quality: the last open one is the best, and any
         # that counts goes before all that are ignored.
         place = np.arange(1, last - first + 1, dtype=np.int32)
-        preference = place + (last - first) * regular[:, None, gt]
+        preference = place + np.int32(last - first) * regular[:, None, gt]
         preference = np.where(open_pairs, preference, 0)
         best = np.maximum.reduceat(preference, start, axis=2)  # [A, T, detections]
         area, threshold, which = np.nonzero(best)
