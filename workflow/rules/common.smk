@@ -3,13 +3,19 @@ import os
 from pathlib import Path
 
 from rebalance.errors import InputError
-from rebalance.experiments import load_experiments, resolve_run, run_sources
+from rebalance.experiments import (
+    DEFAULT_VARIANT,
+    load_experiments,
+    resolve_run,
+    run_sources,
+)
 from rebalance.sources import notebook_imports, source_files
 from rebalance.targets import (
     annotation_files,
     notebook_file,
     notebook_parameters,
     result_files,
+    seed_folders,
     target_files,
 )
 from snakemake.exceptions import WorkflowError

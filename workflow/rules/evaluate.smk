@@ -41,3 +41,50 @@ rule evaluate:
     shell:
         "rebalance evaluate --gt {input.annotations} --dt {input.detections}"
         " --tau {params.tau} --ious {params.ious} --out {output} > {log} 2>&1"
+
+
+# What a detections file gets right and where it fails: `snakemake report_<run>` for a trained run,
+# `snakemake own_detections` for files of one's own.
+rule detections_report:
+    input:
+        detections="results/{scale}/runs/{run}/seed{seed}/{variant}/detections.json",
+        annotations=lambda w: resolved(w)["dataset"]["val"]["annotations"],
+        notebook="notebooks/detections_report.ipynb",
+        lib=lib_sources(*notebook_imports("notebooks/detections_report.ipynb")),
+    output:
+        "results/{scale}/runs/{run}/seed{seed}/{variant}/report.html",
+    log:
+        "logs/{scale}/report/{run}/seed{seed}.{variant}.log",
+    resources:
+        mem_mb=lambda w, attempt: 3000 * attempt,
+        runtime=lambda w, attempt: 20 * attempt,
+    params:
+        tau=lambda w: variant_settings(w).get("tau", 0.5),
+    shell:
+        "rebalance evaluate --gt {input.annotations} --dt {input.detections}"
+        " --tau {params.tau} --html {output} > {log} 2>&1"
+
+
+if config["detections"]:
+
+    rule own_detections:
+        input:
+            gt=config["detections"]["gt"],
+            dt=config["detections"]["dt"],
+            notebook="notebooks/detections_report.ipynb",
+            lib=lib_sources(*notebook_imports("notebooks/detections_report.ipynb")),
+        output:
+            html="results/own_detections/report.html",
+            metrics="results/own_detections/metrics.json",
+            per_class="results/own_detections/per_class.csv",
+        log:
+            "logs/own_detections.log",
+        resources:
+            mem_mb=lambda w, attempt: 3000 * attempt,
+            runtime=lambda w, attempt: 20 * attempt,
+        params:
+            iou_type=config["detections"]["iou_type"],
+        shell:
+            "rebalance evaluate --gt {input.gt} --dt {input.dt}"
+            " --iou-type {params.iou_type} --out {output.metrics}"
+            " --per-class {output.per_class} --html {output.html} > {log} 2>&1"

@@ -10,6 +10,19 @@ for target in TARGETS.values():
             localrule: True
 
 
+for run in EXPERIMENTS.runs:
+
+    rule:
+        name:
+            f"report_{run}"
+        input:
+            [
+                folder / DEFAULT_VARIANT / "report.html"
+                for folder in seed_folders(EXPERIMENTS, run, SCALE)
+            ],
+        localrule: True
+
+
 for work in EXPERIMENTS.works:
 
     rule:
@@ -20,8 +33,15 @@ for work in EXPERIMENTS.works:
         localrule: True
 
 
+rule analytic:
+    input:
+        outputs_of(target for target in TARGETS.values() if not target.is_trained),
+    localrule: True
+
+
 rule demo:
     input:
+        rules.analytic.input,
         outputs_of(
             TARGETS[name]
             for name in (
