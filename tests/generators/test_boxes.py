@@ -164,10 +164,11 @@ def test_first_corner_is_uniform_over_its_exact_region(threshold, order):
 @pytest.mark.parametrize("other", [(0.4, 0.1), (-0.2, -0.1), (0.3, -0.15), (-0.15, 0.3)])
 def test_second_corner_is_uniform_over_what_the_first_leaves(other):
     threshold, num = 0.5, 100_000
-    offsets = torch.tensor(other, dtype=torch.float64)[:, None].expand(2, num)
+    other_x, other_y = torch.tensor(other, dtype=torch.float64)[:, None].expand(2, num)
     inverse = torch.full((num,), 1 / threshold, dtype=torch.float64)
     numbers = torch.rand(2, num, generator=seeded(5), dtype=torch.float64)
-    drawn = boxes_module._draw_uniform(corner_region(offsets, inverse), *numbers).numpy()
+    region = corner_region(torch, other_x, other_y, inverse)
+    drawn = torch.stack(boxes_module._draw_uniform(region, *numbers)).numpy()
     # Brute force: IoU on a grid of midpoints, for the box from -other to 1 + (x, y).
     size = 2400
     axis = (np.arange(size) + 0.5) / size * 2 - 1
@@ -192,7 +193,7 @@ def test_x_inverts_its_distribution_function(threshold, tolerance):
     num = 20_001
     inverse = torch.full((num,), 1 / threshold, dtype=torch.float64)
     along = torch.linspace(0, 1, num, dtype=torch.float64)
-    region = corner_region(torch.zeros(2, num, dtype=torch.float64), inverse)
+    region = corner_region(torch, torch.zeros_like(along), torch.zeros_like(along), inverse)
     x = boxes_module._draw_uniform(region, along, along)[0].numpy()
     # Closed-form integral of the interval lengths of Table 6 from the inner end, w = 1 + x.
     t, w = threshold, 1 + x
@@ -229,6 +230,19 @@ def test_same_seed_same_boxes_whatever_the_block(monkeypatch):
     whole = generate_boxes(references, 0.5, seeded(10))
     monkeypatch.setattr(boxes_module, "CPU_BLOCK", 64)
     assert torch.equal(whole, generate_boxes(references, 0.5, seeded(10)))
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.5, 0.95, 1.0])
+@pytest.mark.parametrize("order", ["random", "top_left", "bottom_right"])
+def test_numpy_and_torch_give_the_same_boxes(monkeypatch, threshold, order):
+    references = many_references(2_000, 16, 1_000)
+    with_numpy = generate_boxes(references, threshold, seeded(17), order)
+    monkeypatch.setattr(boxes_module, "NUMPY_LIMIT", 0)
+    with_torch = generate_boxes(references, threshold, seeded(17), order)
+    torch.testing.assert_close(with_numpy, with_torch, rtol=1e-9, atol=1e-7)
+    single = generate_boxes(references.float(), threshold, seeded(17), order)
+    assert single.dtype == torch.float32
+    torch.testing.assert_close(single.double(), with_torch, rtol=1e-5, atol=1e-3)
 
 
 def test_threshold_one_gives_the_reference_back():

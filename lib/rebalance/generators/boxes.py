@@ -9,13 +9,16 @@ to choose.
 """
 
 from collections.abc import Callable
+from types import ModuleType
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from rebalance.checks import check_boxes
 from rebalance.errors import InputError
-from rebalance.generators.regions import Region, corner_region
+from rebalance.generators.regions import Array, Region, corner_region
 from rebalance.rng import uniform
 
 ORDERS = ("random", "top_left", "bottom_right")
@@ -37,8 +40,11 @@ HALLEY_STEPS = 2
 """They leave an error in the distribution function below 1e-8 for T >= 0.3 and 1e-5 for T >= 0.05
 (never in the IoU, which the chosen point has by construction)."""
 
-CPU_BLOCK = 1 << 16
+CPU_BLOCK = 1 << 15
 """Boxes worked on at a time on a CPU, so that the intermediate results stay in its cache."""
+
+NUMPY_LIMIT = 1 << 13
+"""Up to so many boxes on a CPU NumPy is faster than torch, see ``Region``."""
 
 
 def generate_boxes(
@@ -97,12 +103,13 @@ def generate_boxes(
 
     # Five numbers per box: two for each corner, one for the order.
     numbers = uniform((5, num), rng, device)
-    inverse_ious = (1 - MARGIN) / thresholds
+    inverse_ious = thresholds.reciprocal() * (1.0 - MARGIN)
     if proposal is not None:
-        origin = torch.zeros(2, num, dtype=torch.float64, device=device)
-        first = _draw_proposed(corner_region(origin, inverse_ious), proposal, rng)
-        second = _draw_proposed(corner_region(first, inverse_ious), proposal, rng)
-        return _to_boxes(reference_boxes, first, second, numbers[4], order)
+        origin = torch.zeros_like(inverse_ious)
+        first = _draw_proposed(corner_region(torch, origin, origin, inverse_ious), proposal, rng)
+        second = _draw_proposed(corner_region(torch, *first, inverse_ious), proposal, rng)
+        rows = reference_boxes.T
+        return _to_boxes(torch, rows, [*first, *second], numbers[4], order).T.contiguous()
     block = CPU_BLOCK if device.type == "cpu" else max(num, 1)
     boxes = [
         _generate_block(references, inverses, rows, order)
@@ -128,75 +135,126 @@ def _check_thresholds(thresholds: Tensor, image: int | str | None) -> None:
 def _generate_block(
     reference_boxes: Tensor, inverse_ious: Tensor, numbers: Tensor, order: str
 ) -> Tensor:
-    origin = torch.zeros(2, len(inverse_ious), dtype=torch.float64, device=numbers.device)
-    first = _draw_uniform(corner_region(origin, inverse_ious), numbers[0], numbers[1])
-    second = _draw_uniform(corner_region(first, inverse_ious), numbers[2], numbers[3])
-    return _to_boxes(reference_boxes, first, second, numbers[4], order)
+    rows = reference_boxes.T.contiguous()
+    if numbers.device.type == "cpu" and len(inverse_ious) <= NUMPY_LIMIT:
+        draws = numbers.numpy()
+        corners = _draw_corners(np, inverse_ious.numpy(), draws)
+        return torch.from_numpy(
+            _to_boxes(np, rows.numpy(), corners, draws[4], order)
+        ).T.contiguous()
+    corners = _draw_corners(torch, inverse_ious, numbers)
+    return _to_boxes(torch, rows, corners, numbers[4], order).T.contiguous()
 
 
-def _draw_uniform(region: Region, along: Tensor, across: Tensor) -> Tensor:
-    """[2, N] offsets, uniform over the regions, from numbers [N] that are uniform on [0, 1).
+def _draw_corners(xp: ModuleType, inverse_ious: Array, numbers: Array) -> list[Array]:
+    """x and y of the first corner's offset, then of the second's; [N] each."""
+    origin = xp.zeros_like(inverse_ious)
+    first = _draw_uniform(corner_region(xp, origin, origin, inverse_ious), numbers[0], numbers[1])
+    second = _draw_uniform(corner_region(xp, *first, inverse_ious), numbers[2], numbers[3])
+    return [*first, *second]
+
+
+def _draw_uniform(region: Region, along: Array, across: Array) -> tuple[Array, Array]:
+    """x and y [N] of offsets uniform over the regions, from numbers [N] uniform on [0, 1).
 
     The interval of y at x is N(x) (1 / s + 1 / g) long. On either side of x = 0 partial fractions
     make that A - B / (W + x) - C / (v + x), and with x = r end the area between 0 and x becomes
         G(r) = M r + B phi(r end / W) + C phi(r end / v),   phi(z) = z - ln(1 + z),
-    where M is the length at x = 0 times ``end``. G is monotone; solving it for the wanted share of
-    the whole area gives x.
+    where M is the length at x = 0, the largest, times ``end``. G is monotone; solving it for the
+    wanted share of the whole area gives x.
     """
-    k, w, h, m, n, km, kn, excess = region
-    inverse = k - 1
-    # Distance of the opposite corner outside the reference: one of w - m, m - 1 is zero.
-    gap_x, gap_y = (w - m) * k / inverse, h - n
-    v_low, v_high = w - gap_x, w - km
-    ends = excess / torch.stack([h - kn, h])
-    # [B or C, side, N] and the same for end / W, end / v.
-    factors = torch.stack(
-        [kn * (w - m) + 1, 1 - km * n, (gap_x * gap_y + 1) / inverse, -1 - km * gap_y]
-    ).view(2, 2, -1)
-    ratios = ends / torch.stack([w, w, v_low, v_high]).view(2, 2, -1)
-    linear = ends * (excess / w - excess / v_high)
-    areas = linear + (factors * (ratios - ratios.log1p())).sum(0)
+    xp, k, w, h, m, n, km, kn, excess = region
+    inverse = k - 1.0
+    # How far the opposite corner lies outside the reference, 0 when inside; k / inverse times in x.
+    outside = w - m
+    gap_x, gap_y = outside * k / inverse, h - n
+    v_high = w - km
+    middle = excess / w - excess / v_high
+    low = _side(
+        xp,
+        end=excess / (h - kn),
+        middle=middle,
+        w=w,
+        v=w - gap_x,
+        b=kn * outside + 1.0,
+        c=(gap_x * gap_y + 1.0) / inverse,
+    )
+    high = _side(
+        xp, end=excess / h, middle=middle, w=w, v=v_high, b=1.0 - km * n, c=-1.0 - km * gap_y
+    )
     # Signed area between x = 0 and the wanted x; its sign is that of x.
-    target = torch.lerp(areas[0], areas[1], along)
-    sides = torch.cat([factors, ratios, linear[None], ends[None], areas[None]])
-    side = torch.where(target < 0, sides[:, 0], sides[:, 1])
-    x = _solve(target, side[:2], side[2:4], side[4], side[6]) * side[5]
-    low, high = region.y_range_at(x)
-    return torch.stack([x, torch.lerp(low, high, across)])
+    target = low.area + along * (high.area - low.area)
+    is_low = target < 0.0
+    side = _Side(*(xp.where(is_low, *fields) for fields in zip(low, high, strict=True)))
+    x = _solve(xp, side, target) * side.end
+    y_low, y_high = region.y_range_at(x)
+    return x, y_low + across * (y_high - y_low)
 
 
-def _solve(target: Tensor, factors: Tensor, ratios: Tensor, linear: Tensor, area: Tensor) -> Tensor:
-    """r in [0, 1] with G(r) = target, see ``_draw_uniform``; ``area`` is G(1)."""
-    # The interval of y shrinks about linearly in r, so the remaining area is about quadratic.
-    r = 1 - (1 - target / area).clamp(min=1e-16).sqrt()
+class _Side(NamedTuple):
+    """G of ``_draw_uniform`` on one side of x = 0; all fields are [N].
+
+    Attributes:
+        end: the x of least length, where r = 1.
+        linear: M.
+        b, c: B and C.
+        by_w, by_v: end / W and end / v.
+        area: G(1).
+    """
+
+    end: Array
+    linear: Array
+    b: Array
+    c: Array
+    by_w: Array
+    by_v: Array
+    area: Array
+
+
+def _side(
+    xp: ModuleType, *, end: Array, middle: Array, w: Array, v: Array, b: Array, c: Array
+) -> _Side:
+    linear, by_w, by_v = middle * end, end / w, end / v
+    area = linear + b * (by_w - xp.log1p(by_w)) + c * (by_v - xp.log1p(by_v))
+    return _Side(end, linear, b, c, by_w, by_v, area)
+
+
+def _solve(xp: ModuleType, side: _Side, target: Array) -> Array:
+    """r in [0, 1] with G(r) = target."""
+    # The length shrinks about linearly in r, so the remaining area is about quadratic.
+    r = 1.0 - xp.sqrt(xp.clip((side.area - target) / side.area, 1e-16, None))
     for _ in range(HALLEY_STEPS):
-        z = r * ratios
-        q = ratios / (z + 1)
-        weighted = factors * q
-        miss = (factors * (z - z.log1p())).sum(0) + torch.addcmul(-target, linear, r)
-        length = (weighted * z).sum(0) + linear
-        newton = miss / length
-        r = r - newton / (1 - newton * (weighted * q).sum(0) / length / 2)
+        zw, zv = r * side.by_w, r * side.by_v
+        qw, qv = side.by_w / (zw + 1.0), side.by_v / (zv + 1.0)
+        bq, cq = side.b * qw, side.c * qv
+        curved = side.b * (zw - xp.log1p(zw)) + side.c * (zv - xp.log1p(zv))
+        miss = side.linear * r + curved - target
+        length = side.linear + bq * zw + cq * zv
+        slope = bq * qw + cq * qv
+        r = r - miss * length / (length * length - 0.5 * miss * slope)
         # Short of the very end, where the length is 0 and the next step would be 0 / 0.
-        r = r.clamp(0, 1 - 1e-8)
+        r = xp.clip(r, 0.0, 1.0 - 1e-8)
     return r
 
 
-def _draw_proposed(region: Region, proposal: Proposal, rng: torch.Generator) -> Tensor:
-    """[2, N] offsets, from the proposal distribution restricted to the regions, by rejection."""
+def _draw_proposed(
+    region: Region, proposal: Proposal, rng: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """x and y [N] of offsets from the proposal distribution, restricted to the regions."""
     (x_low, x_high), (y_low, y_high) = region.x_range(), region.y_range()
     low, high = torch.stack([x_low, y_low], dim=1), torch.stack([x_high, y_high], dim=1)
     offsets = torch.zeros_like(low)
     waiting = torch.arange(len(low), device=low.device)
     for _ in range(MAX_ROUNDS):
         if len(waiting) == 0:
-            return offsets.T
+            return offsets[:, 0], offsets[:, 1]
         points = proposal(low[waiting], high[waiting], rng).to(low)
         if points.shape != (len(waiting), 2):
             raise InputError(
                 f"proposal must give [{len(waiting)}, 2] points, got {list(points.shape)}"
             )
-        accepted = Region(*(field[waiting] for field in region)).contains(*points.unbind(1))
+        still = Region(region.xp, *(field[waiting] for field in region[1:]))
+        accepted = still.contains(*points.unbind(1))
         offsets[waiting[accepted]] = points[accepted]
         waiting = waiting[~accepted]
     raise InputError(
@@ -205,17 +263,27 @@ def _draw_proposed(region: Region, proposal: Proposal, rng: torch.Generator) -> 
 
 
 def _to_boxes(
-    reference_boxes: Tensor, first: Tensor, second: Tensor, coins: Tensor, order: str
-) -> Tensor:
-    """[N, 4] boxes from the corners' offsets [2, N], rounded towards the reference."""
+    xp: ModuleType, references: Array, corners: list[Array], coins: Array, order: str
+) -> Array:
+    """[4, N] boxes from references [4, N] and the corners' offsets, rounded towards the reference.
+
+    Args:
+        xp: the module torch or numpy, whichever the arrays are of.
+        references: x1, y1, x2, y2, of the dtype that is returned.
+        corners: offsets [N] in x and y of the corner drawn first, then of the second.
+        coins: [N] in [0, 1), for a random order.
+        order: one of ``ORDERS``.
+    """
+    first, second = xp.stack(corners[:2]), xp.stack(corners[2:])
     if order == "random":
         heads = coins < 0.5
-        first, second = torch.where(heads, first, second), torch.where(heads, second, first)
+        first, second = xp.where(heads, first, second), xp.where(heads, second, first)
     elif order == "bottom_right":
         first, second = second, first
-    exact = reference_boxes.double()
-    sizes = exact[:, 2:] - exact[:, :2]
-    moves = torch.cat([-first, second]).T * sizes.repeat(1, 2)
-    rounded = (exact + moves).to(reference_boxes.dtype)
-    too_far = (rounded.double() - exact).abs() > moves.abs()
-    return torch.where(too_far, torch.nextafter(rounded, reference_boxes), rounded)
+    exact = xp.asarray(references, dtype=xp.float64)
+    size = exact[2:] - exact[:2]
+    moves = xp.concatenate([-first * size, second * size])
+    rounded = xp.asarray(exact + moves, dtype=references.dtype)
+    moved = xp.asarray(rounded, dtype=xp.float64) - exact
+    too_far = abs(moved) > abs(moves)
+    return xp.where(too_far, xp.nextafter(rounded, references), rounded)

@@ -20,7 +20,8 @@ Nothing here subtracts nearly equal numbers when the region is small (T close to
 corner close to the border of its own region).
 """
 
-from typing import NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,11 +35,19 @@ EMPTY = 1e-30
 """Least excess: a region that has shrunk to its corner keeps a size that rounds away in any sum, so
 that its proportions stay defined."""
 
+Array = Any
+"""A float64 torch.Tensor or numpy.ndarray; see ``Region``."""
+
 
 class Region(NamedTuple):
-    """Feasible offsets of one corner given the other, for N reference boxes; all fields are [N].
+    """Feasible offsets of one corner given the other, for N reference boxes; arrays are [N].
+
+    The arrays are of the library ``xp``, torch or NumPy. The formulas are the same and are written
+    once; NumPy is there because a call to it costs a third of a call to torch, and for the boxes of
+    one image the time goes into calls.
 
     Attributes:
+        xp: the module torch or numpy.
         k: 1 + 1 / T.
         w, h: size of the box while this corner is at the reference's own.
         m, n: size of its overlap with the reference then.
@@ -46,51 +55,55 @@ class Region(NamedTuple):
         excess: E(0, 0), at least ``EMPTY``.
     """
 
-    k: Tensor
-    w: Tensor
-    h: Tensor
-    m: Tensor
-    n: Tensor
-    km: Tensor
-    kn: Tensor
-    excess: Tensor
+    xp: ModuleType
+    k: Array
+    w: Array
+    h: Array
+    m: Array
+    n: Array
+    km: Array
+    kn: Array
+    excess: Array
 
-    def x_range(self) -> tuple[Tensor, Tensor]:
+    def x_range(self) -> tuple[Array, Array]:
         """Least and largest feasible x offset, [N] each."""
         return self.excess / (self.h - self.kn), self.excess / self.h
 
-    def y_range(self) -> tuple[Tensor, Tensor]:
+    def y_range(self) -> tuple[Array, Array]:
         """Least and largest feasible y offset, [N] each."""
         return self.excess / (self.w - self.km), self.excess / self.w
 
-    def y_range_at(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def y_range_at(self, x: Array) -> tuple[Array, Array]:
         """Least and largest feasible y offset at an x within ``x_range``, like ``x``."""
-        inside = x.clamp(max=0)
-        height = torch.addcmul(self.excess, self.kn, inside) - self.h * x
+        inside = self.xp.clip(x, None, 0.0)
+        height = self.excess + self.kn * inside - self.h * x
         width = self.w + x
-        return height / (width - torch.addcmul(self.km, self.k, inside)), height / width
+        return height / (width - self.km - self.k * inside), height / width
 
-    def contains(self, x: Tensor, y: Tensor) -> Tensor:
+    def contains(self, x: Array, y: Array) -> Array:
         """[N] bool of offsets [N] each."""
-        overlap = (self.m + x.clamp(max=0)).clamp(min=0) * (self.n + y.clamp(max=0)).clamp(min=0)
+        clip = self.xp.clip
+        overlap_x = clip(self.m + clip(x, None, 0.0), 0.0, None)
+        overlap_y = clip(self.n + clip(y, None, 0.0), 0.0, None)
         width, height = self.w + x, self.h + y
-        return (self.k * overlap - 1 - width * height >= 0) & (width > 0) & (height > 0)
+        fits = self.k * (overlap_x * overlap_y) - 1.0 - width * height >= 0.0
+        return fits & (width > 0.0) & (height > 0.0)
 
 
-def corner_region(other: Tensor, inverse_iou: Tensor) -> Region:
+def corner_region(xp: ModuleType, other_x: Array, other_y: Array, inverse_iou: Array) -> Region:
     """The region of one corner.
 
     Args:
-        other: [2, N] float64, outward offsets of the opposite corner, x and y.
+        xp: the module torch or numpy, whichever the arrays are of.
+        other_x: [N] float64, outward offset of the opposite corner.
+        other_y: [N] float64.
         inverse_iou: [N] float64, 1 / T.
     """
-    k = inverse_iou + 1
-    w, h = (other + 1).unbind(0)
-    overlap = other.clamp(max=0) + 1
-    m, n = overlap.unbind(0)
-    km, kn = (overlap * k).unbind(0)
-    excess = (torch.addcmul(km * n, w, h, value=-1) - 1).clamp(min=EMPTY)
-    return Region(k, w, h, m, n, km, kn, excess)
+    k = inverse_iou + 1.0
+    w, h = other_x + 1.0, other_y + 1.0
+    m, n = xp.clip(w, None, 1.0), xp.clip(h, None, 1.0)
+    km = k * m
+    return Region(xp, k, w, h, m, n, km, k * n, xp.clip(km * n - w * h - 1.0, EMPTY, None))
 
 
 class QuadrantAreas(NamedTuple):
@@ -163,13 +176,13 @@ def feasible_region(
     reference = reference.double()
     size = reference[2:] - reference[:2]
     mine, sign = (reference[:2], -1.0) if corner == "top_left" else (reference[2:], 1.0)
-    offset = torch.zeros(2, 1, dtype=torch.float64, device=reference.device)
+    offset = torch.zeros(2, dtype=torch.float64, device=reference.device)
     if other is not None:
         own = reference[2:] if corner == "top_left" else reference[:2]
-        offset = ((other.double() - own) * -sign / size)[:, None]
+        offset = (other.double() - own) * -sign / size
     inverse_iou = torch.full((1,), 1 / iou, dtype=torch.float64, device=reference.device)
-    region = corner_region(offset, inverse_iou)
-    if not bool(region.contains(offset[0] * 0, offset[1] * 0)):
+    region = corner_region(torch, offset[:1], offset[1:], inverse_iou)
+    if not bool(region.contains(torch.zeros_like(inverse_iou), torch.zeros_like(inverse_iou))):
         assert other is not None  # with IoU 1 at hand there is always a box
         raise InputError(f"no box with the corner {other.tolist()} has an IoU of {iou} or more")
     low, high = region.x_range()
@@ -181,4 +194,5 @@ def feasible_region(
     outline = torch.cat(
         [torch.stack([x, upper], dim=1), torch.stack([x, lower], dim=1).flip(0)[1:]]
     )
+    outline[-1] = outline[0]
     return mine + sign * outline * size
