@@ -136,7 +136,7 @@ class Experiments(NamedTuple):
                 found[target.name] = target
                 if target.is_trained:
                     curves = Target(target.name + CURVES, key, target_id + CURVES, {
-                        "title": f"Training curves of {settings['title']}",
+                        "title": settings["title"],
                         "kind": "curves",
                         "notebook": "training_curves",
                         "rows": settings["rows"],

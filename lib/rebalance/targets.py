@@ -204,7 +204,8 @@ def _card(experiments: Experiments, target: Target, scale: str) -> dict[str, Any
 def _numbered_title(target: Target) -> str:
     """``Table 2: Overall ablation ...``."""
     kind, number = target.id.removesuffix(CURVES).split("_", 1)
-    return f"{kind.capitalize()} {number.replace('_', '.')}: {target.settings['title']}"
+    what = ", training curves" if target.id.endswith(CURVES) else ""
+    return f"{kind.capitalize()} {number.replace('_', '.')}{what}: {target.settings['title']}"
 
 
 def _row_label(row: Mapping[str, Any]) -> str:
