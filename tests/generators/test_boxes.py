@@ -257,6 +257,11 @@ def test_one_threshold_per_box():
     assert paired_iou(generated, references)[0] < 1
 
 
+def test_generated_boxes_carry_no_gradient():
+    references = REFERENCE.repeat(4, 1).requires_grad_()
+    assert not generate_boxes(references, 0.5, seeded()).requires_grad
+
+
 def test_no_references_give_no_boxes():
     assert generate_boxes(torch.zeros(0, 4), 0.5, seeded()).shape == (0, 4)
 

@@ -88,9 +88,10 @@ def generate_boxes(
         raise TypeError(f"reference_boxes must be float32 or float64, got {reference_boxes.dtype}")
     if reference_boxes.dim() != 2 or reference_boxes.shape[1] != 4:
         raise InputError(f"reference_boxes must be [N, 4] xyxy, got {list(reference_boxes.shape)}")
+    reference_boxes = reference_boxes.detach()
     num, device = len(reference_boxes), reference_boxes.device
     if isinstance(min_ious, Tensor):
-        thresholds = min_ious.to(torch.float64)
+        thresholds = min_ious.detach().to(torch.float64)
     else:
         thresholds = torch.full((num,), float(min_ious), dtype=torch.float64, device=device)
     if thresholds.shape != (num,):
