@@ -272,9 +272,11 @@ def alrp_loss(
     eps: float = ALRP_EPS,
     check: bool = True,
 ) -> ALRPLoss:
-    """Average Localisation-Recall-Precision loss (thesis Eq. 7.2-7.7), in [0, 1] if E_loc is.
+    """Average Localisation-Recall-Precision loss (thesis Eq. 7.2-7.7).
 
-    The logits get the gradient of Eq. 7.7, the localisation errors their weights of Eq. K.3.
+    The logits get the gradient of Eq. 7.7, the localisation errors their weights of Eq. K.3. For
+    errors in [0, 1] it is in [0, 1] with ``delta_loc = delta``; scores closer than ``delta`` can
+    take it to 2 with the unsmoothed weights.
 
     Args:
         logits: [n] float.
