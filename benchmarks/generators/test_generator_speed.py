@@ -1,6 +1,6 @@
 """Boxes per second and time per image of the generators.
 
-The published code makes 176 to 811 boxes per second; the bounds are those of issue-level promises:
+The published code makes 176 to 811 boxes per second; the bounds are these promises:
 1,000,000 boxes per second at T = 0.5 in large batches on two cores, 128 RoIs of 20 ground truths in
 less than 2 ms.
 """

@@ -225,24 +225,35 @@ def test_the_reversed_order_is_the_reflection():
     torch.testing.assert_close(backward, reflected)
 
 
-def test_same_seed_same_boxes_whatever_the_block(monkeypatch):
+@pytest.mark.parametrize("num_threads", [1, 3])
+def test_same_seed_same_boxes_whatever_the_blocks_and_threads(monkeypatch, num_threads):
     references = many_references(1_000, 9, 100).float()
     whole = generate_boxes(references, 0.5, seeded(10))
-    monkeypatch.setattr(boxes_module, "CPU_BLOCK", 64)
-    assert torch.equal(whole, generate_boxes(references, 0.5, seeded(10)))
+    monkeypatch.setattr(boxes_module, "BLOCK", 64)
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        assert torch.equal(whole, generate_boxes(references, 0.5, seeded(10)))
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.95, 1.0])
 @pytest.mark.parametrize("order", ["random", "top_left", "bottom_right"])
-def test_numpy_and_torch_give_the_same_boxes(monkeypatch, threshold, order):
-    references = many_references(2_000, 16, 1_000)
-    with_numpy = generate_boxes(references, threshold, seeded(17), order)
-    monkeypatch.setattr(boxes_module, "NUMPY_LIMIT", 0)
-    with_torch = generate_boxes(references, threshold, seeded(17), order)
-    torch.testing.assert_close(with_numpy, with_torch, rtol=1e-9, atol=1e-7)
-    single = generate_boxes(references.float(), threshold, seeded(17), order)
-    assert single.dtype == torch.float32
-    torch.testing.assert_close(single.double(), with_torch, rtol=1e-5, atol=1e-3)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_numpy_and_torch_give_the_same_boxes(threshold, order, dtype):
+    references = many_references(2_000, 16, 1_000).to(dtype)
+    numbers = torch.rand(5, 2_000, generator=seeded(17), dtype=torch.float64)
+    inverse = torch.full((2_000,), 1 / threshold, dtype=torch.float64)
+    boxes = []
+    for xp, convert in ((torch, torch.asarray), (np, np.asarray)):
+        rows, draws, inverses = convert(references.T), convert(numbers), convert(inverse)
+        corners = boxes_module._draw_corners(xp, inverses, draws)
+        drawn = boxes_module._to_boxes(xp, rows, corners, draws[4], order)
+        boxes.append(torch.asarray(drawn))
+    assert boxes[0].dtype == boxes[1].dtype == dtype
+    tolerance = {"rtol": 1e-9, "atol": 1e-7} if dtype == torch.float64 else {}
+    torch.testing.assert_close(*boxes, **tolerance)
 
 
 def test_threshold_one_gives_the_reference_back():

@@ -5,10 +5,11 @@ the reference's own; the second is uniform over the places that the first leaves
 draws both by rejection from polygons. Here each is one exact draw from the closed form of its
 region (see ``rebalance.generators.regions``): x by the inverse of its distribution function, y
 uniform on the interval that x leaves. So there is no loop over boxes, no polygon and no precision
-to choose.
+to choose. On a CPU the arithmetic is NumPy's, on other devices torch's (see ``Region``).
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import NamedTuple
 
@@ -40,11 +41,8 @@ HALLEY_STEPS = 2
 """They leave an error in the distribution function below 1e-8 for T >= 0.3 and 1e-5 for T >= 0.05
 (never in the IoU, which the chosen point has by construction)."""
 
-CPU_BLOCK = 1 << 15
-"""Boxes worked on at a time on a CPU, so that the intermediate results stay in its cache."""
-
-NUMPY_LIMIT = 1 << 13
-"""Up to so many boxes on a CPU NumPy is faster than torch, see ``Region``."""
+BLOCK = 1 << 14
+"""Boxes that one thread of a CPU works on at a time: intermediate results stay in its cache."""
 
 
 def generate_boxes(
@@ -111,17 +109,31 @@ def generate_boxes(
         second = _draw_proposed(corner_region(torch, *first, inverse_ious), proposal, rng)
         rows = reference_boxes.T
         return _to_boxes(torch, rows, [*first, *second], numbers[4], order).T.contiguous()
-    block = CPU_BLOCK if device.type == "cpu" else max(num, 1)
-    boxes = [
-        _generate_block(references, inverses, rows, order)
-        for references, inverses, rows in zip(
-            reference_boxes.split(block),
-            inverse_ious.split(block),
-            numbers.split(block, dim=1),
-            strict=True,
-        )
-    ]
-    return boxes[0] if len(boxes) == 1 else torch.cat(boxes)
+    rows = reference_boxes.T.contiguous()
+    if device.type != "cpu":
+        corners = _draw_corners(torch, inverse_ious, numbers)
+        return _to_boxes(torch, rows, corners, numbers[4], order).T.contiguous()
+    boxes = np.empty(rows.shape, dtype=rows.numpy().dtype)
+    arrays = (rows.numpy(), inverse_ious.numpy(), numbers.numpy(), boxes)
+
+    def fill(start: int) -> None:
+        references, inverses, draws, out = (a[..., start : start + BLOCK] for a in arrays)
+        out[:] = _to_boxes(np, references, _draw_corners(np, inverses, draws), draws[4], order)
+
+    _run_blocks(fill, range(0, num, BLOCK))
+    return torch.from_numpy(boxes).T.contiguous()
+
+
+def _run_blocks(fill: Callable[[int], None], starts: range) -> None:
+    """Call ``fill`` for every start, on as many threads as torch may use; NumPy lets them run."""
+    num_threads = min(torch.get_num_threads(), len(starts))
+    if num_threads <= 1:
+        for start in starts:
+            fill(start)
+        return
+    with ThreadPoolExecutor(num_threads) as pool:
+        # Reading the results raises what a block has raised.
+        list(pool.map(fill, starts))
 
 
 def _check_thresholds(thresholds: Tensor, image: int | str | None) -> None:
@@ -131,20 +143,6 @@ def _check_thresholds(thresholds: Tensor, image: int | str | None) -> None:
         got = float(thresholds[position])
         where = f"box {position}" if image is None else f"image {image}, box {position}"
         raise InputError(f"{where}: min_ious must be in (0, 1], got {got}")
-
-
-def _generate_block(
-    reference_boxes: Tensor, inverse_ious: Tensor, numbers: Tensor, order: str
-) -> Tensor:
-    rows = reference_boxes.T.contiguous()
-    if numbers.device.type == "cpu" and len(inverse_ious) <= NUMPY_LIMIT:
-        draws = numbers.numpy()
-        corners = _draw_corners(np, inverse_ious.numpy(), draws)
-        return torch.from_numpy(
-            _to_boxes(np, rows.numpy(), corners, draws[4], order)
-        ).T.contiguous()
-    corners = _draw_corners(torch, inverse_ious, numbers)
-    return _to_boxes(torch, rows, corners, numbers[4], order).T.contiguous()
 
 
 def _draw_corners(xp: ModuleType, inverse_ious: Array, numbers: Array) -> list[Array]:

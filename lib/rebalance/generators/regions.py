@@ -42,9 +42,10 @@ Array = Any
 class Region(NamedTuple):
     """Feasible offsets of one corner given the other, for N reference boxes; arrays are [N].
 
-    The arrays are of the library ``xp``, torch or NumPy. The formulas are the same and are written
-    once; NumPy is there because a call to it costs a third of a call to torch, and for the boxes of
-    one image the time goes into calls.
+    The arrays are of the library ``xp``, torch or NumPy; the formulas are the same and are written
+    once. NumPy serves the CPU: a call to it costs a third of a call to torch, which is what counts
+    for the boxes of one image, and blocks of a large batch run on threads that never wait for each
+    other.
 
     Attributes:
         xp: the module torch or numpy.
