@@ -249,15 +249,15 @@ def outcome_grid() -> pd.DataFrame:
         mean_quality, n_tp, n_fp, n_fn, and the errors LRP, PR (1 - precision x recall), PQ
         (1 - PQ), FP (1 - precision), FN (1 - recall).
     """
-    n_gt, n_dt, n_tp = np.meshgrid(
+    all_gt, all_dt, all_tp = np.meshgrid(
         np.arange(1, MAX_GROUND_TRUTHS + 1),
         np.arange(1, MAX_DETECTIONS + 1),
         np.arange(1, MAX_GROUND_TRUTHS + 1),
         indexing="ij",
     )
-    possible = (n_tp <= n_gt) & (n_tp <= n_dt)
+    possible = (all_tp <= all_gt) & (all_tp <= all_dt)
     n_tp, n_fp, n_fn = (
-        counts[possible].astype(np.float64) for counts in (n_tp, n_dt - n_tp, n_gt - n_tp)
+        counts[possible].astype(np.float64) for counts in (all_tp, all_dt - all_tp, all_gt - all_tp)
     )
     frames = []
     for quality in MEAN_QUALITIES:

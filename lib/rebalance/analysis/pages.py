@@ -33,10 +33,10 @@ def heading(title: str, lead: str = "", checks: Sequence[Check] = ()) -> str:
     )
 
 
-def checks_table(checks: Sequence[Check]) -> str:
+def checks_table(checks: Sequence[Check], kind: str = "figure") -> str:
     """One line per printed number or claim: ours, printed, whether it holds, and why not."""
     if not checks:
-        return '<p class="fine">The work prints no number for this figure.</p>'
+        return f'<p class="fine">The {kind} has no printed number that could be computed.</p>'
     lines = []
     for check in checks:
         mark = "holds" if check.holds else "misprint" if check.misprint else "does not hold"

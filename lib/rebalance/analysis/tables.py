@@ -1,0 +1,81 @@
+"""Tables that need no training: listed as they are, or worked out anew.
+
+Every function takes the rows of the configuration and returns the frame that is shown and the
+checks of what the work prints.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from rebalance.analysis.checks import Check, check_claim, check_number
+from rebalance.analysis.corner_regions import (
+    bound_table,
+    curve_table,
+    top_left_table,
+    weight_table,
+)
+from rebalance.analysis.metric_behaviour import hard_prediction_table
+from rebalance.analysis.sampling_toy import sampling_table
+from rebalance.losses import LOSSES
+
+Row = Mapping[str, Any]
+Made = tuple[pd.DataFrame, list[Check]]
+
+MEAN_OF_OTHER_METHODS = 7.4
+"""As the caption of thesis Table 1.1 has it."""
+BOX_LOSSES = {
+    "L1": "l1", "Smooth L1": "smooth_l1", "Balanced L1": "balanced_l1", "IoU": "iou",
+    "Kullback-Leibler": "kl", "Bounded IoU": "bounded_iou", "GIoU": "giou", "DIoU, CIoU": "diou",
+}  # fmt: skip
+"""Losses of thesis Table 3.3 by their name in the library; L2 is not offered."""
+
+
+def listed(rows: Sequence[Row]) -> Made:
+    """The rows as they are: settings, then reported numbers."""
+    return pd.DataFrame([{**row["setting"], **row["reported"]} for row in rows]), []
+
+
+def hyperparameter_table(rows: Sequence[Row]) -> Made:
+    """thesis Table 1.1, and the mean that its caption gives."""
+    frame, _ = listed(rows)
+    mean = float(frame.loc[~frame["ours"], "n_hyperparameters"].mean())
+    most = frame.loc[frame["ours"], "n_hyperparameters"].max()
+    return frame.drop(columns="ours").assign(own=frame["ours"]), [
+        check_number(
+            "mean of the methods of others", mean, MEAN_OF_OTHER_METHODS, 1,
+            "the ten printed counts add up to 75", True,
+        ),
+        check_claim(
+            "the author's losses need fewer than any other method",
+            most <= frame.loc[~frame["ours"], "n_hyperparameters"].min(),
+            f"at most {most}",
+        ),
+    ]  # fmt: skip
+
+
+def box_loss_table(rows: Sequence[Row]) -> Made:
+    """thesis Table 3.3, with the name under which the library has each loss."""
+    frame, _ = listed(rows)
+    names = [BOX_LOSSES.get(loss, "") for loss in frame["loss"]]
+    known = [name for name in names if name]
+    return frame.assign(library=names), [
+        check_claim(
+            "every loss but L2 is in the library", all(name in LOSSES for name in known),
+            f"{len(known)} of {len(frame)} rows",
+        )
+    ]  # fmt: skip
+
+
+TABLES: dict[str, Callable[[Sequence[Row]], Made]] = {
+    "listed": listed,
+    "hyperparameters": hyperparameter_table,
+    "box_losses": box_loss_table,
+    "sampling_toy": sampling_table,
+    "hard_predictions": hard_prediction_table,
+    "top_left_regions": top_left_table,
+    "bottom_right_bounds": bound_table,
+    "bottom_right_curves": curve_table,
+    "bin_weights": weight_table,
+}

@@ -1,0 +1,204 @@
+"""Thesis Figures 6.1, 7.1, 8.1, M.1 and M.2: ranking losses on examples small enough to follow."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from rebalance.analysis.ranking_examples import (
+    LABELS,
+    LOCALISERS,
+    LOGITS,
+    POSITIVES,
+    SCORES,
+    ap_terms,
+    error_table,
+    gradient,
+    loss_table,
+    performance_table,
+    rank_sort_terms,
+    target_ranking,
+)
+from rebalance.plots.style import INK, PALETTE, SOFT, figure
+from rebalance.plots.texttable import draw_table
+
+POSITIVE, NEGATIVE = PALETTE[2], PALETTE[1]
+
+
+def plot_localisers() -> Figure:
+    """Three tables: anchors, their AP, and what losses say of them."""
+    fig, axes = figure(columns=2, grid=(1, 2), aspect=0.92, width_ratios=[1, 1.25])
+    anchors: dict[str, list[object]] = {
+        "anchor": [f"a{k + 1}" for k in range(len(SCORES))], "score": list(SCORES),
+    }  # fmt: skip
+    for name, ious in LOCALISERS.items():
+        column = np.full(len(SCORES), np.nan)
+        column[POSITIVES] = ious
+        anchors[f"IoU {name}"] = list(column)
+    frame = pd.DataFrame(anchors)
+    shades = {
+        (row, name): "#dff2ea" if row in POSITIVES else "#f1f3f6"
+        for row in range(len(SCORES))
+        for name in frame.columns
+    }
+    draw_table(axes[0], frame, shades=shades)
+    axes[0].set_title("(a) one classifier, three localisers")
+    right = axes[1]
+    right.axis("off")
+    upper = right.inset_axes((0, 0.56, 1, 0.36))
+    lower = right.inset_axes((0, 0.0, 1, 0.36))
+    performance = performance_table()
+    best = {(0, name): "#dff2ea" for name in performance.columns[1:]}
+    draw_table(upper, performance, widths=[1.3, 1, 1, 1, 1, 1], shades=best)
+    right.set_title("(b) AP of the three")
+    losses = loss_table()
+    losses.columns = pd.Index(["output", "cross entropy", "AP loss", "IoU loss", "aLRP loss"])
+    draw_table(lower, losses, widths=[1.3, 1.5, 1, 1, 1.2], shades={
+        (row, "aLRP loss"): "#dff2ea" for row in range(len(losses))
+    })  # fmt: skip
+    lower.set_title("(c) losses: only aLRP tells them apart")
+    return fig
+
+
+def plot_rank_sort() -> Figure:
+    """Errors and losses of each positive, as a table."""
+    fig, ax = figure(columns=2, aspect=0.24)
+    table = error_table()
+    table.insert(0, "example", [str(i) for i in table.pop("i")])
+    table.columns = pd.Index([
+        "example", "logit", "label", "ranking", "sorting", "target r.", "target s.", "r. loss",
+        "s. loss", "total",
+    ])  # fmt: skip
+    shades = {
+        (row, name): "#dff2ea"
+        for row in range(len(table))
+        for name in ("r. loss", "s. loss", "total")
+        if table[name].iloc[row] > 1e-9
+    }
+    draw_table(ax, table, shades=shades)
+    fig.supxlabel(
+        f"negatives: examples 2, 3, 5, 7; mean of the last column: {table['total'].mean():.4f}",
+        fontsize=7, color=SOFT,
+    )  # fmt: skip
+    return fig
+
+
+def plot_primary_terms() -> Figure:
+    """Who owes what to whom, and the gradients that follow, for Rank & Sort."""
+    terms = {i: term.primary for i, term in rank_sort_terms().items()}
+    return _plot_terms(terms, "Rank & Sort loss")
+
+
+def plot_update() -> Figure:
+    """The three steps of the AP loss: differences, primary terms, gradients."""
+    fig, axes = figure(columns=2, grid=(1, 3), aspect=0.9, width_ratios=[1.1, 1, 1])
+    positives = [i for i in range(len(LABELS)) if LABELS[i] > 0]
+    differences = LOGITS[None, :] - LOGITS[positives][:, None]
+    _matrix(axes[0], differences, positives, "RdBu", 7, ".0f")
+    axes[0].set_title("(1) x_ij = s_j − s_i")
+    terms = ap_terms()
+    _matrix(axes[1], np.stack(list(terms.values())), list(terms), "Oranges", 0.4, ".2f")
+    axes[1].set_title("(2) primary terms L_ij")
+    axes[1].set_ylabel("")
+    _bars(axes[2], gradient(terms))
+    axes[2].set_title("(3) gradient by the logits")
+    return fig
+
+
+def _plot_terms(terms: dict[int, NDArray[np.float64]], name: str) -> Figure:
+    fig, (left, right) = figure(columns=2, grid=(1, 2), aspect=0.62)
+    _matrix(left, np.stack(list(terms.values())), list(terms), "Oranges", 0.4, ".3f")
+    left.set_title(f"(a) primary terms L_ij of the {name}", fontsize=8)
+    _bars(right, gradient(terms))
+    right.set_title("(b) gradient by the logits")
+    return fig
+
+
+def _matrix(
+    ax: Axes,
+    values: NDArray[np.float64],
+    rows: list[int],
+    cmap: str,
+    largest: float,
+    form: str,
+) -> None:
+    low = -largest if values.min() < 0 else 0
+    ax.imshow(values, cmap=cmap, vmin=low, vmax=1.6 * largest, aspect="auto")
+    for y, row in enumerate(values):
+        for x, value in enumerate(row):
+            if value:
+                ax.text(x, y, f"{value:{form}}".replace("-", "−"), ha="center", va="center",
+                        fontsize=6)  # fmt: skip
+    ax.set_xticks(range(len(LABELS)))
+    ax.set_yticks(range(len(rows)), [str(i) for i in rows])
+    ax.set(xlabel="example j, by falling score", ylabel="positive i")
+    ax.grid(visible=False)
+
+
+def _bars(ax: Axes, values: NDArray[np.float64]) -> None:
+    colours = [POSITIVE if label > 0 else NEGATIVE for label in LABELS]
+    ax.bar(range(len(values)), values, color=colours)
+    ax.axhline(0, color=INK, linewidth=0.7)
+    for index, value in enumerate(values):
+        if abs(value) > 1e-9:
+            ax.text(index, value, f"{value:.3f}".replace("-", "−"), ha="center", fontsize=6,
+                    va="bottom" if value > 0 else "top")  # fmt: skip
+    ax.margins(y=0.12)
+    ax.set_xticks(range(len(values)))
+    ax.set(xlabel="example (green positive, orange negative)", ylabel="gradient")
+
+
+def plot_target_ranking() -> Figure:
+    """Logits and labels, and the target of a plain ranking loss and of Rank & Sort."""
+    fig, axes = figure(columns=2, grid=(1, 2), aspect=0.34)
+    for ax, sort, title in (
+        (axes[0], False, "(a) ranking: positives first"),
+        (axes[1], True, "(b) Rank & Sort: by label"),
+    ):
+        ax.axis("off")
+        groups = target_ranking(sort)
+        _cells(ax, 1, [[i] for i in range(len(LABELS))])
+        _cells(ax, 0, groups)
+        ax.text(-0.4, 1.5, "now", ha="right", va="center", fontsize=7)
+        ax.text(-0.4, 0.35, "target", ha="right", va="center", fontsize=7)
+        ax.set(xlim=(-1.6, 8.2), ylim=(-0.5, 2.2))
+        ax.set_title(title)
+    fig.supxlabel("numbers: example and its label; within a frame the order is free", fontsize=7,
+                  color=SOFT)  # fmt: skip
+    return fig
+
+
+def _cells(ax: Axes, row: int, groups: list[list[int]]) -> None:
+    """Examples as boxes; those of a group share a frame."""
+    x = 0.0
+    for group in groups:
+        ax.add_patch(_frame(x + 0.02, 1.15 * row - 0.08, len(group) - 0.04, 0.86))
+        for i in group:
+            positive = LABELS[i] > 0
+            colour = POSITIVE if positive else NEGATIVE
+            share = 0.25 + 0.7 * LABELS[i] if positive else 0.35
+            ax.add_patch(_frame(x + 0.08, 1.15 * row, 0.84, 0.7, colour, share))
+            ax.text(x + 0.5, 1.15 * row + 0.47, str(i), ha="center", va="center", fontsize=8,
+                    fontweight="bold")  # fmt: skip
+            ax.text(x + 0.5, 1.15 * row + 0.17, f"{LABELS[i]:.1f}", ha="center", va="center",
+                    fontsize=5.5)  # fmt: skip
+            x += 1
+
+
+def _frame(
+    x: float, y: float, width: float, height: float, colour: str | None = None, alpha: float = 1.0
+) -> Rectangle:
+    if colour is None:
+        return Rectangle((x, y), width, height, fill=False, edgecolor=SOFT, linewidth=0.7)
+    return Rectangle((x, y), width, height, facecolor=colour, alpha=alpha, linewidth=0)
+
+
+FIGURES = {
+    "localisers": plot_localisers,
+    "rank_sort": plot_rank_sort,
+    "primary_terms": plot_primary_terms,
+    "update": plot_update,
+    "target_ranking": plot_target_ranking,
+}
