@@ -61,11 +61,21 @@ def datasets_of(*kinds):
 
 
 def scale_resources(job, resource):
-    """A resource of a job kind from its scale file; retries ask for more memory and time."""
+    """Memory or time of a job kind from its scale file; retries ask for twice as much."""
 
     def value(wildcards, attempt):
         amount = EXPERIMENTS.scales[wildcards.scale]["resources"][job][resource]
-        return amount * attempt if resource in ("mem_mb", "runtime") else amount
+        return amount * min(attempt, 2)
+
+    return value
+
+
+def gpus_of(job):
+    """The generic resource that SLURM knows GPUs by; "" asks for none."""
+
+    def value(wildcards):
+        gpus = EXPERIMENTS.scales[wildcards.scale]["resources"][job]["gpus"]
+        return f"gpu:{gpus}" if gpus else ""
 
     return value
 

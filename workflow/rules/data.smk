@@ -52,7 +52,8 @@ rule shapes_voc:
 
 
 # A cut download leaves <file>.part beside the output and goes on from there. Its progress bar is
-# worth seeing, so it is written to the terminal as well as to the log.
+# worth seeing, so it is written to the terminal as well as to the log. It runs where snakemake does:
+# compute nodes often have no internet.
 rule download:
     output:
         protected(f"{DATA}/downloads/{{archive}}"),
@@ -61,9 +62,7 @@ rule download:
     wildcard_constraints:
         archive=r"[a-z0-9_]+",
     retries: 2
-    resources:
-        mem_mb=1000,
-        runtime=720,
+    localrule: True
     shell:
         "rebalance data download --source {wildcards.archive} --out {output} 2>&1 | tee {log}"
 

@@ -14,7 +14,7 @@ rule predict:
     resources:
         mem_mb=scale_resources("predict", "mem_mb"),
         runtime=scale_resources("predict", "runtime"),
-        gpu=scale_resources("predict", "gpus"),
+        gres=gpus_of("predict"),
     params:
         variant=variant_settings,
         run_dir=lambda w, input: os.path.dirname(input.model),

@@ -2,7 +2,8 @@
 # annotations + images -> model.safetensors, log.csv, run.yaml
 #
 # checkpoint.pt lies beside the outputs and is not one of them: Snakemake deletes the outputs of a
-# job that failed, and a killed training goes on from its checkpoint.
+# job that failed, and a killed training goes on from its checkpoint. `exec` makes the training the
+# process that SLURM's SIGTERM reaches, and the log is appended to, so that it holds every attempt.
 rule train:
     input:
         annotations=lambda w: resolved(w)["dataset"]["train"]["annotations"],
@@ -20,11 +21,11 @@ rule train:
     resources:
         mem_mb=scale_resources("train", "mem_mb"),
         runtime=scale_resources("train", "runtime"),
-        gpu=scale_resources("train", "gpus"),
+        gres=gpus_of("train"),
     params:
         run=resolved,
         data=DATA,
         out=lambda w, output: os.path.dirname(output.model),
     shell:
-        "rebalance train {wildcards.run} --scale {wildcards.scale} --seed {wildcards.seed}"
-        " --data {params.data} --threads {threads} --out {params.out} > {log} 2>&1"
+        "exec rebalance train {wildcards.run} --scale {wildcards.scale} --seed {wildcards.seed}"
+        " --data {params.data} --threads {threads} --out {params.out} >> {log} 2>&1"
