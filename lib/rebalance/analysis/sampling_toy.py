@@ -11,7 +11,7 @@ from torch import Tensor
 from rebalance.analysis.checks import Check, check_number
 from rebalance.assigners.assignment import IGNORED, NEGATIVE, Assignment
 from rebalance.losses import focal_loss, sigmoid_cross_entropy_loss
-from rebalance.losses.balancing import ghm_weights, pisa_weights
+from rebalance.losses.weighting import ghm_weights, pisa_weights
 from rebalance.samplers import make_sampler
 
 BOXES = ("pos1", "pos2", "neg1", "neg2", "neg3", "neg4")

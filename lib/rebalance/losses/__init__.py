@@ -16,12 +16,9 @@ from rebalance.losses.balancing import (
     INSTANCE_WEIGHTS,
     EpochBalance,
     Positives,
-    carl_weights,
     constant_weight,
-    ghm_weights,
     guided_weight,
     magnitude_weight,
-    pisa_weights,
     value_weight,
     weighted_mean,
 )
@@ -55,6 +52,7 @@ from rebalance.losses.regression import (
     normalised_focal_eiou_loss,
     smooth_l1_loss,
 )
+from rebalance.losses.weighting import carl_weights, ghm_weights, pisa_weights
 
 
 @dataclass(frozen=True)

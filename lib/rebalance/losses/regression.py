@@ -24,8 +24,8 @@ from rebalance.boxes import (
     ratio,
 )
 from rebalance.errors import InputError
-from rebalance.losses.balancing import carl_weights
 from rebalance.losses.reduction import check_same_shape, reduce_loss
+from rebalance.losses.weighting import carl_weights
 
 SMALLEST_IOU = 1e-6  # keeps logarithms of IoU finite; below it the gradient is 0
 
