@@ -16,6 +16,9 @@ from rebalance.analysis import (
 )
 from rebalance.analysis.checks import Check, verdict
 from rebalance.analysis.tables import TABLES
+from rebalance.experiments import load_experiments
+from rebalance.notebooks import check_parameters, declared_parameters
+from rebalance.targets import notebook_file, notebook_parameters
 
 PAPERS = Path(__file__).resolve().parents[2] / "config" / "papers"
 FAMILIES = {
@@ -124,3 +127,16 @@ def test_gains_of_ggiou_follow_from_its_table_8():
     printed = [0.65, 0.675, 0.85, 1.05, 1.425, 1.85, 2.575, 3.775, 6.75, 11.175]
     assert gains["gain"].tolist() == pytest.approx(printed, abs=1e-9)
     assert gains["threshold"].tolist() == pytest.approx([0.5 + 0.05 * k for k in range(10)])
+
+
+def test_every_notebook_gets_exactly_the_parameters_that_it_declares():
+    experiments = load_experiments(PAPERS.parents[1])
+    made = [
+        target for target in experiments.targets.values()
+        if "notebook" in target.settings and target.settings["kind"] != "curves"
+    ]  # fmt: skip
+    assert len(made) >= 53
+    for target in made:
+        notebook = Path(notebook_file(experiments, target))
+        given = notebook_parameters(experiments, target, "shapes", "data")
+        check_parameters(notebook, declared_parameters(notebook), given)

@@ -20,7 +20,7 @@ Annotations = Mapping[str, str]
 STRIDES = (8, 16, 32, 64, 128)
 SHORT_SIDE, LONG_SIDE = 800, 1333
 CANVAS_MULTIPLE = 32
-MAX_IMAGES = 300
+MAX_IMAGES = 60
 """Images whose anchors are counted; counts are per image, and a hundred thousand take hours."""
 
 
