@@ -28,6 +28,8 @@ RESERVED_PARAMETERS = {
     "assigner": {"boxes", "gt_boxes", "gt_labels", "ignored_boxes", "level_sizes", "costs",
                  "image_size", "image"},
     "sampler": {"assignment", "rng", "boxes", "losses"},
+    "overlap": {"boxes", "gt_boxes", "boxes1", "boxes2"},
+    "roi_source": {"proposals", "target", "rng", "iou"},
 }  # fmt: skip
 
 
@@ -411,14 +413,13 @@ def _check_row(
 def _named_parts(
     detector: Mapping[str, Any], where: str
 ) -> Iterator[tuple[str, Mapping[str, Any], str]]:
-    """(kind, settings, place) of every loss, assigner, sampler and RoI source of a detector."""
+    """(kind, settings, place) of every loss, assigner (and its overlap), sampler, RoI source."""
     kinds = {"class_loss": "loss", "box_loss": "loss"} | {kind: kind for kind in LOOKUP_TABLES}
     for key, value in detector.items():
         if isinstance(value, Mapping):
             if key in kinds and value.get("name"):
                 yield kinds[key], value, f"{where}.{key}"
-            else:
-                yield from _named_parts(value, f"{where}.{key}")
+            yield from _named_parts(value, f"{where}.{key}")
 
 
 def _check_detector_parts(detector: Mapping[str, Any], where: str) -> None:

@@ -18,6 +18,8 @@ LOOKUP_TABLES = {
     "loss": ("rebalance.losses", "LOSSES"),
     "assigner": ("rebalance.assigners", "ASSIGNERS"),
     "sampler": ("rebalance.samplers", "SAMPLERS"),
+    "overlap": ("rebalance.assigners.overlaps", "OVERLAPS"),
+    "roi_source": ("rebalance.detectors.roi_sources", "ROI_SOURCES"),
     "backbone": ("rebalance.detectors.backbones", "BACKBONES"),
 }
 """Kind of part -> the module and the dict in it that maps a configuration's names to callables."""

@@ -11,6 +11,8 @@ from rebalance.detectors.matching import centres_inside, join_matches, match_can
 from rebalance.errors import InputError
 from rebalance.losses import giou_loss, make_loss
 from rebalance.samplers import make_sampler
+from torch.nn.functional import smooth_l1_loss
+from torchvision.ops import box_iou
 
 from .conftest import make_target
 
@@ -66,7 +68,7 @@ def test_softmax_logits_have_a_background_column():
     torch.testing.assert_close(both.classes.scores(logits), logits.softmax(1)[:, 1:])
 
 
-@pytest.mark.parametrize("box_loss", ["l1", "giou", "focal_eiou"])
+@pytest.mark.parametrize("box_loss", ["l1", "giou", "focal_eiou", "ggiou_balanced"])
 def test_without_positives_the_losses_are_finite_and_have_gradients(box_loss):
     logits = torch.zeros(3, 2, requires_grad=True)
     deltas = torch.zeros(0, 4, requires_grad=True)
@@ -165,3 +167,15 @@ def test_joined_matches_point_into_the_batch():
     assert joined.rows[:2].tolist() == [1, 9]
     assert joined.labels.tolist() == [2, 1] + [0] * 16
     assert sorted(joined.rows.tolist()) == list(range(18))
+
+
+def test_an_overlap_balanced_loss_gets_deltas_and_boxes():
+    deltas = torch.randn(2, 4, generator=torch.Generator().manual_seed(0)) * 0.1
+    logits, labels = torch.zeros(2, 3), torch.tensor([1, 1])
+    both = criterion({"name": "iou_balanced", "gamma": 1.5, "beta": 0.11, "weight": 2.5})
+    _, box_loss = both(logits, labels, deltas, ANCHORS, TRUTHS)
+    weights = box_iou(BoxCoder().decode(deltas, ANCHORS), TRUTHS).diagonal() ** 1.5
+    errors = smooth_l1_loss(deltas, BoxCoder().encode(TRUTHS, ANCHORS), beta=0.11, reduction="none")
+    torch.testing.assert_close(box_loss, 2.5 * (weights * errors.sum(dim=1)).sum() / 2)
+    each = both.of_each(logits, labels, deltas, ANCHORS, TRUTHS)
+    assert each.shape == (2,)

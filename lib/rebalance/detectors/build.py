@@ -97,19 +97,19 @@ def _rpn(neck: Pyramid, settings: Settings, test_overrides: Settings) -> RegionP
 
 
 def _stage(shared: Settings, entry: Settings, num_heads: int) -> Stage:
-    """``shared`` with what this stage's entry replaces: "iou" (thresholds) or any part."""
+    """``shared`` with what this stage's entry replaces: "iou" (both thresholds), or any part."""
     own = {**shared, **entry}
     head = int(own["head"])
     if not 0 <= head < num_heads:
         raise InputError(f"detector.stages: head must be in [0, {num_heads - 1}], got {head}")
-    assigner = dict(own["assigner"])
-    if "iou" in entry:
-        assigner.update(positive_iou=entry["iou"], negative_iou=entry["iou"])
+    iou = float(entry["iou"])
+    assigner = {**own["assigner"], "positive_iou": iou, "negative_iou": iou}
     return Stage(
         head,
         make_assigner(**assigner),
         make_sampler(**own["sampler"]),
         _criterion(own, "sampled"),
+        iou,
         float(own.get("weight", 1.0)),
     )
 

@@ -44,12 +44,18 @@ CLASS_INTERFACES = {
     ),
 }
 
-BOX_INTERFACES: dict[str, Callable[[BoxCoder, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]] = {
+BOX_INTERFACES: dict[str, Callable[[BoxCoder, Tensor, Tensor, Tensor], tuple[Tensor, ...]]] = {
     "box_deltas": lambda coder, deltas, references, boxes: (
         deltas,
         coder.encode(boxes, references),
     ),
     "boxes": lambda coder, deltas, references, boxes: (coder.decode(deltas, references), boxes),
+    "box_deltas_and_boxes": lambda coder, deltas, references, boxes: (
+        deltas,
+        coder.encode(boxes, references),
+        coder.decode(deltas, references),
+        boxes,
+    ),
 }
 
 
@@ -62,7 +68,7 @@ class Criterion:
 
     Args:
         class_loss: takes "logits" or "softmax_logits".
-        box_loss: takes "box_deltas" or "boxes".
+        box_loss: takes "box_deltas", "boxes" or "box_deltas_and_boxes".
         coder: of the deltas.
         class_weight: factor of the classification loss.
         box_weight: factor of the localisation loss.
@@ -90,7 +96,7 @@ class Criterion:
         self.class_loss, self.class_weight = class_loss, class_weight
         self.box_loss, self.box_weight = box_loss, box_weight
         self.classes = CLASS_INTERFACES[class_loss.takes]
-        self.box_pairs = BOX_INTERFACES[box_loss.takes]
+        self.box_inputs = BOX_INTERFACES[box_loss.takes]
         self.coder = coder
         self.average_over = average_over
 
@@ -109,11 +115,11 @@ class Criterion:
         count = len(deltas) if self.average_over == "positives" else len(logits)
         shared = world_mean(logits.new_tensor(float(count))).clamp(min=1 / world_size())
         class_sum = self.class_loss(logits, self.classes.targets(labels, logits.shape[1])).sum()
-        pred, target = self.box_pairs(self.coder, deltas, references, boxes)
-        box_sum = self.box_loss(pred, target).sum()
+        box_inputs = self.box_inputs(self.coder, deltas, references, boxes)
+        box_sum = self.box_loss(*box_inputs).sum()
         normaliser = shared
         if self.box_loss.normaliser is not None:
-            own = world_mean(self.box_loss.normaliser(pred, target))
+            own = world_mean(self.box_loss.normaliser(*box_inputs))
             normaliser = own.clamp(min=SMALLEST_NORMALISER)
         return class_sum / shared * self.class_weight, box_sum / normaliser * self.box_weight
 
@@ -128,8 +134,8 @@ class Criterion:
         """
         class_losses = self.class_loss(logits, self.classes.targets(labels, logits.shape[1]))
         losses = _sum_of_row(class_losses) * self.class_weight
-        pred, target = self.box_pairs(self.coder, deltas, references, boxes)
-        losses[labels > 0] += _sum_of_row(self.box_loss(pred, target)) * self.box_weight
+        box_losses = self.box_loss(*self.box_inputs(self.coder, deltas, references, boxes))
+        losses[labels > 0] += _sum_of_row(box_losses) * self.box_weight
         return losses
 
 

@@ -29,6 +29,7 @@ class Stage(NamedTuple):
         assigner: RoIs -> ground truths, at this stage's IoU threshold.
         sampler: which RoIs enter the loss.
         criterion: the losses.
+        iou: that threshold, for the source of the RoIs.
         weight: factor of this stage's losses.
     """
 
@@ -36,6 +37,7 @@ class Stage(NamedTuple):
     assigner: Assigner
     sampler: Sampler
     criterion: Criterion
+    iou: float
     weight: float = 1.0
 
 
@@ -118,10 +120,9 @@ class StagedDetector(nn.Module):
         targets: Sequence[Mapping[str, Any]],
         rngs: Sequence[torch.Generator],
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """The stage's two losses, and the refined RoIs of each image, without its ground truths."""
-        num_proposals = [len(boxes) for boxes in proposals]
-        proposals = [
-            self.roi_source(boxes, target["boxes"], rng=rng)
+        """The stage's two losses, and the refined proposals of each image."""
+        sources = [
+            self.roi_source(boxes, target, rng=rng, iou=stage.iou)
             for boxes, target, rng in zip(proposals, targets, rngs, strict=True)
         ]
         matches = [
@@ -140,12 +141,14 @@ class StagedDetector(nn.Module):
                     [boxes],
                 ),
             )
-            for index, (boxes, target, rng) in enumerate(zip(proposals, targets, rngs, strict=True))
+            for index, ((boxes, _), target, rng) in enumerate(
+                zip(sources, targets, rngs, strict=True)
+            )
         ]
         # RoIs stay grouped by image for pooling; the sampled rows point into that order.
         rois = [
             boxes[torch.cat([match.positive_idxs, match.negative_idxs])]
-            for boxes, match in zip(proposals, matches, strict=True)
+            for (boxes, _), match in zip(sources, matches, strict=True)
         ]
         places = [torch.arange(len(boxes), device=boxes.device) for boxes in rois]
         in_rois = [
@@ -169,14 +172,15 @@ class StagedDetector(nn.Module):
         labels = torch.empty_like(sampled.labels).scatter_(0, sampled.rows, sampled.labels)
         refined = self._refine(stage, logits.detach(), deltas.detach(), all_rois, labels)
         next_proposals = []
-        for boxes, match, count, target in zip(
+        for boxes, match, source, target in zip(
             refined.split([len(boxes) for boxes in rois]),
             matches,
-            num_proposals,
+            sources,
             targets,
             strict=True,
         ):
-            from_proposals = torch.cat([match.positive_idxs, match.negative_idxs]) < count
+            sampled_idxs = torch.cat([match.positive_idxs, match.negative_idxs])
+            from_proposals = sampled_idxs < source.num_proposals
             next_proposals.append(clip_boxes(boxes[from_proposals], target["image_size"]))
         return class_loss, box_loss, next_proposals
 
