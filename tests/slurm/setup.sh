@@ -13,6 +13,7 @@
 # can compute on them.
 # Partition `main` is the default one; a job in `urgent` preempts (requeues) those in `main`.
 set -euo pipefail
+PATH=$PATH:/usr/sbin:/sbin # where Debian puts the daemons; not in everybody's PATH
 
 readonly CPUS=8 MEMORY_MB=64000 GPUS=2
 readonly LINK=/etc/slurm/slurm.conf # where Debian's SLURM looks
