@@ -34,11 +34,14 @@ def heading(title: str, lead: str = "", checks: Sequence[Check] = ()) -> str:
 
 
 def checks_table(checks: Sequence[Check], kind: str = "figure") -> str:
-    """One line per printed number or claim: ours, printed, whether it holds, and why not."""
+    """One line per printed number or claim: ours, printed, whether it holds, and why not.
+
+    Those that do not hold come first.
+    """
     if not checks:
         return f'<p class="fine">The {kind} has no printed number that could be computed.</p>'
     lines = []
-    for check in checks:
+    for check in sorted(checks, key=lambda check: check.holds):  # what fails comes first
         mark = "holds" if check.holds else "misprint" if check.misprint else "does not hold"
         style = "" if check.holds else ' style="color: var(--warn); font-weight: 600"'
         lines.append(
