@@ -144,3 +144,20 @@ def test_unknown_parts_are_refused():
         make_backbone("resnet", depth=49)
     with pytest.raises(InputError, match="first_level must be in"):
         Pyramid([8, 8], first_level=4)
+
+
+@pytest.mark.parametrize("options", [
+    pytest.param({"name": "plain"}, id="plain"),
+    pytest.param({"name": "resnet", "depth": 18, "width": 8, "frozen_stages": 0}, id="resnet18"),
+])  # fmt: skip
+def test_stages_that_nothing_reads_are_dropped(options):
+    """DDP waits for the gradient of every parameter, so there must be none without one."""
+    backbone = make_backbone(**options)
+    before = backbone(torch.ones(1, 3, 64, 64))
+    backbone.keep_levels(2)
+    after = backbone(torch.ones(1, 3, 64, 64))
+    assert len(backbone.out_channels) == len(after) == 2
+    for map_, expected in zip(after, before, strict=False):
+        torch.testing.assert_close(map_, expected)
+    sum(map_.sum() for map_ in after).backward()
+    assert all(p.grad is not None for p in backbone.parameters() if p.requires_grad)

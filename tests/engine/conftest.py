@@ -11,7 +11,8 @@ from rebalance.data.shapes import make_shapes
 
 DENSE = {
     "family": "dense",
-    "neck": {"channels": 8, "first_level": 3, "num_levels": 3},
+    # the backbone's last stage is not read: DDP must not wait for its gradient
+    "neck": {"channels": 8, "first_level": 3, "num_levels": 2},
     "anchors": {"base_scale": 2, "scales_per_octave": 1, "ratios": [0.5, 1.0, 2.0]},
     "head": {"num_convs": 1, "channels": 8, "prior": 0.01},
     "box_coder": {"weights": [1.0, 1.0, 1.0, 1.0]},

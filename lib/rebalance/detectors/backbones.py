@@ -37,7 +37,24 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
 }
 
 
-class PlainBackbone(nn.Module):
+class Backbone(nn.Module):
+    """A stem and stages.
+
+    Attributes:
+        out_channels: channels of the map after each stage, finest (stride 4) first.
+    """
+
+    out_channels: tuple[int, ...]
+
+    def keep_levels(self, count: int) -> None:
+        """Drop all but the first ``count`` stages, whose maps alone are used.
+
+        Stages without a loss would cost time, and DDP waits for the gradient of every parameter.
+        """
+        raise NotImplementedError
+
+
+class PlainBackbone(Backbone):
     """3x3 convolutions with GroupNorm; the first of each stage halves the resolution.
 
     Args:
@@ -60,6 +77,11 @@ class PlainBackbone(nn.Module):
             self.stages.append(nn.Sequential(*blocks))
             channels = width
 
+    def keep_levels(self, count: int) -> None:
+        """See ``Backbone``."""
+        self.stages = self.stages[:count]
+        self.out_channels = self.out_channels[:count]
+
     def forward(self, images: Tensor) -> list[Tensor]:
         """[B, 3, H, W] -> one map per stage, of strides 4, 8, ..."""
         maps, hidden = [], self.stem(images)
@@ -69,7 +91,7 @@ class PlainBackbone(nn.Module):
         return maps
 
 
-class ResNetBackbone(nn.Module):
+class ResNetBackbone(Backbone):
     """ResNet body (He et al., CVPR 2016) without pooling and classifier.
 
     Args:
@@ -138,12 +160,18 @@ class ResNetBackbone(nn.Module):
         for module in frozen:
             module.requires_grad_(False)
 
+    def keep_levels(self, count: int) -> None:
+        """See ``Backbone``."""
+        for index in range(count, len(self.out_channels)):
+            delattr(self, f"layer{index + 1}")
+        self.out_channels = self.out_channels[:count]
+
     def forward(self, images: Tensor) -> list[Tensor]:
         """[B, 3, H, W] -> maps of strides 4, 8, 16, 32."""
         hidden = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         maps = []
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            hidden = stage(hidden)
+        for index in range(len(self.out_channels)):
+            hidden = getattr(self, f"layer{index + 1}")(hidden)
             maps.append(hidden)
         return maps
 
@@ -187,12 +215,12 @@ def _conv_norm(in_channels: int, out_channels: int, stride: int = 1) -> nn.Seque
     return nn.Sequential(convolution, group_norm(out_channels), nn.ReLU(inplace=True))
 
 
-BACKBONES: dict[str, Callable[..., nn.Module]] = {
+BACKBONES: dict[str, Callable[..., Backbone]] = {
     "plain": PlainBackbone,
     "resnet": ResNetBackbone,
 }
 
 
-def make_backbone(name: str, **options: object) -> nn.Module:
+def make_backbone(name: str, **options: object) -> Backbone:
     """A backbone by name, with ``out_channels`` per level; unknown name or option: InputError."""
     return bind_options("backbone", BACKBONES, name, options)()

@@ -7,7 +7,7 @@ from torch import nn
 
 from rebalance.assigners import make_assigner
 from rebalance.detectors.anchors import AnchorGrid
-from rebalance.detectors.backbones import make_backbone
+from rebalance.detectors.backbones import Backbone, make_backbone
 from rebalance.detectors.box_coder import BoxCoder
 from rebalance.detectors.criterion import Criterion, make_criterion
 from rebalance.detectors.dense import DenseDetector
@@ -41,9 +41,9 @@ def build_detector(settings: Settings, num_classes: int) -> nn.Module:
     return FAMILIES[detector["family"]](backbone, detector, num_classes)
 
 
-def build_dense(backbone: nn.Module, settings: Settings, num_classes: int) -> DenseDetector:
+def build_dense(backbone: Backbone, settings: Settings, num_classes: int) -> DenseDetector:
     """RetinaNet and its relatives."""
-    neck = Pyramid(_channels(backbone), **settings["neck"])
+    neck = _neck(backbone, settings["neck"])
     anchors = AnchorGrid(neck.strides, **settings["anchors"])
     criterion = _criterion(settings, "positives")
     columns = num_classes + criterion.classes.extra_columns
@@ -59,9 +59,9 @@ def build_dense(backbone: nn.Module, settings: Settings, num_classes: int) -> De
     )
 
 
-def build_staged(backbone: nn.Module, settings: Settings, num_classes: int) -> StagedDetector:
+def build_staged(backbone: Backbone, settings: Settings, num_classes: int) -> StagedDetector:
     """Faster R-CNN, Cascade R-CNN, R3-CNN."""
-    neck = Pyramid(_channels(backbone), **{"extra": "pool", **settings["neck"]})
+    neck = _neck(backbone, {"extra": "pool", **settings["neck"]})
     test = dict(settings["test"])
     rpn = _rpn(neck, settings["rpn"], _overrides(test, "rpn"))
     stage = settings["stage"]
@@ -122,17 +122,18 @@ def _criterion(settings: Settings, average_over: str) -> Criterion:
     )
 
 
-def _channels(backbone: nn.Module) -> tuple[int, ...]:
-    channels = backbone.out_channels
-    assert isinstance(channels, tuple)
-    return channels
+def _neck(backbone: Backbone, settings: Settings) -> Pyramid:
+    """The pyramid, on a backbone cut down to the levels that it reads."""
+    neck = Pyramid(backbone.out_channels, **settings)
+    backbone.keep_levels(neck.end)
+    return neck
 
 
 def _overrides(settings: dict[str, Any], key: str) -> Settings:
     return settings.pop(key, None) or {}
 
 
-FAMILIES: dict[str, Callable[[nn.Module, Settings, int], nn.Module]] = {
+FAMILIES: dict[str, Callable[[Backbone, Settings, int], nn.Module]] = {
     "dense": build_dense,
     "staged": build_staged,
 }

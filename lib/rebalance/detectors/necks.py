@@ -62,6 +62,10 @@ EXTRA_LEVELS: dict[str, type[ExtraConvs] | type[ExtraPools]] = {
 class Pyramid(nn.Module):
     """Backbone maps -> ``num_levels`` maps of ``channels``, from ``first_level`` (stride 2^level).
 
+    Attributes:
+        num_backbone_levels: maps used as they are; the levels beyond are extra ones.
+        end: number of the backbone's maps needed, from its finest.
+
     Args:
         in_channels: channels of the backbone's levels 2, 3, ...
         channels: channels of every pyramid level.
