@@ -131,7 +131,8 @@ def plot_corners() -> Figure:
         ax.plot(*boundary.T.numpy(), color=INK, linewidth=0.6 + 0.2 * index,
                 label="limits for IoU 0.5 to 0.9" if index == 0 else None)  # fmt: skip
         x, y = boundary[boundary[:, 1].argmin()].tolist()
-        ax.text(x + 0.012, y, f"{limit:.1f}", fontsize=6, ha="left", va="bottom")
+        ax.text(x + 0.012, y, f"{limit:.1f}", fontsize=6, ha="left", va="center",
+                bbox={"facecolor": "white", "alpha": 0.8, "pad": 0.4, "linewidth": 0})  # fmt: skip
     _box(ax, REFERENCE, TRUTH, "reference box")
     _frame(ax, -0.05, 0.65)
     ax.set(ylabel="y")
