@@ -69,3 +69,16 @@ def test_bad_input_is_refused():
         ggiou(good, good, alpha=1.5)
     with pytest.raises(ValueError, match="beta"):
         ggiou(good, good, beta=0.0)
+
+
+def test_a_gaussian_as_wide_as_the_ground_truth_by_hand():
+    """IoU 6 / 10; centres 1 apart in x, 0 in y; sigma 4 / 2 instead of 3 / 2 for the overlap."""
+    box, truth = torch.tensor([[0.0, 0, 4, 2]]), torch.tensor([[1.0, 0, 5, 2]])
+    of_truth = pairwise_ggiou(box, truth, alpha=0.5, beta=0.5, sigma_from="boxes2")
+    expected = 0.6**0.5 * math.exp(-((1 / 2) ** 2) / 2) ** 0.5
+    torch.testing.assert_close(of_truth, torch.tensor([[expected]]))
+    of_overlap = pairwise_ggiou(box, truth, alpha=0.5, beta=0.5)
+    expected = 0.6**0.5 * math.exp(-((1 / 1.5) ** 2) / 2) ** 0.5
+    torch.testing.assert_close(of_overlap, torch.tensor([[expected]]))
+    with pytest.raises(ValueError, match="sigma_from must be"):
+        pairwise_ggiou(box, truth, sigma_from="boxes1")

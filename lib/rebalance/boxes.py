@@ -96,31 +96,41 @@ def ggiou(boxes1: Tensor, boxes2: Tensor, alpha: float = 0.3, beta: float = 1 / 
 
 
 def pairwise_ggiou(
-    boxes1: Tensor, boxes2: Tensor, alpha: float = 0.3, beta: float = 1 / 6
+    boxes1: Tensor,
+    boxes2: Tensor,
+    alpha: float = 0.3,
+    beta: float = 1 / 6,
+    sigma_from: str = "overlap",
 ) -> Tensor:
     """Gaussian Guided IoU of every box of ``boxes1`` with every one of ``boxes2``.
 
     Args:
         boxes1: [N, 4] xyxy, pixels, float.
-        boxes2: [M, 4].
+        boxes2: [M, 4]; the ground truths, for an assigner.
         alpha: see `ggiou`.
         beta: see `ggiou`.
+        sigma_from: whose width and height ``beta`` is measured in: "overlap" (Eq. 3) or "boxes2"
+            (the variant of the paper's Table 1).
 
     Returns:
         [N, M] in [0, 1].
     """
+    if sigma_from not in ("overlap", "boxes2"):
+        raise InputError(f"sigma_from must be 'overlap' or 'boxes2', got {sigma_from!r}")
     for name, boxes in (("boxes1", boxes1), ("boxes2", boxes2)):
         check_floating(name, boxes)
         if boxes.ndim != 2 or boxes.shape[-1] != 4:
             raise InputError(f"{name} must be [N, 4], got {list(boxes.shape)}")
-    return _ggiou(boxes1[:, None], boxes2[None], alpha, beta)
+    return _ggiou(boxes1[:, None], boxes2[None], alpha, beta, sigma_from)
 
 
-def _ggiou(boxes1: Tensor, boxes2: Tensor, alpha: float, beta: float) -> Tensor:
+def _ggiou(
+    boxes1: Tensor, boxes2: Tensor, alpha: float, beta: float, sigma_from: str = "overlap"
+) -> Tensor:
     if not 0 <= alpha <= 1 or beta <= 0:
         raise InputError(f"alpha must be in [0, 1] and beta > 0, got {alpha} and {beta}")
-    overlap = overlap_sizes(boxes1, boxes2)
-    sigma = beta * overlap  # Eq. 3
+    measure = overlap_sizes(boxes1, boxes2) if sigma_from == "overlap" else box_sizes(boxes2)
+    sigma = beta * measure  # Eq. 3
     distance = box_centers(boxes1) - box_centers(boxes2)
     exponent = ratio(distance.square(), sigma.square()).sum(-1) / 2  # Eq. 2: Dc = exp(-exponent)
     iou = paired_iou(boxes1, boxes2)

@@ -245,7 +245,10 @@ def resolve_run(
                 for split in ("train", "val")
             },
         },
-        "image": merged(at["image"], run.get("image", {})),
+        "image": merged(
+            merged(at["image"], at.get("image_of", {}).get(run["dataset"], {})),
+            run.get("image", {}),
+        ),
         "backbone": backbone,
         "detector": detector,
         "schedule": copy.deepcopy(
