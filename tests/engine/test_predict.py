@@ -103,7 +103,7 @@ def test_bad_input_is_named(trained, tmp_path, capsys):
 
 def test_a_model_of_another_network_is_refused(run, trained, tmp_path):
     settings = yaml.safe_load((trained / "run.yaml").read_text())
-    settings["backbone"]["widths"] = [8, 8, 8, 16]
+    settings["backbone"]["widths"] = [16, 8, 8, 8]
     (trained / "run.yaml").write_text(yaml.safe_dump(settings))
     with pytest.raises(InputError, match=r"model.safetensors: does not fit run.yaml"):
         predict(trained, tmp_path / "detections.json")

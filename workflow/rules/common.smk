@@ -1,5 +1,6 @@
 # Shared by the other files: the checked experiments, names of files, input functions.
 import os
+from functools import cache
 from pathlib import Path
 
 from rebalance.errors import InputError
@@ -40,13 +41,18 @@ wildcard_constraints:
     split="train|val",
 
 
+@cache
+def settings_of(run, scale, seed):
+    """Settings of one training; each is asked for by several rules."""
+    return resolve_run(EXPERIMENTS, run, scale, seed, DATA)
+
+
 def resolved(wildcards):
     """Settings of the run that the wildcards name."""
-    return resolve_run(
-        EXPERIMENTS, wildcards.run, wildcards.scale, int(wildcards.seed), DATA
-    )
+    return settings_of(wildcards.run, wildcards.scale, int(wildcards.seed))
 
 
+@cache
 def lib_sources(*modules):
     """Library files behind some modules, as inputs: a change of the maths reruns the rule."""
     return [os.path.relpath(path) for path in source_files(modules)]
