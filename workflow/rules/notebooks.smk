@@ -9,7 +9,11 @@ rule table:
         html="results/{scale}/{work}/{target}/notebook.html",
         notebook="results/{scale}/{work}/{target}/notebook.ipynb",
         table="results/{scale}/{work}/{target}/table.csv",
-        thumbnail="results/{scale}/{work}/{target}/table.png",
+        thumbnail=report(
+            "results/{scale}/{work}/{target}/table.png",
+            category="{work}",
+            labels={"target": "{target}"},
+        ),
     log:
         notebook="logs/{scale}/{work}/{target}.ipynb",
     wildcard_constraints:
@@ -34,7 +38,11 @@ rule figure:
         html="results/{scale}/{work}/{target}/notebook.html",
         notebook="results/{scale}/{work}/{target}/notebook.ipynb",
         figure="results/{scale}/{work}/{target}/figure.svg",
-        thumbnail="results/{scale}/{work}/{target}/figure.png",
+        thumbnail=report(
+            "results/{scale}/{work}/{target}/figure.png",
+            category="{work}",
+            labels={"target": "{target}"},
+        ),
     log:
         notebook="logs/{scale}/{work}/{target}.ipynb",
     wildcard_constraints:
