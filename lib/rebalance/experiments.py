@@ -165,7 +165,9 @@ class Experiments(NamedTuple):
 
 
 def load_experiments(
-    root: Path = Path("."), settings: Mapping[str, Any] | None = None
+    root: Path = Path("."),
+    settings: Mapping[str, Any] | None = None,
+    check_runs: bool = True,
 ) -> Experiments:
     """Read and check ``root/config`` against ``root/workflow/schemas``.
 
@@ -173,6 +175,8 @@ def load_experiments(
         root: the folder that holds ``config`` and ``workflow``.
         settings: what to take for the contents of ``config.yaml`` (Snakemake's own reading of it,
             with ``--config`` on top).
+        check_runs: resolve every run at every scale, too; the jobs of a workflow that has checked
+            them need not.
 
     Raises:
         InputError: unknown or missing key, unknown part or option, a row that names no run, a run
@@ -192,7 +196,7 @@ def load_experiments(
     }
     experiments = Experiments(root, dict(settings), datasets, detectors, scales, works)
     _check_names(experiments)
-    for scale in scales:
+    for scale in scales if check_runs else ():
         for run in experiments.runs:
             resolve_run(experiments, run, scale)
     return experiments

@@ -22,7 +22,9 @@ from rebalance.targets import (
 from snakemake.exceptions import WorkflowError
 
 try:
-    EXPERIMENTS = load_experiments(Path("."), settings=config)
+    EXPERIMENTS = load_experiments(
+        Path("."), settings=config, check_runs=workflow.is_main_process
+    )
 except InputError as error:
     raise WorkflowError(str(error)) from None
 

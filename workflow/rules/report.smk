@@ -47,7 +47,7 @@ rule demo:
             for name in (
                 "focal_eiou_table_2",
                 "focal_eiou_table_2_curves",
-                "bbgen_table_3",
+                "bbgen_table_2",
             )
         ),
     localrule: True
