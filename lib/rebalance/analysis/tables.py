@@ -41,9 +41,11 @@ def hyperparameter_table(rows: Sequence[Row]) -> Made:
     """thesis Table 1.1, and the mean that its caption gives."""
     frame, _ = listed(rows)
     mean = float(frame.loc[~frame["ours"], "n_hyperparameters"].mean())
-    groups = frame.groupby(["group", "ours"])["n_hyperparameters"].agg(["min", "max"])
-    most = {group: int(groups.loc[(group, True), "max"]) for group in ("one-stage", "two-stage")}
-    least = {group: int(groups.loc[(group, False), "min"]) for group in most}
+    most, least = {}, {}
+    for group in ("one-stage", "two-stage"):
+        some = frame[frame["group"] == group]
+        most[group] = int(some.loc[some["ours"], "n_hyperparameters"].max())
+        least[group] = int(some.loc[~some["ours"], "n_hyperparameters"].min())
     return frame.drop(columns="ours").assign(own=frame["ours"]), [
         check_number(
             "mean of the methods of others", mean, MEAN_OF_OTHER_METHODS, 1,
