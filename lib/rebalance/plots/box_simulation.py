@@ -38,9 +38,7 @@ def plot_descent(paths: Mapping[str, Tensor], iterations: Sequence[int]) -> Figu
         row[0].set_ylabel(name, fontweight="bold")
     for ax, iteration in zip(axes[0], iterations, strict=True):
         ax.set_title("start" if iteration == 0 else f"{iteration} steps")
-    fig.supxlabel(
-        "x and y in sides of the target; width × height of the box", fontsize=7.5
-    )
+    fig.supxlabel("x and y in sides of the target; width × height of the box", fontsize=7.5)
     return fig
 
 
