@@ -109,7 +109,7 @@ def match(boxes, target, inside=None, sampler=None):
         boxes,
         target,
         torch.Generator(),
-        predict=lambda: (torch.zeros(len(boxes), 3), torch.zeros(len(boxes), 1, 4)),
+        predict=lambda rows: (torch.zeros(len(rows), 3), torch.zeros(len(rows), 1, 4)),
         inside=inside,
     )
 
@@ -153,7 +153,7 @@ def test_hard_negatives_are_chosen_by_the_criterions_losses():
         GRID,
         target,
         torch.Generator(),
-        predict=lambda: (logits, torch.zeros(9, 1, 4)),
+        predict=lambda rows: (logits[rows], torch.zeros(len(rows), 1, 4)),
     )
     assert found.positive_idxs.tolist() == [0]
     assert sorted(found.negative_idxs.tolist()) == [2, 7]

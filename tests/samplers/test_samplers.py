@@ -45,7 +45,7 @@ def scene(gt_idxs, seed=0, num_classes=4):
 
 def draw(name, options, assignment, boxes, losses, seed=0):
     return make_sampler(name, **options)(
-        assignment, rng=seeded(seed), boxes=boxes, losses=lambda: losses
+        assignment, rng=seeded(seed), boxes=boxes, losses=lambda rows: losses[rows]
     )
 
 
@@ -212,22 +212,26 @@ def test_iou_balanced_negatives_that_overlap_nothing():
     assert len(sample.negative_idxs) == 9
 
 
-def test_losses_are_worked_out_once_and_only_when_needed():
-    calls = []
+def test_losses_are_worked_out_for_the_choice_only_and_when_needed():
+    asked = []
 
-    def losses():
-        calls.append(1)
-        return torch.arange(20.0)
+    def losses(rows):
+        asked.append(rows.tolist())
+        return rows.double()
 
-    assignment, boxes, _ = scene([0] * 10 + [NEGATIVE] * 10)
-    options = {"positive": "hard", "negative": "hard"}
-    make_sampler("combined", num=8, **options)(assignment, rng=seeded(), boxes=boxes, losses=losses)
-    assert len(calls) == 1
-    make_sampler("combined", num=80, **options)(
-        assignment, rng=seeded(), boxes=boxes, losses=losses
-    )
-    make_sampler("random", num=8)(assignment, rng=seeded(), boxes=boxes, losses=losses)
-    assert len(calls) == 1
+    def draw_hard(num, **options):
+        asked.clear()
+        make_sampler("combined", num=num, **options)(
+            assignment, rng=seeded(), boxes=boxes, losses=losses
+        )
+        return asked
+
+    assignment, boxes, _ = scene([0] * 10 + [NEGATIVE] * 10 + [IGNORED] * 5)
+    positives, negatives = list(range(10)), list(range(10, 20))
+    assert draw_hard(8, positive="hard", negative="hard") == [positives, negatives]
+    assert draw_hard(8, positive="hard") == [positives]
+    assert draw_hard(80, positive="hard", negative="hard") == []
+    assert draw_hard(8) == []
 
 
 def test_what_is_missing_or_wrong_is_said():
@@ -235,10 +239,10 @@ def test_what_is_missing_or_wrong_is_said():
     with pytest.raises(ValueError, match="the sampler needs losses"):
         make_sampler("ohem", num=4)(assignment, rng=seeded(), boxes=boxes)
     with pytest.raises(ValueError, match="needs boxes"):
-        make_sampler("ohem", num=4)(assignment, rng=seeded(), losses=lambda: losses)
+        make_sampler("ohem", num=4)(assignment, rng=seeded(), losses=lambda rows: losses[rows])
     with pytest.raises(ValueError, match=r"losses must hold one value per candidate, \[20\]"):
         make_sampler("ohem", num=4, nms_iou=None)(
-            assignment, rng=seeded(), losses=lambda: losses[:3]
+            assignment, rng=seeded(), losses=lambda rows: losses[:3]
         )
     with pytest.raises(ValueError, match=r"positive must be one of \['hard', 'ofb', 'random'\]"):
         draw("combined", {"positive": "easy"}, assignment, boxes, losses)

@@ -1,6 +1,7 @@
 """Candidates of one image -> those that enter the loss, with their targets."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -35,7 +36,7 @@ def match_candidates(
     target: Mapping[str, Any],
     rng: torch.Generator,
     *,
-    predict: Callable[[], tuple[Tensor, Tensor]],
+    predict: Callable[[Tensor], tuple[Tensor, Tensor]],
     level_sizes: Sequence[int] | None = None,
     inside: Tensor | None = None,
 ) -> Matches:
@@ -49,8 +50,8 @@ def match_candidates(
         target: "boxes" [G, 4], "labels" [G], "ignored_boxes" [K, 4], "image_size" (h, w),
             "image_id".
         rng: source of all randomness.
-        predict: gives logits [N, columns] and deltas [N, classes or 1, 4] of all candidates; called
-            only when losses are asked for.
+        predict: given positions [K] among the candidates, their logits [K, columns] and deltas
+            [K, classes or 1, 4]; called only when losses are asked for.
         level_sizes: candidates per pyramid level.
         inside: [N] bool; the others take no part at all. None: all take part.
     """
@@ -61,19 +62,17 @@ def match_candidates(
         if level_sizes is not None:
             level_sizes = [int(level.sum()) for level in inside.split(list(level_sizes))]
 
-    def losses(assignment: Assignment) -> Tensor:
+    def losses(assignment: Assignment, rows: Tensor) -> Tensor:
         with torch.no_grad():
-            logits, deltas = predict()
-        if from_inside is not None:
-            logits, deltas = logits[from_inside], deltas[from_inside]
-        positives = assignment.positives
-        labels = assignment.labels
+            logits, deltas = predict(rows if from_inside is None else from_inside[rows])
+        labels, gt_idxs = assignment.labels[rows], assignment.gt_idxs[rows]
+        positives = gt_idxs >= 0
         return criterion.of_each(
             logits,
             labels,
             deltas_of_class(deltas[positives], labels[positives]),
-            candidates[positives],
-            target["boxes"][assignment.gt_idxs[positives]],
+            candidates[rows[positives]],
+            target["boxes"][gt_idxs[positives]],
         )
 
     assignment = assigner(
@@ -82,11 +81,11 @@ def match_candidates(
         target["labels"],
         ignored_boxes=target["ignored_boxes"],
         level_sizes=level_sizes,
-        costs=losses,
+        costs=lambda first: losses(first, torch.arange(len(candidates), device=candidates.device)),
         image_size=target["image_size"],
         image=target["image_id"],
     )
-    sample = sampler(assignment, rng=rng, boxes=candidates, losses=lambda: losses(assignment))
+    sample = sampler(assignment, rng=rng, boxes=candidates, losses=partial(losses, assignment))
     positives, negatives = sample.positive_idxs, sample.negative_idxs
     labels = assignment.labels[positives]
     boxes = target["boxes"][assignment.gt_idxs[positives]]
@@ -132,9 +131,11 @@ def join_matches(matches: Sequence[Matches], counts: Sequence[int]) -> Sampled:
     )
 
 
-def predictions_of_image(logits: Tensor, deltas: Tensor, index: int) -> tuple[Tensor, Tensor]:
-    """[B, N, columns] and [B, N, 4] -> those of one image, as ``match_candidates`` wants them."""
-    return logits[index], deltas[index, :, None]
+def predictions_of_image(
+    logits: Tensor, deltas: Tensor, index: int, rows: Tensor
+) -> tuple[Tensor, Tensor]:
+    """[B, N, columns], [B, N, 4] -> some of one image, as ``match_candidates`` wants them."""
+    return logits[index, rows], deltas[index, rows, None]
 
 
 def centres_inside(

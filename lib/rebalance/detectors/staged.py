@@ -134,11 +134,11 @@ class StagedDetector(nn.Module):
                 target,
                 rng,
                 predict=partial(
-                    self._run_head,
+                    self._run_head_on,
                     stage.head,
                     [map_[index : index + 1] for map_ in maps],
                     canvas,
-                    [boxes],
+                    boxes,
                 ),
             )
             for index, ((boxes, _), target, rng) in enumerate(
@@ -241,6 +241,17 @@ class StagedDetector(nn.Module):
         pooled = pooler(levels, list(rois), [canvas] * len(rois))
         logits, deltas = self.heads[head](pooled)
         return logits.float(), deltas.float()
+
+    def _run_head_on(
+        self,
+        head: int,
+        maps: Sequence[Tensor],
+        canvas: tuple[int, int],
+        boxes: Tensor,
+        rows: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Of one image, those of its RoIs that are asked for."""
+        return self._run_head(head, maps, canvas, [boxes[rows]])
 
     @staticmethod
     @torch.no_grad()

@@ -32,7 +32,7 @@ def make_sampler(name: str, **options: Any) -> Sampler:
     """The sampler of that name with its options bound.
 
     It is called as ``sampler(assignment, rng=..., boxes=..., losses=...)``; ``losses`` is a
-    function without arguments that gives the loss [N] of each candidate.
+    function that gives the losses [K] of the candidates at positions [K].
 
     Raises:
         InputError: unknown name or option.

@@ -23,7 +23,8 @@ class Pool(NamedTuple):
         assignment: of all N candidates.
         rng: source of all randomness.
         boxes: [N, 4] xyxy, or None when the caller has none.
-        losses: gives the loss [N] of each candidate, or None when the caller has none.
+        losses: given positions [K] among the candidates, the loss [K] of each; or None when the
+            caller has none.
         nms_iou: hard schemes drop a box that overlaps one of larger loss by more; None keeps all.
         num_iou_bins: of the IoU-balanced scheme.
     """
@@ -31,7 +32,7 @@ class Pool(NamedTuple):
     assignment: Assignment
     rng: torch.Generator
     boxes: Tensor | None = None
-    losses: Callable[[], Tensor] | None = None
+    losses: Callable[[Tensor], Tensor] | None = None
     nms_iou: float | None = None
     num_iou_bins: int = 3
 
@@ -59,20 +60,20 @@ def choose_hardest(candidates: Tensor, num: int, pool: Pool) -> Tensor:
         return candidates
     if pool.losses is None:
         raise InputError("hard examples are chosen by their loss: the sampler needs losses")
-    losses = pool.losses().detach()
-    if losses.shape != pool.assignment.gt_idxs.shape:
+    losses = pool.losses(candidates).detach()
+    if losses.shape != candidates.shape:
         raise InputError(
-            f"losses must hold one value per candidate, {list(pool.assignment.gt_idxs.shape)}, "
+            f"losses must hold one value per candidate, {list(candidates.shape)}, "
             f"got {list(losses.shape)}"
         )
     if pool.nms_iou is not None:
         if pool.boxes is None:
             raise InputError("suppression by loss (nms_iou) needs boxes")
-        kept = nms(pool.boxes[candidates].float(), losses[candidates].float(), pool.nms_iou)
-        candidates = candidates[kept.sort().values]
+        kept = nms(pool.boxes[candidates].float(), losses.float(), pool.nms_iou).sort().values
+        candidates, losses = candidates[kept], losses[kept]
         if len(candidates) <= num:
             return candidates
-    return _smallest(candidates, -losses[candidates], num)
+    return _smallest(candidates, -losses, num)
 
 
 def choose_foreground_balanced(candidates: Tensor, num: int, pool: Pool) -> Tensor:

@@ -4,7 +4,6 @@ bbgen Table 3 crosses the ways; ``random`` and ``ohpm`` are two of the combinati
 """
 
 from collections.abc import Callable
-from functools import cache
 
 import torch
 from torch import Tensor
@@ -39,7 +38,7 @@ def sample_combined(
     *,
     rng: torch.Generator,
     boxes: Tensor | None = None,
-    losses: Callable[[], Tensor] | None = None,
+    losses: Callable[[Tensor], Tensor] | None = None,
     num: int = 512,
     positive_fraction: float = 0.25,
     positive: str = "random",
@@ -58,8 +57,8 @@ def sample_combined(
         assignment: of N candidates.
         rng: source of all randomness.
         boxes: [N, 4] xyxy; needed with ``nms_iou`` only.
-        losses: gives the loss [N] of each candidate; called at most once, and only when a "hard"
-            scheme has something to choose.
+        losses: given positions [K], the loss [K] of each; called only for what a "hard" scheme
+            has to choose from.
         num: size of the sample.
         positive_fraction: of ``num``, rounded down.
         positive: a name in ``POSITIVE_SCHEMES``.
@@ -80,9 +79,7 @@ def sample_combined(
         raise InputError(f"positive_fraction must be in [0, 1], got {positive_fraction}")
     if num_iou_bins < 1:
         raise InputError(f"num_iou_bins must be 1 or more, got {num_iou_bins}")
-    # Both schemes may be hard: the losses of a whole image are worked out once.
-    losses_once = None if losses is None else cache(losses)
-    pool = Pool(assignment, rng, boxes, losses_once, nms_iou, num_iou_bins)
+    pool = Pool(assignment, rng, boxes, losses, nms_iou, num_iou_bins)
     # 0.29 * 100 is 28.999...; the tolerance keeps exact products whole.
     num_positives = int(num * positive_fraction + 1e-6)
     positives = assignment.positives.nonzero().squeeze(1)
@@ -97,7 +94,7 @@ def sample_random(
     *,
     rng: torch.Generator,
     boxes: Tensor | None = None,
-    losses: Callable[[], Tensor] | None = None,
+    losses: Callable[[Tensor], Tensor] | None = None,
     num: int = 512,
     positive_fraction: float = 0.25,
     pad_with_negatives: bool = True,
@@ -117,7 +114,7 @@ def sample_iou_balanced_negatives(
     *,
     rng: torch.Generator,
     boxes: Tensor | None = None,
-    losses: Callable[[], Tensor] | None = None,
+    losses: Callable[[Tensor], Tensor] | None = None,
     num: int = 512,
     positive_fraction: float = 0.25,
     num_iou_bins: int = 3,
@@ -140,7 +137,7 @@ def sample_ofb(
     *,
     rng: torch.Generator,
     boxes: Tensor | None = None,
-    losses: Callable[[], Tensor] | None = None,
+    losses: Callable[[Tensor], Tensor] | None = None,
     num: int = 512,
     positive_fraction: float = 0.25,
     pad_with_negatives: bool = True,

@@ -14,7 +14,7 @@ def sample_all(
     *,
     rng: torch.Generator,
     boxes: Tensor | None = None,
-    losses: Callable[[], Tensor] | None = None,
+    losses: Callable[[Tensor], Tensor] | None = None,
 ) -> Sample:
     """Every positive and every negative; ignored candidates take no part."""
     return Sample(

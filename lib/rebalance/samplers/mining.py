@@ -17,7 +17,7 @@ def sample_ohem(
     *,
     rng: torch.Generator,
     boxes: Tensor | None = None,
-    losses: Callable[[], Tensor] | None = None,
+    losses: Callable[[Tensor], Tensor] | None = None,
     num: int = 128,
     nms_iou: float | None = 0.7,
 ) -> Sample:
@@ -33,7 +33,7 @@ def sample_ohem(
         assignment: of N candidates.
         rng: not used by this sampler.
         boxes: [N, 4] xyxy; needed unless ``nms_iou`` is None.
-        losses: gives the loss [N] of each candidate.
+        losses: given positions [K], the loss [K] of each.
         num: size of the sample.
         nms_iou: a box that overlaps one of larger loss by more is dropped; None keeps all.
 
@@ -54,7 +54,7 @@ def sample_ohpm(
     *,
     rng: torch.Generator,
     boxes: Tensor | None = None,
-    losses: Callable[[], Tensor] | None = None,
+    losses: Callable[[Tensor], Tensor] | None = None,
     num: int = 128,
     positive_fraction: float = 0.25,
     nms_iou: float | None = 0.7,
@@ -71,7 +71,7 @@ def sample_ohpm(
         assignment: of N candidates.
         rng: chooses the negatives.
         boxes: [N, 4] xyxy; needed unless ``nms_iou`` is None.
-        losses: gives the loss [N] of each candidate.
+        losses: given positions [K], the loss [K] of each.
         num: size of the sample.
         positive_fraction: of ``num``, rounded down.
         nms_iou: a positive that overlaps one of larger loss by more is dropped. The paper does not
@@ -97,7 +97,7 @@ def sample_hard_negatives(
     *,
     rng: torch.Generator,
     boxes: Tensor | None = None,
-    losses: Callable[[], Tensor] | None = None,
+    losses: Callable[[Tensor], Tensor] | None = None,
     ratio: float = 3.0,
     least: int = 0,
 ) -> Sample:
@@ -110,7 +110,7 @@ def sample_hard_negatives(
         assignment: of N candidates.
         rng: not used by this sampler.
         boxes: not used by this sampler.
-        losses: gives the loss [N] of each candidate; SSD takes that of classification.
+        losses: given positions [K], the loss [K] of each; SSD takes that of classification.
         ratio: negatives per positive.
         least: of negatives, whatever the number of positives.
 
