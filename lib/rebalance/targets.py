@@ -205,7 +205,8 @@ def _numbered_title(target: Target) -> str:
     """``Table 2: Overall ablation ...``."""
     kind, number = target.id.removesuffix(CURVES).split("_", 1)
     what = ", training curves" if target.id.endswith(CURVES) else ""
-    return f"{kind.capitalize()} {number.replace('_', '.')}{what}: {target.settings['title']}"
+    number = number.replace("_", ".").upper()
+    return f"{kind.capitalize()} {number}{what}: {target.settings['title']}"
 
 
 def _row_label(row: Mapping[str, Any]) -> str:
