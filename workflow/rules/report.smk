@@ -41,7 +41,6 @@ rule analytic:
 
 rule demo:
     input:
-        rules.analytic.input,
         outputs_of(
             TARGETS[name]
             for name in (
