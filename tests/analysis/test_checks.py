@@ -43,6 +43,9 @@ def test_page_escapes_and_says_what_does_not_hold():
     assert "&lt;why&gt;" in table
     assert table.count("does not hold") == 1
     assert "1 of 2 hold: differs" in heading("T", "lead", checks)
+    on_data = heading("T", "lead", checks, dataset="shapes")
+    assert "1 of 2 hold on shapes<" in on_data
+    assert "T · shapes" in on_data
     assert doubts_list([]) == ""
     assert "<li>a &amp; b</li>" in doubts_list(["a & b"])
 
@@ -51,7 +54,9 @@ def test_frame_shows_lists_booleans_and_undefined():
     import pandas as pd
 
     html = frame_table(
-        pd.DataFrame({"a_b": [True, False], "c": [[1, 2], None], "d": [float("nan"), -0.5]})
-    )
-    for expected in ("<th", "a b", ">yes<", ">no<", ">1, 2<", ">–<", ">−0.5<"):
+        pd.DataFrame({"a_b": [True, False], "c": [[1, 2], None], "d": [float("nan"), -0.5],
+                      "e": [343000.0, 0.123456]})
+    )  # fmt: skip
+    for expected in ("<th", "a b", ">yes<", ">no<", ">1, 2<", ">–<", ">−0.5<", ">343000<",
+                     ">0.1235<"):  # fmt: skip
         assert expected in html

@@ -19,12 +19,20 @@ VERDICTS = {
 NOT_SHOWN = "–"
 
 
-def heading(title: str, lead: str = "", checks: Sequence[Check] = ()) -> str:
-    """Title, one sentence on what to look at, and how much of the print comes out."""
+def heading(
+    title: str, lead: str = "", checks: Sequence[Check] = (), dataset: str | None = None
+) -> str:
+    """Title, one sentence on what to look at, and how much of the print comes out.
+
+    ``dataset`` names the data of a figure that describes one: it may not be the work's, so the page
+    says where its claims hold and not that the print comes out.
+    """
     chip = ""
     if checks:
-        status = VERDICTS[verdict(checks)]
-        chip = f'<span class="chip scale">{count_holding(checks)} hold: {status}</span>'
+        status = f": {VERDICTS[verdict(checks)]}" if dataset is None else f" on {escape(dataset)}"
+        chip = f'<span class="chip scale">{count_holding(checks)} hold{status}</span>'
+    if dataset is not None:
+        title = f"{title} · {dataset}"
     return (
         '<header><p class="eyebrow"><span>computed here, no training needed</span>'
         f"{chip}</p><h1>{escape(title)}</h1>"
@@ -84,7 +92,8 @@ def show(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.4g}".replace("-", "−")
+        shown = f"{value:.0f}" if value.is_integer() and abs(value) < 1e7 else f"{value:.4g}"
+        return shown.replace("-", "−")
     if isinstance(value, list | tuple):
         return escape(", ".join(str(part) for part in value))
     return escape(str(value))

@@ -53,6 +53,7 @@ def plot_classes(objects: pd.DataFrame) -> Figure:
         ax.set(xlabel=f"{column} in the image", ylabel="images", title=title)
     for ax in axes:
         ax.set_yscale("log")
+        ax.set_ylim(bottom=0.8)  # a bar of one is still seen
         ax.xaxis.get_major_locator().set_params(integer=True)
     return fig
 

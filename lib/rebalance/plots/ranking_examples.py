@@ -93,7 +93,7 @@ def plot_primary_terms() -> Figure:
 
 def plot_update() -> Figure:
     """The three steps of the AP loss: differences, primary terms, gradients."""
-    fig, axes = figure(columns=2, grid=(1, 3), aspect=0.9, width_ratios=[1.1, 1, 1])
+    fig, axes = figure(columns=2, grid=(1, 3), aspect=0.9, width_ratios=[1, 1, 1.15])
     positives = [i for i in range(len(LABELS)) if LABELS[i] > 0]
     differences = LOGITS[None, :] - LOGITS[positives][:, None]
     _matrix(axes[0], differences, positives, "RdBu", 7, ".0f")
@@ -129,8 +129,9 @@ def _matrix(
     for y, row in enumerate(values):
         for x, value in enumerate(row):
             if value:
+                dark = low < 0 and value < 0.5 * low
                 ax.text(x, y, f"{value:{form}}".replace("-", "−"), ha="center", va="center",
-                        fontsize=6)  # fmt: skip
+                        fontsize=6, color="white" if dark else INK)  # fmt: skip
     ax.set_xticks(range(len(LABELS)))
     ax.set_yticks(range(len(rows)), [str(i) for i in rows])
     ax.set(xlabel="example j, by falling score", ylabel="positive i")
@@ -143,11 +144,12 @@ def _bars(ax: Axes, values: NDArray[np.float64]) -> None:
     ax.axhline(0, color=INK, linewidth=0.7)
     for index, value in enumerate(values):
         if abs(value) > 1e-9:
-            ax.text(index, value, f"{value:.3f}".replace("-", "−"), ha="center", fontsize=6,
-                    va="bottom" if value > 0 else "top")  # fmt: skip
-    ax.margins(y=0.12)
+            ax.annotate(f"{value:.3f}".replace("-", "−"), (index, value), ha="center",
+                        xytext=(0, 1.5 if value > 0 else -1.5), textcoords="offset points",
+                        fontsize=5.5, va="bottom" if value > 0 else "top")  # fmt: skip
+    ax.margins(y=0.14)
     ax.set_xticks(range(len(values)))
-    ax.set(xlabel="example (green positive, orange negative)", ylabel="gradient")
+    ax.set(xlabel="example (green: positive)", ylabel="gradient")
 
 
 def plot_target_ranking() -> Figure:

@@ -110,11 +110,11 @@ def plot_coverage() -> Figure:
 
 def plot_ggiou() -> Figure:
     """Truth boxes (solid) and anchors (dashed) with their IoU and GGIoU."""
-    fig, axes = figure(columns=2, grid=(1, 3), aspect=1.32)
+    fig, axes = figure(columns=2, grid=(1, 3), aspect=1.62)
     titles = {
         "a": "(a) slender truth",
         "b": "(b) anchors of IoU 0.5",
-        "c": "(c) equal IoU, one nearer",
+        "c": "(c) equal IoU",
     }
     for ax, (panel, scene) in zip(axes, SCENES.items(), strict=True):
         width, height = scene.truth
@@ -129,12 +129,12 @@ def plot_ggiou() -> Figure:
             draw_box(ax, corners, colour, linestyle=(0, (3, 2)), linewidth=1.1)
             ax.plot(x, y, ".", color=colour, markersize=3)
             lines.append(f"{label:7} {overlaps['iou'][index]:.3f}  {overlaps['ggiou'][index]:.3f}")
-        ax.set(aspect="equal", xlabel="x")
-        ax.autoscale_view()
-        ax.margins(0.08)
+        # A square frame, so that all three are drawn alike.
+        reach = 1.1 * max(ax.dataLim.x1, -ax.dataLim.x0, ax.dataLim.y1, -ax.dataLim.y0)
+        ax.set(aspect="equal", xlabel="x", xlim=(-reach, reach), ylim=(-reach, reach))
         ax.set_title(titles[panel])
-        ax.text(0.5, -0.3, "\n".join(lines), transform=ax.transAxes, va="top", ha="center",
-                family="DejaVu Sans Mono", fontsize=6.5)  # fmt: skip
+        ax.text(0.5, -0.22, "\n".join(lines), transform=ax.transAxes, va="top", ha="center",
+                family="DejaVu Sans Mono", fontsize=7)  # fmt: skip
     axes[0].set_ylabel("y")
     return fig
 

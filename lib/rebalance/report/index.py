@@ -23,6 +23,7 @@ STATUSES = {
 VERDICTS = {
     "reproduced": "reproduced",
     "misprints": "reproduced but for misprints",
+    "claims_hold": "claims hold on the data shown",
     "differs": "differs",
 }
 _WORK_KEYS = {"key", "title", "targets"}
