@@ -3,8 +3,8 @@
 The published code takes 4.2 times as long (bbgen Table 5: 0.97 s for 128 generated RoIs with hard
 positive mining, 0.23 s without); the bound is this project's promise. The iterations of the sources
 take turns, and process time is what counts, so that other work on the machine matters little. The
-image has the size that VOC's usually have at the paper's scale: mining runs the head once more, which
-weighs the more the smaller the image is.
+image is as large as those of VOC at the paper's scale: mining runs the head once more, which weighs
+the more the smaller the image is.
 """
 
 import statistics
