@@ -5,7 +5,8 @@ import shutil
 import pytest
 import yaml
 from rebalance.errors import InputError
-from rebalance.experiments import load_experiments, load_yaml, merged, resolve_run, run_sources
+from rebalance.experiments import load_experiments, load_yaml, resolve_run
+from rebalance.settings import merged, run_sources
 from rebalance.targets import result_files, target_files
 
 
@@ -139,6 +140,7 @@ def test_a_run_depends_on_the_files_of_its_own_parts_only(repository):
     assert "losses/regression.py" in retinanet
     assert "losses/ranking.py" not in retinanet
     assert "engine/train.py" in retinanet
+    assert "rebalance/experiments.py" not in retinanet  # tables and figures train nothing again
 
 
 def test_a_table_needs_its_runs_and_nothing_else(repository):

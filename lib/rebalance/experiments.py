@@ -7,7 +7,7 @@ of that name are. Nothing here imports torch: Snakemake calls it each time it pa
 
 import copy
 import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,8 @@ import fastjsonschema
 import yaml
 
 from rebalance.errors import InputError
-from rebalance.sources import LOOKUP_TABLES, parts, source_files
+from rebalance.settings import merged, named_parts
+from rebalance.sources import parts
 
 DEFAULT_VARIANT = "default"
 CURVES = "_curves"
@@ -267,35 +268,6 @@ def resolve_run(
     return resolved
 
 
-def run_sources(resolved: Mapping[str, Any]) -> list[str]:
-    """Library files that a training of this run depends on.
-
-    The engine, the detectors and what they import, and of the losses, assigners and samplers only
-    the files of those that the run names.
-    """
-    modules = ["rebalance.engine.train"]
-    modules += [parts("backbone")[resolved["backbone"]["name"]].module]
-    for kind, settings, _ in _named_parts(resolved["detector"], "detector"):
-        modules.append(parts(kind)[settings["name"]].module)
-    return [str(path) for path in source_files(modules)]
-
-
-def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """``base`` with ``change`` on top.
-
-    Mappings merge key by key, but one that has a ``name`` replaces the mapping below it as a whole:
-    the options of a smooth L1 loss mean nothing to the IoU loss put in its place.
-    """
-    result = copy.deepcopy(dict(base))
-    for key, value in change.items():
-        below = result.get(key)
-        if isinstance(value, Mapping) and isinstance(below, Mapping) and "name" not in value:
-            result[key] = merged(below, value)
-        else:
-            result[key] = copy.deepcopy(value)
-    return result
-
-
 def _checked(root: Path, path: Path, schema: str) -> dict[str, Any]:
     contents = load_yaml(path)
     _check_schema(root, contents, schema, str(path))
@@ -417,20 +389,8 @@ def _check_row(
         raise InputError(f"{where}.variant: run {run!r} has {sorted(variants)}, got {variant!r}")
 
 
-def _named_parts(
-    detector: Mapping[str, Any], where: str
-) -> Iterator[tuple[str, Mapping[str, Any], str]]:
-    """(kind, settings, place) of every loss, assigner (and its overlap), sampler, RoI source."""
-    kinds = {"class_loss": "loss", "box_loss": "loss"} | {kind: kind for kind in LOOKUP_TABLES}
-    for key, value in detector.items():
-        if isinstance(value, Mapping):
-            if key in kinds and value.get("name"):
-                yield kinds[key], value, f"{where}.{key}"
-            yield from _named_parts(value, f"{where}.{key}")
-
-
 def _check_detector_parts(detector: Mapping[str, Any], where: str) -> None:
-    for kind, settings, place in _named_parts(detector, where):
+    for kind, settings, place in named_parts(detector, where):
         _check_parts(settings, kind, place)
 
 

@@ -8,8 +8,8 @@ from rebalance.experiments import (
     DEFAULT_VARIANT,
     load_experiments,
     resolve_run,
-    run_sources,
 )
+from rebalance.settings import run_sources
 from rebalance.sources import notebook_imports, source_files
 from rebalance.targets import (
     annotation_files,

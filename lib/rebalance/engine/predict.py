@@ -25,7 +25,7 @@ from rebalance.engine.loading import (
 )
 from rebalance.engine.progress import progress_bar
 from rebalance.errors import InputError
-from rebalance.experiments import merged
+from rebalance.settings import merged
 
 
 def predict(

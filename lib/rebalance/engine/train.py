@@ -53,7 +53,7 @@ from rebalance.engine.provenance import code_fingerprint, git_commit, versions
 from rebalance.engine.schedule import learning_rate
 from rebalance.engine.seeds import keyed_rng, seed_of
 from rebalance.errors import InputError
-from rebalance.experiments import run_sources
+from rebalance.settings import run_sources
 
 MODEL, LOG, SETTINGS = "model.safetensors", "log.csv", "run.yaml"
 STALE_CHECKPOINT = "checkpoint.stale.pt"

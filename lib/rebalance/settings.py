@@ -1,0 +1,60 @@
+"""Settings of one run: how layers merge, which parts they name, which code they depend on.
+
+Apart from ``rebalance.experiments``, which reads and checks all of ``config/``: a training depends
+on this file, and a change to the checks of tables and figures must not train anything again.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rebalance.sources import LOOKUP_TABLES, parts, source_files
+
+
+def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with ``change`` on top.
+
+    Mappings merge key by key, but one that has a ``name`` replaces the mapping below it as a whole:
+    the options of a smooth L1 loss mean nothing to the IoU loss put in its place.
+    """
+    result = copy.deepcopy(dict(base))
+    for key, value in change.items():
+        below = result.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping) and "name" not in value:
+            result[key] = merged(below, value)
+        else:
+            result[key] = copy.deepcopy(value)
+    return result
+
+
+def named_parts(
+    detector: Mapping[str, Any], where: str = "detector"
+) -> Iterator[tuple[str, Mapping[str, Any], str]]:
+    """Every loss, assigner (and its overlap), sampler and RoI source of a detector.
+
+    Args:
+        detector: a run's ``detector`` settings, or a part of them.
+        where: their place, which the places below start with.
+
+    Returns:
+        Kind of the part (a key of ``LOOKUP_TABLES``), its settings, its place.
+    """
+    kinds = {"class_loss": "loss", "box_loss": "loss"} | {kind: kind for kind in LOOKUP_TABLES}
+    for key, value in detector.items():
+        if isinstance(value, Mapping):
+            if key in kinds and value.get("name"):
+                yield kinds[key], value, f"{where}.{key}"
+            yield from named_parts(value, f"{where}.{key}")
+
+
+def run_sources(resolved: Mapping[str, Any]) -> list[str]:
+    """Library files that a training of this run depends on.
+
+    The engine, the detectors and what they import, and of the losses, assigners and samplers only
+    the files of those that the run names.
+    """
+    modules = ["rebalance.engine.train"]
+    modules += [parts("backbone")[resolved["backbone"]["name"]].module]
+    for kind, settings, _ in named_parts(resolved["detector"]):
+        modules.append(parts(kind)[settings["name"]].module)
+    return [str(path) for path in source_files(modules)]
