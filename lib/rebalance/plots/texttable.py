@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from rebalance.plots.style import INK, SOFT, figure
 
-MOST_ROWS, MOST_COLUMNS = 12, 7
-"""Of a thumbnail."""
+MOST_ROWS, MOST_COLUMNS, MOST_LETTERS = 9, 4, 18
+"""Of a thumbnail: as much as can be read on a card, which is about as wide as a column."""
 
 
 def draw_table(
@@ -65,9 +65,9 @@ def plot_thumbnail(frame: pd.DataFrame) -> Figure:
     """The first rows and columns of a table, for its card in the index."""
     shown = frame.iloc[:MOST_ROWS, :MOST_COLUMNS]
     shown = shown.rename(columns=lambda name: _shorten(str(name).replace("_", " "), 14)).map(
-        lambda value: _shorten(value, 22) if isinstance(value, str) else value
+        lambda value: _shorten(value, MOST_LETTERS) if isinstance(value, str) else value
     )
-    fig, ax = figure(columns=2, aspect=0.05 * (len(shown) + 1.5))
+    fig, ax = figure(columns=1, aspect=0.07 * (len(shown) + 1.5))
     draw_table(ax, shown, widths=[_width(shown[name]) for name in shown.columns])
     return fig
 
