@@ -38,7 +38,7 @@ def test_ways_from_c2_through_an_fpn():
 
 
 def test_a_second_way_up_spares_panet_the_backbone():
-    way = distances(diagram.DESIGNS["PANet"], "C2", diagram._panet_convolutions)
+    way = distances(diagram.DESIGNS["PANet"], "C2", diagram.panet_convolutions)
     assert (way["P2"], way["N2"], way["N5"], way["P5"]) == (2, 2, 8, 41)
 
 

@@ -291,7 +291,7 @@ DESIGNS = {
 """The eight designs of Figure 3.10, (a) to (h); that of NAS-FPN is the one its search found."""
 
 
-def _panet_convolutions(edge: Edge) -> int:
+def panet_convolutions(edge: Edge) -> int:
     """As in FPN, whose P has one more; 3 x 3 down and 3 x 3 after adding on the way up."""
     if edge.kind == "backbone":
         return CONVOLUTIONS[edge.target]
@@ -310,7 +310,7 @@ def _read_by_the_rest(design: str, backbone: Sequence[str]) -> set[str]:
 
 def design_checks(numbers: Mapping[str, Any]) -> list[Check]:
     """thesis Figure 3.10: what the chapter says of each design, read off its edges."""
-    way = distances(DESIGNS["PANet"], "C2", _panet_convolutions)
+    way = distances(DESIGNS["PANet"], "C2", panet_convolutions)
     libra = inputs(DESIGNS["Libra FPN"], "integrate")
     stdn = _read_by_the_rest("STDN", ["D1", "D2", "D3", "D4"])
     parallel = _read_by_the_rest("Parallel FPN", ["backbone", "last maps"])
