@@ -8,6 +8,7 @@ import pytest
 import yaml
 from rebalance.analysis import (
     box_generator,
+    diagram,
     loss_curves,
     metric_behaviour,
     ranking_examples,
@@ -23,7 +24,14 @@ from rebalance.targets import notebook_file, notebook_parameters
 PAPERS = Path(__file__).resolve().parents[2] / "config" / "papers"
 FAMILIES = {
     module.__name__.rpartition(".")[2]: module.CHECKS
-    for module in (box_generator, loss_curves, metric_behaviour, ranking_examples, toy_boxes)
+    for module in (
+        box_generator,
+        diagram,
+        loss_curves,
+        metric_behaviour,
+        ranking_examples,
+        toy_boxes,
+    )
 }
 TARGETS = {
     f"{path.stem}_{name}": target
@@ -137,7 +145,7 @@ def test_every_notebook_gets_exactly_the_parameters_that_it_declares():
         target for target in experiments.targets.values()
         if "notebook" in target.settings and target.settings["kind"] != "curves"
     ]  # fmt: skip
-    assert len(made) >= 53
+    assert len(made) >= 63
     for target in made:
         notebook = Path(notebook_file(experiments, target))
         given = notebook_parameters(experiments, target, "shapes", "data")
