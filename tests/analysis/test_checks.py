@@ -46,6 +46,7 @@ def test_page_escapes_and_says_what_does_not_hold():
     on_data = heading("T", "lead", checks, dataset="shapes")
     assert "1 of 2 hold on shapes<" in on_data
     assert "T · shapes" in on_data
+    assert "1 of 1 claims hold<" in heading("T", "lead", checks[:1])
     assert doubts_list([]) == ""
     assert "<li>a &amp; b</li>" in doubts_list(["a & b"])
 

@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 Value = float | str | bool
 
+CLAIMED = "claimed"
+"""What stands in the place of a printed number where the work says it in words."""
+
 
 class Check(NamedTuple):
     """One printed number, or one claim, and whether it comes out.
@@ -56,7 +59,7 @@ def check_claim(
     claim: str, holds: bool, ours: Value = "", note: str = "", misprint: bool = False
 ) -> Check:
     """Whether a sentence of the work is true here; ``ours`` are the numbers that decide it."""
-    return Check(claim, ours, "claimed", bool(holds), note, misprint and not holds)
+    return Check(claim, ours, CLAIMED, bool(holds), note, misprint and not holds)
 
 
 def verdict(checks: Iterable[Check]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from rebalance.analysis.checks import Check, count_holding, verdict
+from rebalance.analysis.checks import CLAIMED, Check, count_holding, verdict
 
 VERDICTS = {
     "reproduced": "everything printed comes out",
@@ -29,8 +29,12 @@ def heading(
     """
     chip = ""
     if checks:
-        status = f": {VERDICTS[verdict(checks)]}" if dataset is None else f" on {escape(dataset)}"
-        chip = f'<span class="chip scale">{count_holding(checks)} hold{status}</span>'
+        status = f"{count_holding(checks)} hold: {VERDICTS[verdict(checks)]}"
+        if dataset is not None:
+            status = f"{count_holding(checks)} hold on {escape(dataset)}"
+        elif all(check.printed == CLAIMED for check in checks):
+            status = f"{count_holding(checks)} claims hold"
+        chip = f'<span class="chip scale">{status}</span>'
     if dataset is not None:
         title = f"{title} · {dataset}"
     return (
