@@ -1,6 +1,7 @@
 """What AP, PQ and LRP say of toy detectors and masks (thesis chapter 5, Figure 1.3, appendix C)."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,8 +12,10 @@ from rebalance.analysis.checks import Check, check_claim, check_number
 from rebalance.metrics import (
     OptimalLrp,
     area_average_precision,
+    evaluate,
     interpolated_average_precision,
     lrp_error,
+    match_files,
     optimal_lrp,
     panoptic_quality,
     precision_recall,
@@ -235,6 +238,109 @@ def growth_checks(numbers: Mapping[str, Any]) -> list[Check]:
     ]
 
 
+# --- Figure 5.3: the curves that AP and LRP read ------------------------------------------------
+
+CURVE_OBJECTS, CURVE_FOUND, CURVE_FALSE = 80, 70, 90
+CURVE_SEED = 3
+OBJECT_SIDE = 100.0
+
+
+def curve_example(worst: bool = False) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Objects and detections of a made-up class, in COCO's form; one object per image.
+
+    True positives tend to have high scores, and those the better boxes; false positives low ones.
+
+    Args:
+        worst: give every true positive an IoU of 0.55, and leave all else as it is.
+    """
+    rng = np.random.default_rng(CURVE_SEED)
+    true_scores = 0.12 + 0.86 * rng.random(CURVE_FOUND) ** 0.6
+    false_scores = 0.03 + 0.80 * rng.random(CURVE_FALSE) ** 2.4
+    ious = 0.53 + 0.46 * (0.7 * true_scores + 0.3 * rng.random(CURVE_FOUND))
+    if worst:
+        ious = np.full(CURVE_FOUND, 0.55)
+    square = [0.0, 0.0, OBJECT_SIDE, OBJECT_SIDE]
+    images = range(1, CURVE_OBJECTS + 1)
+    objects = {
+        "images": [{"id": i, "file_name": f"{i}.png", "width": 500, "height": 100} for i in images],
+        "categories": [{"id": 1, "name": "object"}],
+        "annotations": [
+            {"id": i, "image_id": i, "category_id": 1, "bbox": square, "area": OBJECT_SIDE**2,
+             "iscrowd": 0} for i in images
+        ],
+    }  # fmt: skip
+    # A square that is shifted by d overlaps its object with IoU (side - d) / (side + d).
+    shifts = OBJECT_SIDE * (1 - ious) / (1 + ious)
+    found = [(image, shift) for image, shift in enumerate(shifts, start=1)]
+    false = [(k % CURVE_OBJECTS + 1, 2 * OBJECT_SIDE) for k in range(CURVE_FALSE)]
+    detections = [
+        {"image_id": image, "category_id": 1, "score": float(score),
+         "bbox": [float(x), 0.0, OBJECT_SIDE, OBJECT_SIDE]}
+        for (image, x), score in zip([*found, *false], [*true_scores, *false_scores], strict=True)
+    ]  # fmt: skip
+    return objects, detections
+
+
+@cache
+def detector_curves(worst: bool = False) -> pd.DataFrame:
+    """What the made-up detector does at each score threshold, the highest first.
+
+    Returns:
+        score, precision, recall, F1, mean_quality (of the true positives), LRP, Loc, FP, FN.
+    """
+    match = match_files(*curve_example(worst), thresholds=[TAU]).class_matches(0, TAU)
+    precision, recall = precision_recall(match.true_positives, match.false_positives, match.num_gt)
+    curve = match.s_lrp(TAU)
+    with np.errstate(invalid="ignore"):
+        f1 = 2 * precision * recall / (precision + recall)
+    return pd.DataFrame({
+        "score": curve.scores, "precision": precision, "recall": recall, "F1": np.nan_to_num(f1),
+        "mean_quality": 1 - curve.errors.loc, "LRP": curve.errors.lrp, "Loc": curve.errors.loc,
+        "FP": curve.errors.fp, "FN": curve.errors.fn,
+    })  # fmt: skip
+
+
+def curve_checks(numbers: Mapping[str, Any]) -> list[Check]:
+    """Figure 5.3: the minimum of the drawn curve is the library's oLRP, and AP sees no boxes."""
+    curves, blind = detector_curves(), detector_curves(worst=True)
+    library = evaluate(*curve_example())["per_class"][0]
+    worst = evaluate(*curve_example(worst=True))["per_class"][0]
+    best = curves.iloc[int(curves["LRP"].argmin())]
+    top = curves.iloc[int(curves["F1"].argmax())]
+    n_tp = curves["recall"] * CURVE_OBJECTS
+    n_fp = np.arange(1, len(curves) + 1) - n_tp
+    written_out = (
+        n_tp * (1 - curves["mean_quality"]).fillna(0) / (1 - TAU) + n_fp + CURVE_OBJECTS - n_tp
+    ) / (n_fp + CURVE_OBJECTS)
+    return [
+        check_claim(
+            "the minimum of the s-LRP curve is the oLRP that the evaluation reports",
+            abs(best["LRP"] - library["oLRP"]) < 1e-12,
+            f"{best['LRP']:.4f} and {library['oLRP']:.4f}",
+        ),
+        check_claim(
+            "it lies at the LRP-optimal threshold that the evaluation reports",
+            abs(best["score"] - library["threshold"]) < 1e-12,
+            f"s* = {best['score']:.4f} and {library['threshold']:.4f}",
+        ),
+        check_claim(
+            "every point of the curve is Eq. 5.2 written out with its recall, precision and IoUs",
+            bool(np.allclose(written_out, curves["LRP"])),
+            f"{len(curves)} thresholds",
+        ),
+        check_claim(
+            "worse boxes leave the PR curve and its best point as they are",
+            bool(np.allclose(curves[["precision", "recall"]], blind[["precision", "recall"]])),
+            f"largest F1 {top['F1']:.3f} in both, AP50 {library['AP50']:.3f} and "
+            f"{worst['AP50']:.3f}",
+        ),
+        check_claim(
+            "and raise oLRP", worst["oLRP"] > library["oLRP"],
+            f"from {library['oLRP']:.3f} to {worst['oLRP']:.3f}",
+        ),
+    ]  # fmt: skip
+
+
 # --- Figures 5.4 and 5.5: all outcomes of a small detector --------------------------------------
 
 MAX_GROUND_TRUTHS, MAX_DETECTIONS = 20, 50
@@ -364,6 +470,7 @@ CHECKS = {
     "correlation": correlation_checks,
     "equal_ap": equal_ap_checks,
     "growth": growth_checks,
+    "curves": curve_checks,
     "grid": grid_checks,
     "comparison": comparison_checks,
     "triangle": triangle_checks,

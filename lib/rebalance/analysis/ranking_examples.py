@@ -1,4 +1,4 @@
-"""Worked examples of ranking losses (thesis Figures 6.1, 7.1, 8.1, M.1 and M.2).
+"""Worked examples of ranking losses (thesis Figures 6.1, 7.1, 7.2, 8.1, M.1, M.2).
 
 The terms of single examples are written out here from their definitions, with the unit step, and
 must add up to what ``rebalance.losses`` computes in one go.
@@ -103,6 +103,110 @@ def localiser_checks(numbers: Mapping[str, Any]) -> list[Check]:
             f"{100 * (aps[0] - aps[2]):.1f} points",
         ),
     ]
+
+
+# --- Figure 7.2: how aLRP hands out gradients ---------------------------------------------------
+
+ALRP_ORDER = ("p1", "n1", "p2", "n2", "n3", "p3", "n4")
+ALRP_ERRORS = {"p1": 0.4, "p2": 0.7, "p3": 0.2}
+"""Examples in order of falling score, and E_loc of the positives; ours."""
+
+
+class AlrpShares(NamedTuple):
+    """Who causes which gradient of the aLRP loss; rows are the positives i.
+
+    Attributes:
+        negatives: [P] part of a positive's score gradient due to negatives scored higher.
+        localisation: [P, P] part due to E_loc of positive k, scored higher.
+        sent: [P, n] what it sends to each example, in ALRP_ORDER.
+        weights: [P, P] weight of E_loc(i) in the loss of positive k.
+    """
+
+    negatives: Numbers
+    localisation: Numbers
+    sent: Numbers
+    weights: Numbers
+
+
+def alrp_shares(
+    order: Sequence[str] = ALRP_ORDER, errors: Mapping[str, float] = ALRP_ERRORS
+) -> AlrpShares:
+    """Thesis Eq. 7.7 and the weights of Eq. K.3, written out with the unit step.
+
+    Args:
+        order: examples by falling score; the names of positives begin with p.
+        errors: E_loc of each positive.
+    """
+    positives = [place for place, name in enumerate(order) if name.startswith("p")]
+    num = len(positives)
+    negatives, localisation = np.zeros(num), np.zeros((num, num))
+    sent, weights = np.zeros((num, len(order))), np.zeros((num, num))
+    for i, place in enumerate(positives):
+        above = [j for j in range(place) if j not in positives]
+        rank = place + 1
+        weights[: i + 1, i] = 1 / rank / num  # whoever scores at least as high as i is in l_LRP(i)
+        if not above:
+            continue  # nobody to hand the error to
+        negatives[i] = len(above) / rank / num
+        for k in range(i):
+            localisation[i, k] = errors[order[positives[k]]] / rank / num
+        sent[i, above] = (negatives[i] + localisation[i].sum()) / len(above)
+    return AlrpShares(negatives, localisation, sent, weights)
+
+
+def alrp_gradients(
+    order: Sequence[str] = ALRP_ORDER, errors: Mapping[str, float] = ALRP_ERRORS
+) -> tuple[Numbers, Numbers]:
+    """The library's aLRP loss, by autograd: [n] by the scores, [P] by the localisation errors."""
+    scores = torch.arange(len(order), 0, -1, dtype=torch.float64, requires_grad=True)
+    targets = torch.tensor([float(name.startswith("p")) for name in order], dtype=torch.float64)
+    located = torch.tensor(
+        [errors[name] for name in order if name.startswith("p")],
+        dtype=torch.float64, requires_grad=True,
+    )  # fmt: skip
+    loss = alrp_loss(scores, targets, located, delta=0.0).loss
+    by_score, by_error = torch.autograd.grad(loss, [scores, located])
+    return by_score.numpy(), by_error.numpy()
+
+
+def alrp_checks(numbers: Mapping[str, Any]) -> list[Check]:
+    """Figure 7.2: the formulas are what the library computes, and say what the caption says."""
+    shares = alrp_shares()
+    by_score, by_error = alrp_gradients()
+    positive = np.array([name.startswith("p") for name in ALRP_ORDER])
+    causes = shares.negatives + shares.localisation.sum(axis=1)
+    weights = shares.weights.sum(axis=1)
+    worse, _ = alrp_gradients(errors=ALRP_ERRORS | {"p1": 0.9})
+    longer = (*ALRP_ORDER[:1], "n0", *ALRP_ORDER[1:])
+    crowded, _ = alrp_gradients(longer)
+    last = ALRP_ORDER.index("p3")
+    return [
+        check_claim("(a) the score gradients of the positives are those of Eq. 7.7",
+                    np.allclose(-by_score[positive], causes),
+                    ", ".join(f"{value:.4f}" for value in by_score[positive])),
+        check_claim("(a) a larger E_loc of p1 pushes p2 and p3 up harder",
+                    bool((-worse[positive][1:] > -by_score[positive][1:]).all()),
+                    f"p2 from {-by_score[2]:.4f} to {-worse[2]:.4f} with E_loc(p1) at 0.9"),
+        check_claim("(a) so does one more negative above them",
+                    bool((-crowded[[longer.index("p2"), longer.index("p3")]]
+                          > -by_score[[2, last]]).all()),
+                    f"p2 from {-by_score[2]:.4f} to {-crowded[longer.index('p2')]:.4f}"),
+        check_claim("(b) a negative sums up the equal shares of the positives below it",
+                    np.allclose(by_score[~positive], shares.sent.sum(axis=0)[~positive]),
+                    ", ".join(f"{value:.4f}" for value in by_score[~positive])),
+        check_claim("(b) positives and negatives get equal amounts (Theorem 2)",
+                    math.isclose(-by_score[positive].sum(), by_score[~positive].sum()),
+                    f"{by_score[positive].sum():.4f} and {by_score[~positive].sum():.4f}"),
+        check_claim("(c) the weights of the box errors are those of the formula",
+                    np.allclose(by_error, weights),
+                    ", ".join(f"{value:.4f}" for value in by_error)),
+        check_claim("(c) the higher the score, the larger the weight",
+                    bool((np.diff(by_error) < 0).all()),
+                    f"p1 weighs {by_error[0] / by_error[-1]:.1f} times as much as p3"),
+        check_claim("(c) p3, the last, counts once, divided by the largest rank",
+                    math.isclose(by_error[-1], 1 / (last + 1) / len(by_error)),
+                    f"{by_error[-1]:.4f} = 1 / ({last + 1} · {len(by_error)})"),
+    ]  # fmt: skip
 
 
 # --- Figures 8.1, M.1 and M.2: Rank & Sort ------------------------------------------------------
@@ -304,6 +408,7 @@ def target_checks(numbers: Mapping[str, Any]) -> list[Check]:
 
 CHECKS = {
     "localisers": localiser_checks,
+    "alrp_gradients": alrp_checks,
     "rank_sort": rank_sort_checks,
     "primary_terms": primary_checks,
     "update": update_checks,

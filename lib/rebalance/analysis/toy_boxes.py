@@ -1,4 +1,4 @@
-"""Worked examples of a few boxes (thesis Figures 3.11 and 3.15, GGIoU Figure 1).
+"""Worked examples of a few boxes (thesis Figures 3.11, 3.15 and 3.18, GGIoU Figure 1).
 
 The works print the numbers and not the boxes; the boxes here are ours, chosen to give them.
 """
@@ -82,6 +82,67 @@ def coverage_checks(numbers: Mapping[str, Any]) -> list[Check]:
             f"{min(ious['positives']):.2f} and up, up to {max(ious['negatives']):.2f}",
         ),
     ]
+
+
+SLIDE_TRUTH = [2.0, 2.0, 10.0, 8.0]
+SLIDE_SMALL = [3.4, 3.0, 9.2, 7.6]
+SLIDE_LARGE = [1.5, 1.6, 10.3, 8.3]
+SLIDE_SHIFTS = {"a": 0.0, "b": 1.2, "c": 3.5}
+POSITIVE_IOU = 0.5
+"""thesis Figure 3.18: a truth and two predictions, ours, and how far the larger one is moved."""
+
+
+def slide_step(panel: str) -> dict[str, list[float]]:
+    """The two predictions of a panel: small stays, large is moved to the right."""
+    shift = SLIDE_SHIFTS[panel]
+    x1, y1, x2, y2 = SLIDE_LARGE
+    return {"small": SLIDE_SMALL, "large": [x1 + shift, y1, x2 + shift, y2]}
+
+
+def slide_table() -> pd.DataFrame:
+    """What the slide does to labels and losses.
+
+    Returns:
+        panel, shift, IoU of both predictions (small, large), positives among them, and the
+        regression_loss: 1 - IoU summed over the positives.
+    """
+    truth = torch.tensor(SLIDE_TRUTH)
+    lines = []
+    for panel, shift in SLIDE_SHIFTS.items():
+        ious = {
+            name: float(paired_iou(torch.tensor(box), truth))
+            for name, box in slide_step(panel).items()
+        }
+        positives = [iou for iou in ious.values() if iou >= POSITIVE_IOU]
+        lines.append({
+            "panel": panel, "shift": shift, **ious, "positives": len(positives),
+            "regression_loss": sum(1 - iou for iou in positives),
+        })  # fmt: skip
+    return pd.DataFrame(lines)
+
+
+def slide_checks(numbers: Mapping[str, Any]) -> list[Check]:
+    """Figure 3.18: positive, still positive but worse, negative; and what follows from it."""
+    table = slide_table()
+    large, losses = table["large"].tolist(), table["regression_loss"].tolist()
+    counts = table["positives"].tolist()
+    return [
+        check_number("steps", len(table), numbers["steps"]),
+        check_number("IoU from which a box is positive", POSITIVE_IOU,
+                     numbers["positive_threshold"]),
+        check_claim("(a) the larger box is a positive, and the better one of the two",
+                    large[0] >= POSITIVE_IOU and large[0] > table["small"][0],
+                    f"IoU {large[0]:.3f} against {table['small'][0]:.3f}"),
+        check_claim("(b) moved to the right it is a worse positive",
+                    POSITIVE_IOU <= large[1] < large[0], f"IoU {large[1]:.3f}"),
+        check_claim("(c) moved further it is a negative", large[2] < POSITIVE_IOU,
+                    f"IoU {large[2]:.3f}"),
+        check_claim("the class balance changes with the last step only", counts == [2, 2, 1],
+                    "positives: " + ", ".join(str(count) for count in counts)),
+        check_claim("the regression loss first rises, and falls when the box becomes negative",
+                    losses[0] < losses[1] > losses[2],
+                    ", ".join(f"{loss:.3f}" for loss in losses)),
+    ]  # fmt: skip
 
 
 class Scene(NamedTuple):
@@ -169,5 +230,6 @@ def ggiou_checks(numbers: Mapping[str, Any]) -> list[Check]:
 CHECKS = {
     "prediction_errors": prediction_checks,
     "coverage": coverage_checks,
+    "slide": slide_checks,
     "ggiou": ggiou_checks,
 }

@@ -20,6 +20,7 @@ from rebalance.analysis.metric_behaviour import (
     TAU,
     THRESHOLDS,
     correlation_aps,
+    detector_curves,
     growth,
     outcome_grid,
     performance,
@@ -152,6 +153,69 @@ def plot_growth() -> Figure:
     return fig
 
 
+def plot_curves() -> Figure:
+    """What AP reads (precision over recall), the curve with mean IoU, and LRP over the score."""
+    curves = detector_curves()
+    shown = curves[curves["recall"] > 0]
+    top = curves.iloc[int(curves["F1"].argmax())]
+    best = curves.iloc[int(curves["LRP"].argmin())]
+    fig, axes = figure(columns=2, grid=(1, 3), aspect=1.12, width_ratios=[1, 1.5, 1])
+    left, middle, right = axes
+    left.plot(shown["recall"], shown["precision"], color=INK)
+    left.fill_between(shown["recall"], shown["precision"], color=PALETTE[4], alpha=0.18,
+                      linewidth=0, label="area: AP")  # fmt: skip
+    left.plot(top["recall"], top["precision"], "x", color="#c0392b", markersize=8,
+              markeredgewidth=2, label=f"largest F1: {top['F1']:.2f}")  # fmt: skip
+    left.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.05))
+    left.set_title("(a) what AP reads")
+    left.legend(loc="lower left")
+    place = middle.get_subplotspec()
+    middle.remove()
+    _draw_quality_curve(fig, place, shown, best)
+    for key, colour, width in (("Loc", PALETTE[1], 1.0), ("FP", PALETTE[2], 1.0),
+                               ("FN", PALETTE[6], 1.0), ("LRP", INK, 1.8)):  # fmt: skip
+        right.plot(curves["score"], curves[key], color=colour, linewidth=width, label=key)
+    right.plot(best["score"], best["LRP"], "o", color="#c0392b", markersize=5, zorder=4,
+               label="oLRP, in (b) too")  # fmt: skip
+    right.plot([best["score"]] * 2, [0, best["LRP"]], color="#c0392b", linewidth=0.9,
+               linestyle=(0, (3, 2)))  # fmt: skip
+    right.annotate(f"oLRP {best['LRP']:.2f}", (best["score"], best["LRP"]), (0, 11),
+                   textcoords="offset points", color="#c0392b", ha="center",
+                   fontsize=7, fontweight="bold")  # fmt: skip
+    right.text(best["score"] + 0.02, 0.015, f"s* = {best['score']:.2f}", color="#c0392b")
+    right.set(xlabel="score threshold s", ylabel="error", xlim=(0, 1), ylim=(0, 1.05))
+    right.set_title("(c) what LRP reads")
+    fig.legend(*right.get_legend_handles_labels(), loc="outside lower right", ncols=5)
+    return fig
+
+
+def _draw_quality_curve(
+    fig: Figure, place: Any, curves: pd.DataFrame, best: "pd.Series[float]"
+) -> None:
+    """Recall, precision and mean IoU of the true positives in space; the floor is the PR curve."""
+    ax: Any = fig.add_subplot(place, projection="3d")
+    recall, precision, quality = (curves[key] for key in ("recall", "precision", "mean_quality"))
+    low = 0.5
+    ax.plot(recall, precision, low, color=SOFT, linewidth=0.9)
+    for k in range(0, len(curves), 9):
+        ax.plot([recall.iloc[k]] * 2, [precision.iloc[k]] * 2, [low, quality.iloc[k]],
+                color="#c3c9d3", linewidth=0.6)  # fmt: skip
+    ax.plot(recall, precision, quality, color=PALETTE[0], linewidth=1.8)
+    ax.plot([best["recall"]], [best["precision"]], [best["mean_quality"]], "o", color="#c0392b",
+            markersize=5)  # fmt: skip
+    ax.set(xlim=(0, 1), ylim=(0.3, 1), zlim=(low, 1))
+    ax.text2D(-0.04, 0.98, "grey: the curve of (a)", transform=ax.transAxes, fontsize=6.5,
+              color=SOFT)  # fmt: skip
+    ax.set_xlabel("recall", labelpad=-6)
+    ax.set_ylabel("precision", labelpad=-6)
+    ax.set_zlabel("mean IoU", labelpad=-7)
+    ax.tick_params(pad=-3, labelsize=6)
+    ax.set(xticks=[0, 0.5, 1], yticks=[0.4, 0.7, 1], zticks=[0.5, 0.75, 1])
+    ax.view_init(elev=20, azim=-62)
+    ax.set_box_aspect((1.15, 1.15, 1), zoom=1.12)
+    ax.set_title("(b) with the quality of boxes", x=0.1)
+
+
 def plot_grid() -> Figure:
     """Three errors (columns) over counts, at three mean qualities (rows)."""
     grid = outcome_grid()
@@ -217,6 +281,7 @@ FIGURES = {
     "correlation": plot_correlation,
     "equal_ap": plot_equal_ap,
     "growth": plot_growth,
+    "curves": plot_curves,
     "grid": plot_grid,
     "comparison": plot_comparison_of_errors,
     "triangle": plot_triangle,

@@ -1,4 +1,7 @@
-"""Thesis Figures 6.1, 7.1, 8.1, M.1 and M.2: ranking losses on examples small enough to follow."""
+"""Thesis Figures 6.1, 7.1, 7.2, 8.1, M.1, M.2: ranking losses on small examples."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,11 +11,15 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from rebalance.analysis.ranking_examples import (
+    ALRP_ERRORS,
+    ALRP_ORDER,
     LABELS,
     LOCALISERS,
     LOGITS,
     POSITIVES,
     SCORES,
+    alrp_gradients,
+    alrp_shares,
     ap_terms,
     error_table,
     gradient,
@@ -60,6 +67,71 @@ def plot_localisers() -> Figure:
     })  # fmt: skip
     lower.set_title("(c) losses: only aLRP tells them apart")
     return fig
+
+
+def plot_alrp_gradients() -> Figure:
+    """Causes of the positives' gradients, where they go, and the weights of the box errors."""
+    shares = alrp_shares()
+    by_score, by_error = alrp_gradients()
+    positives = [place for place, name in enumerate(ALRP_ORDER) if name in ALRP_ERRORS]
+    shades = [PALETTE[0], PALETTE[6], PALETTE[5]]
+    fig, axes = figure(columns=2, grid=(1, 3), aspect=1.02)
+    left, middle, right = axes
+    _stack(left, positives, [shares.negatives], [NEGATIVE], ["negatives above"])
+    _stack(left, positives, list(shares.localisation.T), shades,
+           [f"{_E_LOC} of {name}" for name in ALRP_ERRORS], shares.negatives)  # fmt: skip
+    worse, _ = alrp_gradients(errors=ALRP_ERRORS | {"p1": 0.9})
+    left.bar(positives, -worse[positives], width=0.7, fill=False, edgecolor=INK, linewidth=0.9,
+             linestyle=(0, (3, 2)), label=f"with {_E_LOC} of p1 at 0.9")  # fmt: skip
+    left.plot(positives, -by_score[positives], **_AUTOGRAD)
+    left.set(ylabel="− gradient by the score", title="(a) positives, pushed up")
+    everyone = list(range(len(ALRP_ORDER)))
+    _stack(middle, everyone, list(shares.sent), shades, [f"sent by {n}" for n in ALRP_ERRORS])
+    negatives = [place for place in everyone if place not in positives]
+    middle.plot(negatives, by_score[negatives], **_AUTOGRAD)
+    middle.set(ylabel="gradient by the score", title="(b) negatives, pushed down")
+    _stack(right, positives, list(shares.weights.T), shades,
+           [f"in the loss of {name}" for name in ALRP_ERRORS])  # fmt: skip
+    right.plot(positives, by_error, **_AUTOGRAD)
+    right.set(ylabel="weight of its box error", title="(c) box errors")
+    for ax in axes:
+        ax.set_xticks(everyone, ALRP_ORDER)
+        for label, name in zip(ax.get_xticklabels(), ALRP_ORDER, strict=True):
+            label.set_color(POSITIVE if name in ALRP_ERRORS else NEGATIVE)
+            label.set_fontweight("bold")
+        ax.set(xlim=(-0.6, len(ALRP_ORDER) - 0.4), xlabel="example, by falling score")
+        ax.grid(axis="x", visible=False)
+        ax.set_ylim(top=1.5 * ax.get_ylim()[1])
+        ax.legend(loc="upper right", fontsize=6.2, labelspacing=0.25, handlelength=1.2)
+    errors = ", ".join(f"{name} {error}" for name, error in ALRP_ERRORS.items())
+    fig.supxlabel(
+        f"bars: the formulas; black dots: autograd of the library's loss; {_E_LOC}: {errors}",
+        fontsize=7, color=SOFT,
+    )  # fmt: skip
+    return fig
+
+
+_E_LOC = r"$E_\mathrm{loc}$"
+_AUTOGRAD: dict[str, Any] = {
+    "marker": "o", "color": INK, "linestyle": "none", "markersize": 3.5, "zorder": 4,
+}  # fmt: skip
+
+
+def _stack(
+    ax: Axes,
+    places: Sequence[int],
+    parts: Sequence[NDArray[np.float64]],
+    colours: Sequence[str],
+    labels: Sequence[str],
+    bottom: NDArray[np.float64] | None = None,
+) -> None:
+    """Bars on each other; a part that is nowhere above 0 is left out, with its label."""
+    total = np.zeros(len(places)) if bottom is None else bottom.copy()
+    for part, colour, label in zip(parts, colours, labels, strict=True):
+        if (part > 0).any():
+            ax.bar(places, part, bottom=total, width=0.7, color=colour, label=label,
+                   edgecolor="white", linewidth=0.5)  # fmt: skip
+        total += part
 
 
 def plot_rank_sort() -> Figure:
@@ -199,6 +271,7 @@ def _frame(
 
 FIGURES = {
     "localisers": plot_localisers,
+    "alrp_gradients": plot_alrp_gradients,
     "rank_sort": plot_rank_sort,
     "primary_terms": plot_primary_terms,
     "update": plot_update,

@@ -1,4 +1,4 @@
-"""Worked examples of a few boxes, drawn: thesis Figures 3.11 and 3.15, GGIoU Figure 1."""
+"""Worked examples of a few boxes, drawn: thesis Figures 3.11, 3.15 and 3.18, GGIoU Figure 1."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,13 +11,18 @@ from rebalance.analysis.toy_boxes import (
     COVERED_TRUTH,
     GRID,
     NEGATIVES,
+    POSITIVE_IOU,
     POSITIVES,
     PREDICTIONS,
     SCENES,
+    SLIDE_LARGE,
+    SLIDE_TRUTH,
     TRUTH,
     coverage,
     prediction_errors,
     scene_overlaps,
+    slide_step,
+    slide_table,
 )
 from rebalance.plots.style import INK, PALETTE, SOFT, figure
 
@@ -108,6 +113,52 @@ def plot_coverage() -> Figure:
     return fig
 
 
+def plot_slide() -> Figure:
+    """Three steps of a prediction that is moved to the right, with its IoU and its label."""
+    fig, axes = figure(columns=2, grid=(1, 3), aspect=1.0, sharey=True)
+    titles = {"a": "(a) a good positive", "b": "(b) a worse positive", "c": "(c) a negative"}
+    for ax, step in zip(axes, slide_table().to_dict("records"), strict=True):
+        boxes = slide_step(step["panel"])
+        draw_box(ax, SLIDE_TRUTH, TRUTH_COLOUR, linewidth=2.2)
+        for name, box in boxes.items():
+            colour = PALETTE[2] if step[name] >= POSITIVE_IOU else NAMED["red"]
+            draw_box(ax, box, colour, linewidth=1.6, linestyle=(0, (5, 1.5)))
+            below = name == "large"
+            ax.text(
+                (box[0] + box[2]) / 2, box[3] + 0.25 if below else (box[1] + box[3]) / 2,
+                f"IoU {step[name]:.2f}", color=colour, fontweight="bold", fontsize=7.5,
+                ha="center", va="top" if below else "center",
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.2},
+            )  # fmt: skip
+        if step["shift"]:
+            right = SLIDE_LARGE[2]
+            ax.annotate(
+                "", (right + step["shift"], 1.05), (right, 1.05),
+                arrowprops={"arrowstyle": "->", "color": INK, "linewidth": 0.9},
+            )  # fmt: skip
+            ax.text(right - 0.2, 1.05, f"moved by {step['shift']:.1f}", ha="right", va="center",
+                    fontsize=7)  # fmt: skip
+        ax.set(xlim=(0.5, 14.5), ylim=(9.6, 0), aspect="equal", title=titles[step["panel"]])
+        ax.set_xlabel(
+            f"positives: {step['positives']} of 2\nregression loss of positives: "
+            f"{step['regression_loss']:.2f}"
+        )
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+    fig.legend(
+        handles=[
+            Patch(fill=False, edgecolor=colour, linewidth=1.6, label=label)
+            for colour, label in (
+                (TRUTH_COLOUR, "ground truth"),
+                (PALETTE[2], f"positive (IoU ≥ {POSITIVE_IOU})"),
+                (NAMED["red"], "negative"),
+            )
+        ],
+        loc="outside lower center", ncols=3,
+    )  # fmt: skip
+    return fig
+
+
 def plot_ggiou() -> Figure:
     """Truth boxes (solid) and anchors (dashed) with their IoU and GGIoU."""
     fig, axes = figure(columns=2, grid=(1, 3), aspect=1.62)
@@ -142,5 +193,6 @@ def plot_ggiou() -> Figure:
 FIGURES = {
     "prediction_errors": plot_prediction_errors,
     "coverage": plot_coverage,
+    "slide": plot_slide,
     "ggiou": plot_ggiou,
 }
