@@ -15,7 +15,6 @@ from rebalance.analysis.annotated_images import (
     image_folder,
     tasks_image,
 )
-from rebalance.data.shapes import make_shapes
 from rebalance.errors import InputError
 from rebalance.plots.annotated_images import FIGURES
 from rebalance.plots.style import save_bitmap
@@ -185,26 +184,6 @@ def test_images_and_pairs_that_are_not_there_are_errors_that_say_so(tmp_path):
     Image.new("RGB", (3, 5)).save(tmp_path / "a" / "images" / "7.png")
     with pytest.raises(InputError, match=r"3 x 5 pixels, but .* says 60 x 40 \(image 7\)"):
         tasks_image(annotations)
-
-
-@pytest.fixture(scope="module")
-def shapes(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("shapes")
-    make_shapes(folder, num_train=60, num_val=1, image_size=64)
-    return {"train": str(folder / "annotations" / "train.json")}
-
-
-@pytest.fixture(scope="module")
-def coco_tiny(shared_dir, tmp_path_factory):
-    """Real images, as the workflow lays them out."""
-    source = shared_dir / "data" / "coco_tiny"
-    folder = tmp_path_factory.mktemp("coco_tiny")
-    (folder / "annotations").mkdir()
-    (folder / "images").symlink_to(source / "train2017")
-    (folder / "annotations" / "train.json").symlink_to(
-        source / "annotations" / "instances_train2017.json"
-    )
-    return {"train": str(folder / "annotations" / "train.json")}
 
 
 @pytest.mark.parametrize("data_set", ["shapes", "coco_tiny"])

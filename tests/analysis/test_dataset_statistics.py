@@ -2,7 +2,9 @@
 
 import json
 
+import numpy as np
 import pytest
+from PIL import Image
 from rebalance.analysis.dataset_statistics import (
     CHECKS,
     anchors_per_label,
@@ -12,6 +14,8 @@ from rebalance.analysis.dataset_statistics import (
     per_image_counts,
     statistics_table,
 )
+from rebalance.plots.dataset_statistics import FIGURES
+from rebalance.plots.style import save_bitmap
 
 BOXES = {
     # image: (category, x, y, width, height, crowd)
@@ -79,3 +83,13 @@ def test_what_the_figures_show_holds(objects, what):
         assert all(check.holds for check in CHECKS[what](objects)[:3])
     else:
         assert all(check.holds for check in CHECKS[what](objects))
+
+
+@pytest.mark.parametrize("data_set", ["shapes", "coco_tiny"])
+@pytest.mark.parametrize("what", CHECKS)
+def test_claims_hold_on_the_data_sets_at_hand(data_set, what, request, tmp_path):
+    objects = load_objects(request.getfixturevalue(data_set))
+    failed = [check for check in CHECKS[what](objects) if not check.holds]
+    assert not failed
+    save_bitmap(FIGURES[what](objects), tmp_path / "figure.png", 60)
+    assert len(np.unique(np.asarray(Image.open(tmp_path / "figure.png")))) > 10  # drawn upon

@@ -143,6 +143,13 @@ def target_of(wildcards):
     return TARGETS[f"{wildcards.work}_{wildcards.target}"]
 
 
+def notebook_memory(wildcards, attempt):
+    """Megabytes of a notebook: one that describes a data set reads all of it, as predicting does."""
+    if "dataset" in target_of(wildcards).settings:
+        return scale_resources("predict", "mem_mb")(wildcards, attempt)
+    return 1500 * attempt
+
+
 def target_inputs(wildcards):
     """Files that a target's notebook reads: of trainings, or annotations of a data set."""
     target = target_of(wildcards)

@@ -48,7 +48,7 @@ rule figure:
     wildcard_constraints:
         target=r"figure_\w+|table_\w+_curves",
     resources:
-        mem_mb=lambda w, attempt: 1500 * attempt,
+        mem_mb=notebook_memory,
         runtime=lambda w, attempt: 20 * attempt,
     params:
         notebook=target_parameters,

@@ -39,14 +39,21 @@ rule analytic:
     localrule: True
 
 
+# One table of each family of detectors with its curves, figures of a trained detector, and everything
+# that needs no training: ten trainings.
 rule demo:
     input:
+        rules.analytic.input,
         outputs_of(
             TARGETS[name]
             for name in (
                 "focal_eiou_table_2",
                 "focal_eiou_table_2_curves",
                 "bbgen_table_2",
+                "bbgen_figure_5_trained",
+                "bbgen_figure_6_trained",
+                "thesis_figure_3_12",
+                "thesis_figure_3_17",
             )
         ),
     localrule: True

@@ -1,0 +1,24 @@
+"""The data sets at hand, as the workflow lays them out: split -> annotation file."""
+
+import pytest
+from rebalance.data.shapes import make_shapes
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shapes")
+    make_shapes(folder, num_train=60, num_val=1, image_size=64)
+    return {"train": str(folder / "annotations" / "train.json")}
+
+
+@pytest.fixture(scope="session")
+def coco_tiny(shared_dir, tmp_path_factory):
+    """Real images, as the workflow lays them out."""
+    source = shared_dir / "data" / "coco_tiny"
+    folder = tmp_path_factory.mktemp("coco_tiny")
+    (folder / "annotations").mkdir()
+    (folder / "images").symlink_to(source / "train2017")
+    (folder / "annotations" / "train.json").symlink_to(
+        source / "annotations" / "instances_train2017.json"
+    )
+    return {"train": str(folder / "annotations" / "train.json")}
