@@ -188,8 +188,11 @@ def _derived(target_id: str, settings: Mapping[str, Any]) -> dict[str, dict[str,
             "rows": settings["rows"],
         }
     if "trained" in settings:
-        kept = {key: settings[key] for key in ("title", "numbers", "doubts") if key in settings}
-        found[target_id + TRAINED] = {"kind": "trained", **kept, **settings["trained"]}
+        kept = {key: settings[key] for key in ("title", "numbers") if key in settings}
+        doubts = [*settings.get("doubts", []), *settings["trained"].get("doubts", [])]
+        found[target_id + TRAINED] = {
+            "kind": "trained", **kept, **settings["trained"], "doubts": doubts
+        }  # fmt: skip
     return found
 
 
