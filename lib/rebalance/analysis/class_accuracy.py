@@ -59,8 +59,8 @@ def class_accuracy(
 
     Returns:
         class, slender (of the six: as the work has it; else an elongation of SLENDER_FROM or more),
-        elongation, IoU, GGIoU, gain (AP as a fraction, means over seeds), and the
-        two printed ones (nan without). The six stand as printed, others by elongation.
+        elongation, IoU, GGIoU, gain (AP as a fraction, means over seeds), and for the six the two
+        printed ones. The six stand as printed, others by elongation.
 
     Raises:
         InputError: other runs than those two, or a class without ground truth in one of the files.
@@ -77,7 +77,6 @@ def class_accuracy(
     names = six if have_six else [name for name in by_shape.index if name in means["IoU"]]
     shape = by_shape[names]
     slender = [name in SLENDER for name in names] if have_six else shape >= SLENDER_FROM
-    printed = numbers if have_six else {}
     table = pd.DataFrame({
         "class": names,
         "slender": list(slender),
@@ -85,10 +84,9 @@ def class_accuracy(
         **{label: aps[names].to_list() for label, aps in means.items()},
     })  # fmt: skip
     table["gain"] = table["GGIoU"] - table["IoU"]
-    for label, key in PRINTED_RUNS.items():
-        table[f"{label}, printed"] = [
-            printed.get(name, {}).get(key, float("nan")) for name in names
-        ]
+    if have_six:
+        for label, key in PRINTED_RUNS.items():
+            table[f"{label}, printed"] = [float(numbers[name][key]) for name in names]
     return table
 
 

@@ -9,6 +9,8 @@ from rebalance.plots.style import INK, PALETTE, SOFT, figure, legend_below
 from rebalance.report.page import PAPER_SCALE
 
 WIDTH = 0.38
+MOST_UPRIGHT = 12
+"""More names than this are turned."""
 
 
 def plot_class_accuracy(classes: pd.DataFrame, scale: str) -> Figure:
@@ -23,10 +25,9 @@ def plot_class_accuracy(classes: pd.DataFrame, scale: str) -> Figure:
     for index, (label, colour) in enumerate(zip(PRINTED_RUNS, (SOFT, PALETTE[1]), strict=True)):
         at = places + (index - 0.5) * WIDTH
         ax.bar(at, 100 * classes[label], WIDTH, color=colour, label=label)
-        printed = classes[f"{label}, printed"]
-        if scale == PAPER_SCALE and printed.notna().any():
-            ax.plot(at, 100 * printed, "D", markerfacecolor="white", markeredgecolor=INK,
-                    label="reported" if index == 0 else None)  # fmt: skip
+        if scale == PAPER_SCALE and f"{label}, printed" in classes:
+            ax.plot(at, 100 * classes[f"{label}, printed"], "D", markerfacecolor="white",
+                    markeredgecolor=INK, label="reported" if index == 0 else None)  # fmt: skip
     tops = 100 * classes[list(PRINTED_RUNS)].max(axis=1)
     for place, top, gain in zip(places, tops, classes["gain"], strict=True):
         if not np.isnan(gain):
@@ -38,7 +39,7 @@ def plot_class_accuracy(classes: pd.DataFrame, scale: str) -> Figure:
             classes["class"], classes["elongation"], classes["slender"], strict=True
         )
     ]
-    ax.set_xticks(places, names)
+    ax.set_xticks(places, names, rotation=90 if len(names) > MOST_UPRIGHT else 0)
     ax.margins(y=0.12)
     ax.grid(axis="x", visible=False)
     ax.set(ylabel=f"AP (%), {scale} scale", xlabel="class, median longer side by shorter")

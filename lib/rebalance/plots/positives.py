@@ -67,8 +67,9 @@ def plot_regressor(series: Series) -> Figure:
              ylabel="share of positives (% per 0.01)", title="(a) positives")  # fmt: skip
     made = next(iter(series.values()))
     density = np.ma.masked_equal(made.counts.T, 0)
-    mesh = right.pcolormesh(made.iou_edges, made.after_edges, density, cmap=SEQUENTIAL,
-                            norm=LogNorm(vmin=1), rasterized=True)  # fmt: skip
+    norm = LogNorm(1, max(2, int(made.counts.max())))
+    mesh = right.pcolormesh(made.iou_edges, made.after_edges, density, cmap=SEQUENTIAL, norm=norm,
+                            rasterized=True)  # fmt: skip
     fig.colorbar(mesh, ax=right, label="positives (log)", shrink=0.9)
     right.plot([0.5, 1], [0.5, 1], color=PALETTE[0], label="unchanged")
     right.axhline(0.5, color=PALETTE[1], label="0.5")
