@@ -70,7 +70,8 @@ def test_a_source_that_is_the_base_source_is_told_from_an_rpn(series, numbers):
     # Generated boxes stay within the limit and favour the outside.
     assert [check.holds for check in corners[:2]] == [True, False]
     table = positives.source_table(series).set_index("source")
-    assert table.loc["RPN"].sum() == pytest.approx(1)
+    assert table.loc["RPN", "RoIs"] == 6000
+    assert table.loc["RPN"].drop("RoIs").sum() == pytest.approx(1)
     assert list(table.index)[-1] == "RPN"
 
 

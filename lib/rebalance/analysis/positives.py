@@ -143,11 +143,13 @@ def source_checks(series: Series, numbers: Mapping[str, Any]) -> list[Check]:
 
 
 def source_table(series: Series) -> pd.DataFrame:
-    """Shares of the IoU bins of width 0.1, of the generated sources and the trained ones."""
-    shares = {name: iou_shares(ious) for name, ious in source_ious().items()}
-    shares |= {label: positives.tenth_shares for label, positives in series.items()}
-    names = [f"{low / 10:.1f} to {low / 10 + 0.1:.1f}" for low in range(5, 10)]
-    return pd.DataFrame(shares, index=names).T.rename_axis("source").reset_index()
+    """RoIs of the generated sources and the trained ones, and their shares by IoU."""
+    lines = {name: [len(ious), *iou_shares(ious)] for name, ious in source_ious().items()}
+    for label, positives in series.items():
+        lines[label] = [int(positives.iou_counts.sum()), *positives.tenth_shares]
+    names = ["RoIs", *(f"{low / 10:.1f} to {low / 10 + 0.1:.1f}" for low in range(5, 10))]
+    frame = pd.DataFrame.from_dict(lines, orient="index", columns=names)
+    return frame.rename_axis("source").reset_index()
 
 
 def points_beyond(points: torch.Tensor, min_iou: float = 0.5) -> int:
@@ -213,7 +215,8 @@ def near_half_checks(series: Series, numbers: Mapping[str, Any]) -> list[Check]:
         density = crowding(points)
         checks += [
             check_number(f"RoIs of the {label} drawn", len(points), numbers["rois"],
-                         note="the run has no more positives in this range"),
+                         note="" if len(points) == numbers["rois"] else
+                         "the run has no more positives in this range"),
             check_claim(
                 "they are denser around the top-left corner of the reference box", density > 1,
                 f"{density:.1f} times as dense within {CROWD_RADIUS} of it as over all"),

@@ -68,7 +68,7 @@ def loss_setting_checks(points: pd.DataFrame, numbers: Mapping[str, Any]) -> lis
         check_claim(f"(a) EIoU is best with a loss weight of {weight}", eiou.idxmax() == weight,
                     _values(eiou)),
         check_claim(f"(a) AP drops for weights above {weight}",
-                    eiou[eiou.index >= weight].is_monotonic_decreasing,
+                    bool((eiou[eiou.index > weight] < own).all()),
                     _values(eiou[eiou.index >= weight])),
         check_claim(
             f"(a) that weight gains over the baseline (printed: "
@@ -83,7 +83,8 @@ def loss_setting_checks(points: pd.DataFrame, numbers: Mapping[str, Any]) -> lis
                     f"{focal[2.0]:.1f} against {baseline:.1f}; EIoU has {own:.1f}",
                     "the baseline is taken to be RetinaNet's smooth L1"),
         check_claim("(c) Focal-EIoU* gains over EIoU at its best gamma", star.max() > own,
-                    f"{star.max():.1f} at {star.idxmax():g} against {own:.1f}"),
+                    f"{star.max():.1f} at {star.idxmax():g} against {own:.1f}",
+                    "over what it gains is not said; EIoU is our reading"),
         check_claim("(c) it drops more from there to the largest gamma than Focal-EIoU does",
                     drops[0] > drops[1], f"{drops[0]:.1f} against {drops[1]:.1f}"),
     ]  # fmt: skip

@@ -126,7 +126,8 @@ def positives_of(
     """The positives of each head over all images of a dataset, each seen once.
 
     Args:
-        detector: trained; its parameters and buffers are left as they are.
+        detector: trained; its parameters are left as they are, and running statistics, if it has
+            any, move as in training.
         dataset: the images.
         settings: of the run; "image", "schedule", "hardware" and "seed" are read.
 
@@ -142,7 +143,7 @@ def positives_of(
         batches, plans, settings["hardware"]["num_workers"], fabric.device.type == "cuda"
     )
     seed, iteration = int(settings["seed"]), int(settings["schedule"]["iterations"])
-    with _recorded(detector, dataset.num_classes) as heads, _unchanged_buffers(detector):
+    with _recorded(detector, dataset.num_classes) as heads:
         for batch in progress_bar(loader, total=len(plans), desc="positives"):
             if isinstance(batch, LoadFailure):
                 raise InputError(batch.message)
@@ -296,14 +297,3 @@ def _recorded(detector: nn.Module, num_classes: int) -> Iterator[list[HeadPositi
             detector.criterion = criterion
     else:
         raise InputError(f"positives are of staged and dense detectors, got {type(detector)}")
-
-
-@contextmanager
-def _unchanged_buffers(detector: nn.Module) -> Iterator[None]:
-    """Running statistics of batch normalisation, which training mode moves, put back."""
-    before = {name: buffer.clone() for name, buffer in detector.named_buffers()}
-    try:
-        yield
-    finally:
-        for name, buffer in detector.named_buffers():
-            buffer.copy_(before[name])
