@@ -4,10 +4,11 @@ import shutil
 
 import pytest
 import yaml
+from rebalance.cli import main
 from rebalance.errors import InputError
 from rebalance.experiments import load_experiments, load_yaml, resolve_run
 from rebalance.settings import merged, run_sources
-from rebalance.targets import result_files, target_files
+from rebalance.targets import index_manifest, notebook_parameters, result_files, target_files
 
 
 @pytest.fixture
@@ -67,6 +68,47 @@ SPOILT = {
         "papers/focal_eiou.yaml",
         set_in("targets", "table_2", "rows", 1, "reported", "APP", value=1.0),
         ["papers/focal_eiou.yaml", "targets.table_2.rows[1]", "APP"]),
+    "figure of runs that does not say what it reads": (
+        "papers/focal_eiou.yaml", lambda c: c["targets"]["figure_4"].pop("reads"),
+        ["papers/focal_eiou.yaml: targets.figure_4", "'reads'"]),
+    "figure that reads an unknown file": (
+        "papers/focal_eiou.yaml", set_in("targets", "figure_4", "reads", value="positive"),
+        ["papers/focal_eiou.yaml: targets.figure_4.reads", "positives", "'positive'"]),
+    "figure with a run that is unknown": (
+        "papers/focal_eiou.yaml",
+        set_in("targets", "figure_4", "rows", 1, "run", value="retinanet_r50_eiou_w1_00"),
+        ["papers/focal_eiou.yaml: targets.figure_4.rows[1].run", "'retinanet_r50_eiou_w1_0'"]),
+    "figure with a row that names no run": (
+        "papers/focal_eiou.yaml", lambda c: c["targets"]["figure_4"]["rows"][2].pop("run"),
+        ["papers/focal_eiou.yaml: targets.figure_4.rows[2]", "'run'"]),
+    "figure with two rows of one name": (
+        "papers/focal_eiou.yaml",
+        lambda c: c["targets"]["figure_4"]["rows"][2]["setting"].update(value=1.0),
+        ["targets.figure_4.rows[2].setting", "rows[1]", "'a, EIoU, 1.0'"]),
+    "figure of runs without a notebook": (
+        "papers/focal_eiou.yaml", lambda c: c["targets"]["figure_4"].pop("notebook"),
+        ["papers/focal_eiou.yaml: targets.figure_4", "'notebook'"]),
+    "reads without rows": (
+        "papers/focal_eiou.yaml", set_in("targets", "figure_2", "reads", value="log"),
+        ["papers/focal_eiou.yaml: targets.figure_2.reads"]),
+    "table that says what it reads": (
+        "papers/focal_eiou.yaml", set_in("targets", "table_2", "reads", value="metrics"),
+        ["papers/focal_eiou.yaml: targets.table_2.reads"]),
+    "trained series of an unknown run": (
+        "papers/bbgen.yaml",
+        set_in("targets", "figure_5", "trained", "rows", 0, "run", value="faster_rcnn_voc"),
+        ["papers/bbgen.yaml: targets.figure_5.trained.rows[0].run", "'faster_rcnn_voc'"]),
+    "trained series without what is read": (
+        "papers/bbgen.yaml", lambda c: c["targets"]["figure_5"]["trained"].pop("reads"),
+        ["papers/bbgen.yaml: targets.figure_5.trained", "'reads'"]),
+    "trained series of a table": (
+        "papers/bbgen.yaml",
+        lambda c: c["targets"]["table_1"].update(trained=c["targets"]["figure_5"]["trained"]),
+        ["papers/bbgen.yaml: targets.table_1.trained"]),
+    "unknown notebook of a trained series": (
+        "papers/bbgen.yaml",
+        set_in("targets", "figure_5", "trained", "notebook", value="postives"),
+        ["papers/bbgen.yaml: targets.figure_5.trained.notebook", "postives.ipynb"]),
     "unknown detector": (
         "papers/focal_eiou.yaml", set_in(*RUN, "base", value="retinanett"),
         ["papers/focal_eiou.yaml", "runs.retinanet_r50_eiou.base", "retinanet"]),
@@ -150,3 +192,70 @@ def test_a_table_needs_its_runs_and_nothing_else(repository):
     runs = {"retinanet_r50_smooth_l1", "retinanet_r50_balanced_l1", "retinanet_r50_focal_l1"}
     assert {path.split("/")[3] for path in needed} == runs
     assert target_files(table, "shapes")["table"] == "results/shapes/focal_eiou/table_1/table.csv"
+
+
+def test_an_analytic_figure_brings_one_with_the_series_of_trained_runs(repository):
+    experiments = load_experiments(repository)
+    analytic = experiments.targets["bbgen_figure_5"]
+    trained = experiments.targets["bbgen_figure_5_trained"]
+    assert (analytic.is_trained, trained.is_trained) == (False, True)
+    assert result_files(experiments, analytic, "shapes") == []
+    folder = "results/shapes/runs/faster_rcnn_r101_voc_random/seed0"
+    assert result_files(experiments, trained, "shapes") == [f"{folder}/positives.json"]
+    given = notebook_parameters(experiments, trained, "shapes", "data")
+    assert given["title"].startswith("Figure 5, with a trained detector: IoU")
+    assert given["runs"] == {"RPN": [f"{folder}/positives.json"]}
+    assert given["doubts"][:-1] == analytic.settings["doubts"]
+    names = list(experiments.targets)
+    assert names.index(trained.name) == names.index(analytic.name) + 1
+
+
+def test_a_figure_of_runs_reads_one_file_per_seed_of_each_row(repository):
+    experiments = load_experiments(repository)
+    given = {
+        name: notebook_parameters(experiments, experiments.targets[name], "paper", "data")
+        for name in ("focal_eiou_figure_4", "thesis_figure_3_17")
+    }
+    runs = given["focal_eiou_figure_4"]["runs"]
+    folder = "results/paper/runs/retinanet_r50_eiou_w1_0"
+    assert runs["a, EIoU, 1.0"] == [
+        f"{folder}/seed{seed}/default/metrics.json" for seed in experiments.seeds("paper")
+    ]
+    assert next(iter(runs)) == "baseline, smooth L1, None"
+    assert all(
+        path.endswith("log.csv")
+        for files in given["thesis_figure_3_17"]["runs"].values()
+        for path in files
+    )
+
+
+def test_figures_bring_no_training_curves_and_stand_in_the_index(repository):
+    experiments = load_experiments(repository)
+    assert "focal_eiou_figure_4_curves" not in experiments.targets
+    assert "focal_eiou_table_2_curves" in experiments.targets
+    cards = {
+        card["name"]: card
+        for work in index_manifest(experiments, "shapes")["works"]
+        for card in work["targets"]
+    }
+    assert cards["bbgen_figure_5_trained"]["reason"] == "snakemake bbgen_figure_5_trained"
+    assert cards["bbgen_figure_5_trained"]["verdict"] is None
+
+
+def test_the_list_of_runs_names_figures_too(repository, monkeypatch, capsys):
+    monkeypatch.chdir(repository)
+    assert main(["runs"]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert "thesis_figure_3_14" in lines["faster_rcnn_r101_voc_random"]
+    assert "focal_eiou_figure_4" in lines["retinanet_r50_eiou_w3_0"]
+    assert "_curves" not in "".join(lines.values())
+
+
+def test_a_row_may_name_a_run_of_another_work(repository):
+    experiments = load_experiments(repository)
+    for number in range(1, 6):
+        ours, theirs = (experiments.targets[f"{work}_{table}_{number}"].settings["rows"]
+                        for work, table in (("thesis", "table_4"), ("bbgen", "table")))  # fmt: skip
+        assert [(row["run"], row.get("variant")) for row in ours] == [
+            (row["run"], row.get("variant")) for row in theirs
+        ]

@@ -12,7 +12,7 @@ from rebalance.experiments import load_experiments, resolve_run
 
 def add_experiment_commands(commands: "argparse._SubParsersAction[Any]") -> None:
     """Add them to the command line."""
-    runs = commands.add_parser("runs", help="list the runs and the tables that show them")
+    runs = commands.add_parser("runs", help="list the runs and the targets that show them")
     runs.set_defaults(run=list_runs)
 
     show = commands.add_parser("show", help="print one run, resolved for a scale")
@@ -36,11 +36,11 @@ def add_scale_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def list_runs(arguments: argparse.Namespace) -> None:
-    """Print every run with the tables that show it."""
+    """Print every run with the tables and figures that show it."""
     experiments = load_experiments()
     shown: dict[str, list[str]] = {run: [] for run in experiments.runs}
     for target in experiments.targets.values():
-        for row in target.settings.get("rows", []) if target.is_table else []:
+        for row in [] if target.is_curves else target.settings.get("rows", []):
             if "run" in row:
                 shown[row["run"]].append(target.name)
     width = max(map(len, shown))

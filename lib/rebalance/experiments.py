@@ -22,6 +22,8 @@ from rebalance.sources import parts
 DEFAULT_VARIANT = "default"
 CURVES = "_curves"
 """Ending of the targets that show the training curves of a table's runs."""
+TRAINED = "_trained"
+"""Ending of the targets that show an analytic figure with the series of trained runs in it."""
 RESERVED_PARAMETERS = {
     # What the detector passes itself, so that a configuration must not.
     "loss": {"logits", "targets", "labels", "pred", "target", "pred_boxes", "target_boxes",
@@ -86,12 +88,17 @@ class Target(NamedTuple):
     @property
     def is_table(self) -> bool:
         """Whether it is a table (``table.csv``) or a figure (``figure.svg``)."""
-        return self.id.startswith("table_") and not self.id.endswith(CURVES)
+        return _is_table(self.id)
+
+    @property
+    def is_curves(self) -> bool:
+        """Whether it shows the training curves of a table."""
+        return self.id.endswith(CURVES)
 
     @property
     def is_trained(self) -> bool:
         """Whether it shows trained runs."""
-        return any("run" in row for row in self.settings.get("rows", []))
+        return _names_runs(self.settings)
 
     @property
     def is_made(self) -> bool:
@@ -131,20 +138,17 @@ class Experiments(NamedTuple):
 
     @property
     def targets(self) -> dict[str, Target]:
-        """All targets by name; a table of trained runs brings its training curves."""
+        """All targets by name, with those derived from an entry behind the entry's own.
+
+        A table of trained runs brings its training curves. An analytic figure with ``trained``
+        brings the same figure with the series of those runs in it.
+        """
         found = {}
         for key, work in self.works.items():
             for target_id, settings in work["targets"].items():
-                target = Target(f"{key}_{target_id}", key, target_id, settings)
-                found[target.name] = target
-                if target.is_trained:
-                    curves = Target(target.name + CURVES, key, target_id + CURVES, {
-                        "title": settings["title"],
-                        "kind": "curves",
-                        "notebook": "training_curves",
-                        "rows": settings["rows"],
-                    })  # fmt: skip
-                    found[curves.name] = curves
+                entries = {target_id: settings, **_derived(target_id, settings)}
+                for entry_id, entry in entries.items():
+                    found[f"{key}_{entry_id}"] = Target(f"{key}_{entry_id}", key, entry_id, entry)
         return found
 
     def target(self, name: str) -> Target:
@@ -163,6 +167,39 @@ class Experiments(NamedTuple):
     def seeds(self, scale: str) -> list[int]:
         """Seeds that every run of a scale is trained with."""
         return self.settings["seeds"] or self.scales[scale]["seeds"]
+
+
+def _is_table(target_id: str) -> bool:
+    return target_id.startswith("table_") and not target_id.endswith(CURVES)
+
+
+def _names_runs(settings: Mapping[str, Any]) -> bool:
+    return any("run" in row for row in settings.get("rows", []))
+
+
+def _derived(target_id: str, settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Targets that an entry brings besides its own, by id; see ``Experiments.targets``."""
+    found: dict[str, dict[str, Any]] = {}
+    if _is_table(target_id) and _names_runs(settings):
+        found[target_id + CURVES] = {
+            "title": settings["title"],
+            "kind": "curves",
+            "notebook": "training_curves",
+            "reads": "log",
+            "rows": settings["rows"],
+        }
+    if "trained" in settings:
+        kept = {key: settings[key] for key in ("title", "numbers") if key in settings}
+        doubts = [*settings.get("doubts", []), *settings["trained"].get("doubts", [])]
+        found[target_id + TRAINED] = {
+            "kind": "trained", **kept, **settings["trained"], "doubts": doubts
+        }  # fmt: skip
+    return found
+
+
+def row_label(row: Mapping[str, Any]) -> str:
+    """What a row is called in a legend."""
+    return ", ".join(str(value) for value in row["setting"].values())
 
 
 def load_experiments(
@@ -345,25 +382,71 @@ def _check_names(experiments: Experiments) -> None:
     for key, work in experiments.works.items():
         for target, settings in work["targets"].items():
             where = f"{experiments.work_file(key)}: targets.{target}"
-            _check_target(experiments, settings, owners, where)
+            _check_target(experiments, target, settings, owners, where)
 
 
 def _check_target(
+    experiments: Experiments,
+    target_id: str,
+    settings: Mapping[str, Any],
+    owners: Mapping[str, str],
+    where: str,
+) -> None:
+    """A target is made of runs or by a notebook of its own, or says why it is not made.
+
+    A figure of runs has both, since no two figures show their runs alike.
+    """
+    rows = settings.get("rows", [])
+    has_runs = _names_runs(settings)
+    of_runs = has_runs and not _is_table(target_id)
+    if of_runs:
+        _check_figure_of_runs(experiments, settings, owners, where)
+    else:
+        ways = [has_runs, "notebook" in settings, "waits" in settings]
+        if sum(ways) != 1:
+            raise InputError(f"{where}: needs exactly one of rows with a run, notebook, waits")
+        if "reads" in settings:
+            raise InputError(
+                f"{where}.reads: is for a figure with rows that name runs, "
+                + ("a table reads their metrics" if has_runs else "there are none")
+            )
+        _check_notebook(experiments, settings, where)
+        metrics = [metric["name"] for metric in settings.get("metrics", [])]
+        for index, row in enumerate(rows):
+            _check_row(experiments, row, metrics, owners, f"{where}.rows[{index}]", has_runs)
+    if "trained" in settings:
+        if has_runs or _is_table(target_id) or "notebook" not in settings:
+            raise InputError(f"{where}.trained: is for an analytic figure, which has a notebook")
+        _check_figure_of_runs(experiments, settings["trained"], owners, f"{where}.trained")
+
+
+def _check_figure_of_runs(
     experiments: Experiments, settings: Mapping[str, Any], owners: Mapping[str, str], where: str
 ) -> None:
-    """A target is made of runs or by a notebook of its own, or says why it is not made."""
-    rows = settings.get("rows", [])
-    has_runs = any("run" in row for row in rows)
-    ways = [has_runs, "notebook" in settings, "waits" in settings]
-    if sum(ways) != 1:
-        raise InputError(f"{where}: needs exactly one of rows with a run, notebook, waits")
+    """Rows that each name a run and are told apart, the files to read of it, and a notebook."""
+    for key in ("reads", "notebook"):
+        if key not in settings:
+            raise InputError(f"{where}: missing key {key!r}, which a figure of runs needs")
+    if "waits" in settings:
+        raise InputError(f"{where}.waits: a figure of runs is made")
+    _check_notebook(experiments, settings, where)
+    metrics = [metric["name"] for metric in settings.get("metrics", [])]
+    labels: dict[str, int] = {}
+    for index, row in enumerate(settings["rows"]):
+        place = f"{where}.rows[{index}]"
+        if "run" not in row:
+            raise InputError(f"{place}: missing key 'run'; every row of a figure shows one")
+        _check_row(experiments, row, metrics, owners, place, has_runs=True)
+        first = labels.setdefault(row_label(row), index)
+        if first != index:
+            raise InputError(f"{place}.setting: rows[{first}] is called {row_label(row)!r}, too")
+
+
+def _check_notebook(experiments: Experiments, settings: Mapping[str, Any], where: str) -> None:
     if "notebook" in settings:
         notebook = experiments.root / "notebooks" / f"{settings['notebook']}.ipynb"
         if not notebook.is_file():
             raise InputError(f"{where}.notebook: there is no {notebook}")
-    metrics = [metric["name"] for metric in settings.get("metrics", [])]
-    for index, row in enumerate(rows):
-        _check_row(experiments, row, metrics, owners, f"{where}.rows[{index}]", has_runs)
 
 
 def _check_row(

@@ -4,7 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rebalance.experiments import CURVES, DEFAULT_VARIANT, Experiments, Target
+from rebalance.experiments import (
+    CURVES,
+    DEFAULT_VARIANT,
+    TRAINED,
+    Experiments,
+    Target,
+    row_label,
+)
 
 
 def target_folder(target: Target, scale: str) -> Path:
@@ -29,20 +36,21 @@ def seed_folders(experiments: Experiments, run: str, scale: str) -> list[Path]:
 
 
 def row_files(experiments: Experiments, row: Mapping[str, Any], scale: str) -> dict[str, list[str]]:
-    """Per seed, the metrics and the training log that a row shows; nothing for a row that waits."""
+    """Files that a row's run left, one per seed, by what a target ``reads``; none if it waits."""
     if "run" not in row:
-        return {"metrics": [], "logs": []}
+        return {"metrics": [], "log": [], "positives": []}
     variant = row.get("variant", DEFAULT_VARIANT)
     folders = seed_folders(experiments, row["run"], scale)
     return {
         "metrics": [str(folder / variant / "metrics.json") for folder in folders],
-        "logs": [str(folder / "log.csv") for folder in folders],
+        "log": [str(folder / "log.csv") for folder in folders],
+        "positives": [str(folder / "positives.json") for folder in folders],
     }
 
 
 def result_files(experiments: Experiments, target: Target, scale: str) -> list[str]:
     """Files of trainings that a target's notebook reads, each once."""
-    role = "metrics" if target.is_table else "logs"
+    role = target.settings.get("reads", "metrics")
     rows = target.settings.get("rows", [])
     return list(dict.fromkeys(
         file for row in rows for file in row_files(experiments, row, scale)[role]
@@ -84,11 +92,15 @@ def notebook_parameters(
         "description": experiments.scales[scale]["title"],
     }
     if not target.is_table:
+        role = target.settings["reads"]
         runs = {
-            _row_label(row): file["logs"] for row, file in zip(rows, files, strict=True)
+            row_label(row): file[role] for row, file in zip(rows, files, strict=True)
             if "run" in row
         }  # fmt: skip
-        return common | {"runs": runs} | shown
+        if target.is_curves:
+            return common | {"runs": runs} | shown
+        own = _own_notebook_parameters(experiments, target, scale, data)
+        return own | common | {"runs": runs} | shown
     return (
         common
         | {
@@ -105,7 +117,7 @@ def notebook_parameters(
                 for row in rows
             ],
             "metrics_files": [file["metrics"] for file in files],
-            "logs": [file["logs"] for file in files],
+            "logs": [file["log"] for file in files],
         }
         | shown
     )
@@ -114,7 +126,7 @@ def notebook_parameters(
 def _own_notebook_parameters(
     experiments: Experiments, target: Target, scale: str, data: str
 ) -> dict[str, Any]:
-    """Parameters of a notebook that no training feeds."""
+    """Parameters that every notebook of one target's own gets."""
     settings = target.settings
     parameters = {
         "title": _numbered_title(target),
@@ -203,12 +215,10 @@ def _card(experiments: Experiments, target: Target, scale: str) -> dict[str, Any
 
 def _numbered_title(target: Target) -> str:
     """``Table 2: Overall ablation ...``."""
-    kind, number = target.id.removesuffix(CURVES).split("_", 1)
-    what = ", training curves" if target.id.endswith(CURVES) else ""
+    what = ""
+    for ending, suffix in ((CURVES, ", training curves"), (TRAINED, ", with a trained detector")):
+        if target.id.endswith(ending):
+            what = suffix
+    kind, number = target.id.removesuffix(CURVES).removesuffix(TRAINED).split("_", 1)
     number = number.replace("_", ".").upper()
     return f"{kind.capitalize()} {number}{what}: {target.settings['title']}"
-
-
-def _row_label(row: Mapping[str, Any]) -> str:
-    """What a row is called in a legend."""
-    return ", ".join(str(value) for value in row["setting"].values())

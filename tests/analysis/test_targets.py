@@ -68,7 +68,8 @@ def test_verdict_is_what_the_checks_say(name):
 
 def test_every_page_without_a_training_has_a_verdict():
     for name, target in TARGETS.items():
-        assert ("verdict" in target) == ("notebook" in target), name
+        without = "notebook" in target and "reads" not in target
+        assert ("verdict" in target) == without, name
 
 
 def test_every_figure_and_table_of_a_family_is_used():
@@ -145,7 +146,9 @@ def test_every_notebook_gets_exactly_the_parameters_that_it_declares():
         target for target in experiments.targets.values()
         if "notebook" in target.settings and target.settings["kind"] != "curves"
     ]  # fmt: skip
-    assert len(made) >= 63
+    assert len(made) >= 78
+    names = {target.name for target in made}
+    assert {"bbgen_figure_5_trained", "thesis_figure_3_12", "focal_eiou_figure_4"} <= names
     for target in made:
         notebook = Path(notebook_file(experiments, target))
         given = notebook_parameters(experiments, target, "shapes", "data")

@@ -43,6 +43,29 @@ rule evaluate:
         " --tau {params.tau} --ious {params.ious} --out {output} > {log} 2>&1"
 
 
+# What the positives look like that a trained detector would be trained on next; some figures show them.
+# model.safetensors + training images -> positives.json
+rule positives:
+    input:
+        model="results/{scale}/runs/{run}/seed{seed}/model.safetensors",
+        settings="results/{scale}/runs/{run}/seed{seed}/run.yaml",
+        annotations=lambda w: resolved(w)["dataset"]["train"]["annotations"],
+        lib=lib_sources("rebalance.engine.positives"),
+    output:
+        "results/{scale}/runs/{run}/seed{seed}/positives.json",
+    log:
+        "logs/{scale}/positives/{run}/seed{seed}.log",
+    threads: lambda w: EXPERIMENTS.scales[w.scale]["resources"]["predict"]["threads"]
+    resources:
+        mem_mb=scale_resources("predict", "mem_mb"),
+        runtime=scale_resources("train", "runtime"),  # an epoch without updates
+        gres=gpus_of("predict"),
+    params:
+        run_dir=lambda w, input: os.path.dirname(input.model),
+    shell:
+        "rebalance positives --run-dir {params.run_dir} --threads {threads} --out {output} > {log} 2>&1"
+
+
 # What a detections file gets right and where it fails: `snakemake report_<run>` for a trained run,
 # `snakemake own_detections` for files of one's own.
 rule detections_report:

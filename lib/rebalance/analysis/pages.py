@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from rebalance.analysis.checks import CLAIMED, Check, count_holding, verdict
+from rebalance.report.page import PAPER_SCALE
 
 VERDICTS = {
     "reproduced": "everything printed comes out",
@@ -65,6 +66,21 @@ def checks_table(checks: Sequence[Check], kind: str = "figure") -> str:
         )
     head = "".join(f"<th>{name}</th>" for name in ("what", "ours", "printed", "", "note"))
     return _scroll(f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody>")
+
+
+def measured_checks(checks: Sequence[Check], scale: str, description: str) -> str:
+    """The checks of a figure of trained runs, under a heading that says where ours are from.
+
+    Args:
+        checks: computed from what was measured.
+        scale: at which the runs were trained.
+        description: of the scale.
+    """
+    note = "" if scale == PAPER_SCALE else " A claim that holds here is no reproduction of it."
+    return (
+        f"<h2>What is claimed, on what is measured at the {escape(scale)} scale</h2>"
+        f'<p class="fine">{escape(description)}.{note}</p>' + checks_table(checks)
+    )
 
 
 def frame_table(frame: pd.DataFrame) -> str:

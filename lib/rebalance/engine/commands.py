@@ -1,4 +1,4 @@
-"""The sub-commands ``train`` and ``predict``."""
+"""The sub-commands ``train``, ``predict`` and ``positives``."""
 
 import argparse
 import os
@@ -31,6 +31,16 @@ def add_engine_commands(commands: "argparse._SubParsersAction[argparse.ArgumentP
     predict.add_argument("--threads", type=int, help="of the CPU")
     predict.add_argument("--out", type=Path, required=True, help="detections.json")
     predict.set_defaults(run=predict_command)
+
+    positives = commands.add_parser(
+        "positives", help="what the positives of a trained run look like, over the training images"
+    )
+    positives.add_argument(
+        "--run-dir", type=Path, required=True, help="model.safetensors, run.yaml"
+    )
+    positives.add_argument("--threads", type=int, help="of the CPU")
+    positives.add_argument("--out", type=Path, required=True, help="positives.json")
+    positives.set_defaults(run=positives_command)
 
 
 def train_command(arguments: argparse.Namespace) -> int:
@@ -87,6 +97,14 @@ def predict_command(arguments: argparse.Namespace) -> int:
         test_settings=settings,
         threads=arguments.threads,
     )
+    return 0
+
+
+def positives_command(arguments: argparse.Namespace) -> int:
+    """0."""
+    from rebalance.engine.positives import collect_positives
+
+    collect_positives(arguments.run_dir, arguments.out, threads=arguments.threads)
     return 0
 
 

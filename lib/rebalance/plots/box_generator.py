@@ -1,12 +1,15 @@
 """bbgen Figures 2 to 6 and thesis Figure 3.16: feasible regions and generated boxes."""
 
 import math
+from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rebalance.analysis.box_generator import (
@@ -20,7 +23,15 @@ from rebalance.analysis.box_generator import (
     two_steps,
 )
 from rebalance.generators.regions import feasible_region
-from rebalance.plots.style import INK, PALETTE, SOFT, colours, figure, legend_below
+from rebalance.plots.style import (
+    INK,
+    LINE_STYLES,
+    PALETTE,
+    SOFT,
+    colours,
+    figure,
+    legend_below,
+)
 
 TRUTH, REGION, BOX = PALETTE[0], PALETTE[1], PALETTE[2]
 
@@ -107,36 +118,58 @@ def plot_regions() -> Figure:
     return fig
 
 
-def plot_sources() -> Figure:
-    """IoU of the RoIs that each generated source gives."""
+def plot_sources(trained: Mapping[str, NDArray[np.int64]] | None = None) -> Figure:
+    """IoU of the RoIs that each source gives.
+
+    Args:
+        trained: label -> [50] RoIs of a trained detector by IoU from 0.5 to 1, drawn over the
+            generated sources.
+    """
     fig, ax = figure(columns=1, aspect=0.72)
     sources = source_ious()
+    edges = torch.linspace(0.5, 1, 51).numpy()
     for name, colour in colours(sources).items():
         counts = torch.histc(sources[name], bins=50, min=0.5, max=1.0)
-        ax.stairs((counts / counts.sum() * 100).numpy(), torch.linspace(0.5, 1, 51).numpy(),
-                  color=colour, label=name, linewidth=1.3)  # fmt: skip
+        ax.stairs((counts / counts.sum() * 100).numpy(), edges, color=colour, label=name,
+                  linewidth=1.3)  # fmt: skip
+    for (name, binned), style in zip((trained or {}).items(), LINE_STYLES, strict=False):
+        percent = binned / max(int(binned.sum()), 1) * 100
+        ax.stairs(percent, edges, color=INK, label=name, linewidth=1.8, linestyle=style)
     ax.set(xlabel="IoU with the ground truth", ylabel="share of RoIs (% per 0.01)", yscale="log",
            ylim=(1e-3, 60))  # fmt: skip
-    legend_below(fig, ax, columns=2)
+    legend_below(fig, ax, columns=3 if trained else 2)
     return fig
 
 
-def plot_corners() -> Figure:
-    """Limits of the top-left corner for five thresholds, and corners of generated boxes."""
-    fig, ax = figure(columns=1, aspect=0.95)
-    ax.plot(*corners_drawn().T.numpy(), ".", color=BOX, markersize=1.5, rasterized=True,
-            label="generated, T = 0.5")  # fmt: skip
-    for index, limit in enumerate(LIMITS):
-        boundary = feasible_region(REFERENCE, limit, "top_left")
-        ax.plot(*boundary.T.numpy(), color=INK, linewidth=0.6 + 0.2 * index,
-                label="limits for IoU 0.5 to 0.9" if index == 0 else None)  # fmt: skip
-        x, y = boundary[boundary[:, 1].argmin()].tolist()
-        ax.text(x + 0.012, y, f"{limit:.1f}", fontsize=6, ha="left", va="center",
-                bbox={"facecolor": "white", "alpha": 0.8, "pad": 0.4, "linewidth": 0})  # fmt: skip
-    _box(ax, REFERENCE, TRUTH, "reference box")
-    _frame(ax, -0.05, 0.65)
-    ax.set(ylabel="y")
-    legend_below(fig, ax, columns=2)
+def plot_corners(trained: Mapping[str, Tensor] | None = None) -> Figure:
+    """Limits of the top-left corner for five thresholds, and corners of generated boxes.
+
+    Args:
+        trained: label -> [K, 2] corners of RoIs of a trained detector. They get a panel each,
+            beside that of the generated boxes.
+    """
+    clouds = {"generated, T = 0.5": corners_drawn(), **(trained or {})}
+    columns = 2 if trained else 1
+    fig, axes = figure(columns, (1, len(clouds)), aspect=0.95, squeeze=False, sharey=True)
+    for ax, (name, points), colour in zip(
+        axes[0], clouds.items(), (BOX, *PALETTE[3:]), strict=False
+    ):
+        ax.plot(*points.T.numpy(), ".", color=colour, markersize=1.5, rasterized=True,
+                label=None if trained else name)  # fmt: skip
+        for index, limit in enumerate(LIMITS):
+            boundary = feasible_region(REFERENCE, limit, "top_left")
+            ax.plot(*boundary.T.numpy(), color=INK, linewidth=0.6 + 0.2 * index,
+                    label="limits for IoU 0.5 to 0.9" if index == 0 else None)  # fmt: skip
+            x, y = boundary[boundary[:, 1].argmin()].tolist()
+            ax.text(x + 0.012, y, f"{limit:.1f}", fontsize=6, ha="left", va="center",
+                    bbox={"facecolor": "white", "alpha": 0.8, "pad": 0.4,
+                          "linewidth": 0})  # fmt: skip
+        _box(ax, REFERENCE, TRUTH, "reference box")
+        _frame(ax, -0.05, 0.65)
+        if trained:
+            ax.set_title(name)
+    axes[0, 0].set(ylabel="y")
+    legend_below(fig, axes[0, 0], columns=2)
     return fig
 
 
@@ -159,7 +192,7 @@ def plot_initial_losses() -> Figure:
     return fig
 
 
-FIGURES = {
+FIGURES: dict[str, Callable[[], Figure]] = {
     "two_steps": plot_two_steps,
     "thousand": plot_thousand,
     "regions": plot_regions,

@@ -1,0 +1,52 @@
+"""Figures of trained runs in the real Snakemake: which rules make them, and which do not."""
+
+import json
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("trained_figures")]
+
+RUN = "faster_rcnn_r101_voc_random"
+
+
+@pytest.fixture(scope="module")
+def project(make_project):
+    project = make_project()
+    project.edit(
+        "config/datasets.yaml", lambda sets: sets["shapes_voc"].update(num_train=12, num_val=6)
+    )
+    return project
+
+
+DATA = {"shapes_voc_layout": 1, "shapes_voc": 1}
+PLANNED = {
+    "bbgen_figure_5": {"figure": 1},
+    "bbgen_figure_5_trained": {**DATA, "train": 1, "positives": 1, "figure": 1},
+    "thesis_figure_4_6_trained": {**DATA, "train": 1, "positives": 1, "figure": 1},
+    "thesis_figure_3_17": {**DATA, "train": 1, "figure": 1},
+    "thesis_figure_3_12": {"shapes": 1, "train": 1, "positives": 1, "figure": 1},
+    "ggiou_figure_2": {"shapes": 1, "train": 2, "predict": 2, "evaluate": 2, "figure": 1},
+    "thesis_table_4_2": {**DATA, "train": 2, "predict": 2, "evaluate": 2, "table": 1},
+}
+
+
+@pytest.mark.parametrize("target", PLANNED)
+def test_a_figure_of_runs_is_made_by_these_rules_and_no_more(project, target):
+    assert project.planned(target) == {**PLANNED[target], target: 1}
+
+
+def test_what_needs_a_training_is_not_analytic(project):
+    planned = project.planned("analytic")
+    assert not planned.keys() & {"train", "positives", "predict", "evaluate"}
+    assert planned["figure"] > 20
+
+
+def test_positives_go_from_a_training_to_a_page(project):
+    project.snakemake("thesis_figure_3_14")
+    folder = project.root / f"results/shapes/runs/{RUN}/seed0"
+    assert json.loads((folder / "positives.json").read_text())["num_images"] == 12
+    page = (project.root / "results/shapes/thesis/figure_3_14/notebook.html").read_text()
+    assert "shapes scale" in page
+    assert "Not comparable with the paper" in page
+    # The other figures of the same run need a page only.
+    assert project.planned("bbgen_figure_6_trained") == {"figure": 1, "bbgen_figure_6_trained": 1}
