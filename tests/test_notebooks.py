@@ -249,8 +249,13 @@ def table_parameters(results):
             {"name": "oLRP", "percent": True, "better": "lower"},
         ],
         "rows": rows,
-        "metrics_files": [[f"{f}/plain/metrics.json" for f in seeds] for seeds in folders],
-        "logs": [[f"{folder}/log.csv" for folder in seeds] for seeds in folders],
+        "files": [
+            {
+                "log": [f"{folder}/log.csv" for folder in seeds],
+                "metrics": [f"{folder}/plain/metrics.json" for folder in seeds],
+            }
+            for seeds in folders
+        ],
         "table": "results/shapes/work/table_2/table.csv",
         "thumbnail": "results/shapes/work/table_2/table.png",
     }
@@ -304,11 +309,11 @@ def test_training_curves_notebook_from_logs_to_figure(repository, results):
 
 def test_a_user_mistake_in_the_results_reaches_the_message(repository, results, tmp_path, capsys):
     given = table_parameters(results)
-    Path(given["metrics_files"][0][0]).write_text('{"AP": 0.1}')
+    Path(given["files"][0]["metrics"][0]).write_text('{"AP": 0.1}')
     code, _, _ = run(repository / "notebooks" / "table.ipynb", given, tmp_path)
     assert code == 1
     message = capsys.readouterr().err.splitlines()[-1]
-    assert f"{given['metrics_files'][0][0]}: no metric 'oLRP'" in message
+    assert f"{given['files'][0]['metrics'][0]}: no metric 'oLRP'" in message
 
 
 def test_defaults_of_the_notebooks_have_the_types_that_rules_pass(repository, results):

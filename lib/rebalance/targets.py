@@ -50,11 +50,17 @@ def row_files(experiments: Experiments, row: Mapping[str, Any], scale: str) -> d
 
 def result_files(experiments: Experiments, target: Target, scale: str) -> list[str]:
     """Files of trainings that a target's notebook reads, each once."""
-    role = target.settings.get("reads", "metrics")
+    roles = [target.settings["reads"]] if "reads" in target.settings else table_reads(target)
     rows = target.settings.get("rows", [])
     return list(dict.fromkeys(
-        file for row in rows for file in row_files(experiments, row, scale)[role]
+        file for row in rows for role in roles for file in row_files(experiments, row, scale)[role]
     ))  # fmt: skip
+
+
+def table_reads(target: Target) -> list[str]:
+    """Kinds of files that the metrics of a table are read from."""
+    metrics = target.settings.get("metrics", [])
+    return sorted({"metrics", *(metric.get("reads", "metrics") for metric in metrics)})
 
 
 def notebook_file(experiments: Experiments, target: Target) -> str:
@@ -116,8 +122,9 @@ def notebook_parameters(
                 }
                 for row in rows
             ],
-            "metrics_files": [file["metrics"] for file in files],
-            "logs": [file["log"] for file in files],
+            "files": [
+                {kind: file[kind] for kind in ("log", *table_reads(target))} for file in files
+            ],
         }
         | shown
     )

@@ -133,6 +133,8 @@ def test_every_number_is_that_of_a_detector_taken_apart(run, trained, tmp_path, 
     assert head["left_out"] == len(positives) - len(kept)
     assert (head["left_out"] > 0) == (name == "staged")  # its source appends the ground truths
     assert head["mean_positives"] == pytest.approx(len(kept) / 14, abs=1e-6)
+    if len(content["heads"]) == 1:
+        assert content["mean_positive_rois"] == pytest.approx(len(positives) / 14, abs=1e-6)
     labels = [label for _, _, label, _ in kept]
     assert head["class_counts"] == [labels.count(c + 1) for c in range(len(content["classes"]))]
 

@@ -58,11 +58,15 @@ def table(tmp_path):
         row("c", {"AP": 30.0, "oLRP": None}, missing="needs <masks>"),
     ]
     runs = {"a": ["a/seed0", "a/seed1"], "b": ["b/seed0"], "c": []}
-    files, logs = (
-        [[str(tmp_path / "runs" / seed / name) for seed in seeds] for seeds in runs.values()]
-        for name in ("metrics.json", "log.csv")
-    )
-    return rows, files, logs
+    names = {"log": "log.csv", "metrics": "metrics.json"}
+    files = [
+        {
+            kind: [str(tmp_path / "runs" / seed / name) for seed in seeds]
+            for kind, name in names.items()
+        }
+        for seeds in runs.values()
+    ]
+    return rows, files
 
 
 def cell(tidy, loss, metric):
@@ -70,7 +74,7 @@ def cell(tidy, loss, metric):
 
 
 def test_numbers_equal_those_worked_out_by_hand(table):
-    rows, files, _ = table
+    rows, files = table
     tidy = assemble(rows, METRICS, files)
     assert len(tidy) == 9
     line = cell(tidy, "a", "AP")
@@ -83,7 +87,7 @@ def test_numbers_equal_those_worked_out_by_hand(table):
 
 
 def test_undefined_missing_and_unmeasured_numbers_are_nan(table):
-    rows, files, _ = table
+    rows, files = table
     tidy = assemble(rows, METRICS, files)
     one_seed = cell(tidy, "b", "AP")
     assert one_seed["measured"] == 0.36
@@ -102,15 +106,15 @@ def test_undefined_missing_and_unmeasured_numbers_are_nan(table):
 
 
 def test_one_undefined_seed_makes_the_mean_undefined(table):
-    rows, files, _ = table
-    Path(files[0][1]).write_text(json.dumps({"AP": None, "oLRP": 0.7}))
+    rows, files = table
+    Path(files[0]["metrics"][1]).write_text(json.dumps({"AP": None, "oLRP": 0.7}))
     tidy = assemble(rows, METRICS, files)
     assert np.isnan(cell(tidy, "a", "AP")["measured"])
 
 
 def test_csv_keeps_every_digit(table, tmp_path):
-    rows, files, _ = table
-    Path(files[1][0]).write_text(json.dumps({"AP": 0.1234567890123456, "oLRP": None}))
+    rows, files = table
+    Path(files[1]["metrics"][0]).write_text(json.dumps({"AP": 0.1234567890123456, "oLRP": None}))
     tidy = assemble(rows, METRICS, files)
     path = tmp_path / "new" / "table.csv"
     save_table(tidy, path)
@@ -122,7 +126,7 @@ def test_csv_keeps_every_digit(table, tmp_path):
 
 
 def test_best_is_bold_in_each_column_and_arrows_say_which_way(table):
-    rows, files, _ = table
+    rows, files = table
     html = style_table(assemble(rows, METRICS, files), rows, METRICS).to_html()
     best = [
         (kind, re.sub(r"<[^>]*>", "", text))
@@ -146,8 +150,8 @@ def test_best_is_bold_in_each_column_and_arrows_say_which_way(table):
 
 
 def test_sources_link_logs_relative_to_the_table(table, tmp_path):
-    rows, files, logs = table
-    html = sources_html(rows, files, logs, tmp_path / "work" / "table_1" / "table.csv")
+    rows, files = table
+    html = sources_html(rows, files, tmp_path / "work" / "table_1" / "table.csv")
     links = re.findall(r'href="([^"]*)"', html)
     assert "../../runs/a/seed1/log.csv" in links
     assert "table.csv" in links
@@ -162,13 +166,13 @@ def test_sources_link_logs_relative_to_the_table(table, tmp_path):
     ("change", "message"),
     [
         pytest.param(
-            lambda rows, files: files[2].append(files[0][0]),
-            r"row 2 \(c\) must have metrics files or a reason",
+            lambda rows, files: files.__setitem__(2, files[0]),
+            r"row 2 \(c\) must have files or a reason",
             id="measured and missing",
         ),
         pytest.param(
-            lambda rows, files: files[1].clear(),
-            r"row 1 \(b\) must have metrics files or a reason",
+            lambda rows, files: files.__setitem__(1, files[2]),
+            r"row 1 \(b\) must have files or a reason",
             id="neither measured nor missing",
         ),
         pytest.param(
@@ -185,30 +189,40 @@ def test_sources_link_logs_relative_to_the_table(table, tmp_path):
             id="other settings",
         ),
         pytest.param(
-            lambda rows, files: files[0].append("nowhere/metrics.json"),
+            lambda rows, files: files[0]["metrics"].__setitem__(1, "nowhere/metrics.json"),
             "nowhere/metrics.json: no such file",
             id="no file",
         ),
         pytest.param(
-            lambda rows, files: Path(files[0][0]).write_text('{"AP": 0.1}'),
+            lambda rows, files: Path(files[0]["metrics"][0]).write_text('{"AP": 0.1}'),
             "metrics.json: no metric 'oLRP'",
             id="file without the metric",
         ),
         pytest.param(
-            lambda rows, files: Path(files[0][0]).write_text('{"AP": "0.1", "oLRP": 1}'),
+            lambda rows, files: Path(files[0]["metrics"][0]).write_text('{"AP": "0.1", "oLRP": 1}'),
             "AP must be a number or null, got '0.1'",
             id="text for a number",
         ),
         pytest.param(
-            lambda rows, files: Path(files[0][0]).write_text('{"AP": '),
+            lambda rows, files: Path(files[0]["metrics"][0]).write_text('{"AP": '),
             "not JSON",
             id="half a file",
         ),
-        pytest.param(lambda rows, files: files.pop(), "2 lists for 3 rows", id="fewer lists"),
+        pytest.param(lambda rows, files: files.pop(), "2 entries for 3 rows", id="fewer entries"),
+        pytest.param(
+            lambda rows, files: files[0]["log"].pop(),
+            r"row 0 \(a\) must have one file of each kind per seed, got {'log': 1, 'metrics': 2}",
+            id="a seed without a log",
+        ),
+        pytest.param(
+            lambda rows, files: files[0].pop("metrics"),
+            r"row 0 \(a\) has files of \['log'\], metrics read \['metrics'\]",
+            id="no metrics at all",
+        ),
     ],
 )
 def test_incomplete_input_is_refused_with_its_place(table, change, message):
-    rows, files, _ = table
+    rows, files = table
     change(rows, files)
     with pytest.raises(InputError, match=message):
         assemble(rows, METRICS, files)
@@ -226,16 +240,24 @@ def test_incomplete_input_is_refused_with_its_place(table, change, message):
     ],
 )
 def test_a_wrong_metric_is_refused(table, metric, message):
-    rows, files, _ = table
+    rows, files = table
     with pytest.raises(InputError, match=message):
         assemble(rows, [metric], files)
 
 
-def test_logs_must_match_the_seeds(table, tmp_path):
-    rows, files, logs = table
-    logs[0].pop()
-    with pytest.raises(InputError, match="'a' has 2 metrics files, 1 logs"):
-        sources_html(rows, files, logs, tmp_path / "table.csv")
+def test_a_metric_is_read_from_the_file_that_it_names(table, tmp_path):
+    rows, files = table
+    for of_row in files:
+        of_row["positives"] = [path.replace("metrics.json", "positives.json")
+                               for path in of_row["metrics"]]  # fmt: skip
+        for number, path in enumerate(of_row["positives"]):
+            Path(path).write_text(json.dumps({"mean_positive_rois": 10.0 + number}))
+    metric = {"name": "mean_positive_rois", "percent": False, "better": "higher",
+              "reads": "positives"}  # fmt: skip
+    tidy = assemble(rows, [*METRICS, metric], files)
+    assert cell(tidy, "a", "mean_positive_rois")["measured"] == 10.5
+    assert cell(tidy, "a", "AP")["measured"] == pytest.approx(0.32)
+    assert "positives.json" in sources_html(rows, files, tmp_path / "table.csv")
 
 
 @pytest.mark.parametrize("printed", [28.3, 57.4, 0.5, 100, 55.55])

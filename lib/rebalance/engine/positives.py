@@ -10,6 +10,7 @@ positives.json is one object; lengths are in pixels of the network's input unles
     run, seed, scale   of the training
     num_images         training images
     classes            [C] names, in the order of class_counts
+    mean_positive_rois of the last head, per image, the ground truths left out below among them
     heads              one entry per stage, or one for a dense head:
       name               "stage1", ... or "dense"
       min_iou            the stage's IoU threshold; null for a dense head
@@ -115,6 +116,7 @@ def collect_positives(
         "scale": run["scale"],
         "num_images": len(dataset),
         "classes": list(dataset.class_names),
+        "mean_positive_rois": round(heads[-1].num_seen / len(dataset), DIGITS),
         "heads": [head.summary(len(dataset)) for head in heads],
     }
     write_atomically(out, (json.dumps(content, allow_nan=False) + "\n").encode())
@@ -202,6 +204,11 @@ class HeadPositives:
             torch.ones_like(before), after < before, after < LOST_IOU, before, after
         ], dim=1).double()  # fmt: skip
         self.sums.index_add_(0, _bin_of(before, WIDE_EDGES)[inside], values[inside])
+
+    @property
+    def num_seen(self) -> int:
+        """Positives, with those that are left out."""
+        return self.all.num_positives + self.left_out
 
     def summary(self, num_images: int) -> dict[str, Any]:
         """The head's entry in positives.json."""

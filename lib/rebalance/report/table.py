@@ -39,17 +39,19 @@ class Metric:
         name: key in metrics.json, and in the ``reported`` numbers of a row.
         percent: printed, and so reported, in percent.
         better: "higher", "lower", or None where neither is better.
-        measured: False for what the work reports and metrics.json does not have (memory, ...).
+        measured: False for what the work reports and no file of a run has (memory, ...).
+        reads: kind of the file that has it, "metrics" or "positives".
     """
 
     name: str
     percent: bool
     better: str | None
     measured: bool = True
+    reads: str = "metrics"
 
 
 def read_metric(entry: Mapping[str, Any]) -> Metric:
-    """A Metric from its description {name, percent, better[, measured]}.
+    """A Metric from its description {name, percent, better[, measured][, reads]}.
 
     Raises:
         InputError: a key is missing or unknown, or ``better`` is none of higher, lower, null.
@@ -58,7 +60,8 @@ def read_metric(entry: Mapping[str, Any]) -> Metric:
         metric = Metric(**entry)
     except TypeError:
         raise InputError(
-            f"a metric has the keys name, percent, better and perhaps measured, got {dict(entry)}"
+            "a metric has the keys name, percent, better and perhaps measured and reads, "
+            f"got {dict(entry)}"
         ) from None
     if metric.better not in ARROWS:
         raise InputError(
@@ -69,7 +72,7 @@ def read_metric(entry: Mapping[str, Any]) -> Metric:
 
 
 def read_metrics(path: Path, names: Sequence[str]) -> dict[str, float]:
-    """The named numbers of one metrics.json; null (undefined) becomes nan.
+    """The named numbers of one metrics.json or the like; null (undefined) becomes nan.
 
     Raises:
         InputError: no such file, not JSON, or a metric is absent or not a number.
@@ -94,15 +97,16 @@ def read_metrics(path: Path, names: Sequence[str]) -> dict[str, float]:
 def assemble(
     rows: Sequence[Mapping[str, Any]],
     metrics: Sequence[Mapping[str, Any]],
-    metrics_files: Sequence[Sequence[str]],
+    files: Sequence[Mapping[str, Sequence[str]]],
 ) -> pd.DataFrame:
     """The tidy table: one line per row of the work's table and metric, at full precision.
 
     Args:
         rows: each {setting: {column: value}, run: name or None, variant, reported:
             {metric: value as printed, or None}, missing: why it is not measured, or None}.
-        metrics: each {name, percent, better[, measured]}; see Metric.
-        metrics_files: for each row the metrics.json of each seed; none where ``missing``.
+        metrics: each {name, percent, better[, measured][, reads]}; see Metric.
+        files: for each row, kind of file -> the file of each seed; none where ``missing``. Kinds
+            are those that metrics read, and others to be linked ("log").
 
     Returns:
         A frame with the columns "row" (0, 1, ...), the settings, those of COLUMNS, and "missing".
@@ -114,15 +118,26 @@ def assemble(
             missing or neither, or a file lacks a metric.
     """
     columns = [read_metric(entry) for entry in metrics]
-    if len(metrics_files) != len(rows):
-        raise InputError(f"metrics_files has {len(metrics_files)} lists for {len(rows)} rows")
-    names = [metric.name for metric in columns if metric.measured]
+    if len(files) != len(rows):
+        raise InputError(f"files has {len(files)} entries for {len(rows)} rows")
+    kinds = {metric.reads for metric in columns if metric.measured}
     lines = []
-    for index, (row, files) in enumerate(zip(rows, metrics_files, strict=True)):
-        _check_row(index, row, rows[0], [metric.name for metric in columns], len(files))
-        seeds = [read_metrics(Path(file), names) for file in files]
+    for index, (row, of_row) in enumerate(zip(rows, files, strict=True)):
+        _check_row(index, row, rows[0], [metric.name for metric in columns])
+        _check_files(index, row, of_row, kinds)
+        seeds = {
+            kind: [
+                read_metrics(
+                    Path(file), [m.name for m in columns if m.measured and m.reads == kind]
+                )
+                for file in of_row[kind]
+            ]
+            for kind in kinds
+        }
         for metric in columns:
-            values = np.array([seed[metric.name] for seed in seeds if metric.measured])
+            values = np.array(
+                [seed[metric.name] for seed in seeds[metric.reads]] if metric.measured else []
+            )
             measured = float(values.mean()) if len(values) else float("nan")
             reported = as_fraction(row["reported"].get(metric.name), metric.percent)
             numbers = {
@@ -139,15 +154,19 @@ def assemble(
     return pd.DataFrame(lines)
 
 
+def _where(index: int, row: Mapping[str, Any]) -> str:
+    return f"row {index} ({', '.join(str(value) for value in row['setting'].values())})"
+
+
 def _check_row(
-    index: int, row: Mapping[str, Any], first: Mapping[str, Any], metrics: list[str], num_files: int
+    index: int, row: Mapping[str, Any], first: Mapping[str, Any], metrics: list[str]
 ) -> None:
-    """Raise InputError unless a row has its keys, the settings of the first, and one source."""
+    """Raise InputError unless a row has its keys and the settings of the first."""
     allowed = {"setting", "run", "variant", "reported", "missing"}
     if set(row) != allowed:
         raise InputError(f"row {index} must have the keys {sorted(allowed)}, got {sorted(row)}")
     settings = list(row["setting"])
-    where = f"row {index} ({', '.join(str(value) for value in row['setting'].values())})"
+    where = _where(index, row)
     if settings != list(first["setting"]):
         raise InputError(f"{where} has the settings {settings}, row 0 has {list(first['setting'])}")
     taken = [name for name in settings if name in {"row", "missing", *COLUMNS}]
@@ -156,10 +175,22 @@ def _check_row(
     unknown = sorted(set(row["reported"]) - set(metrics))
     if unknown:
         raise InputError(f"{where} reports {unknown}, the table has the metrics {metrics}")
-    if (row["missing"] is None) == (num_files == 0):
+
+
+def _check_files(
+    index: int, row: Mapping[str, Any], files: Mapping[str, Sequence[str]], kinds: set[str]
+) -> None:
+    """Raise InputError unless a row has as many files of each kind, or is missing."""
+    where = _where(index, row)
+    if not kinds <= set(files):
+        raise InputError(f"{where} has files of {sorted(files)}, metrics read {sorted(kinds)}")
+    counts = {kind: len(of_kind) for kind, of_kind in files.items()}
+    if len(set(counts.values())) > 1:
+        raise InputError(f"{where} must have one file of each kind per seed, got {counts}")
+    if (row["missing"] is None) == (not any(counts.values())):
         raise InputError(
-            f"{where} must have metrics files or a reason why it is missing, and not both; "
-            f"got {num_files} files and missing = {row['missing']!r}"
+            f"{where} must have files or a reason why it is missing, and not both; "
+            f"got {counts} and missing = {row['missing']!r}"
         )
 
 
@@ -330,30 +361,22 @@ def table_html(styler: Styler) -> str:
 
 def sources_html(
     rows: Sequence[Mapping[str, Any]],
-    metrics_files: Sequence[Sequence[str]],
-    logs: Sequence[Sequence[str]],
+    files: Sequence[Mapping[str, Sequence[str]]],
     table: Path,
 ) -> str:
     """Where each row's numbers come from: its run, with links to what each seed left.
 
     Args:
         rows: see ``assemble``.
-        metrics_files: see ``assemble``.
-        logs: for each row the training log of each seed, as many as metrics files.
+        files: see ``assemble``.
         table: the CSV; the page will be in its folder, and links are relative to that.
-
-    Raises:
-        InputError: a row has another number of logs than of metrics files.
     """
-    if len(logs) != len(rows):
-        raise InputError(f"logs has {len(logs)} lists for {len(rows)} rows")
     lines = []
-    for name, row, files, seed_logs in zip(row_names(rows), rows, metrics_files, logs, strict=True):
-        if len(files) != len(seed_logs):
-            raise InputError(f"row {name!r} has {len(files)} metrics files, {len(seed_logs)} logs")
+    for name, row, of_row in zip(row_names(rows), rows, files, strict=True):
         seeds = "; ".join(
-            f"seed {seed}: {_link('log', log, table)}, {_link('metrics', file, table)}"
-            for seed, (file, log) in enumerate(zip(files, seed_logs, strict=True))
+            f"seed {seed}: "
+            + ", ".join(_link(kind, file, table) for kind, file in zip(of_row, paths, strict=True))
+            for seed, paths in enumerate(zip(*of_row.values(), strict=True))
         )
         if row["missing"] is None:
             variant = f" / {escape(row['variant'])}" if row["variant"] else ""
