@@ -47,6 +47,16 @@ def test_every_table_and_figure_is_listed(configured):
     assert sum(name.startswith("figure_") for name in ids) == NUM_FIGURES
 
 
+def test_the_readme_counts_what_is_made(configured, repository):
+    targets = [target for work in configured.values() for target in work.values()]
+    made = [target for target in targets if "waits" not in target]
+    untrained = [target for target in made if not any("run" in r for r in target.get("rows", []))]
+    readme = " ".join((repository / "README.md").read_text().split())
+    assert f"Of the {len(targets)} tables and figures {len(made)} are made" in readme
+    assert f"{len(untrained)} of these need no training" in readme
+    assert f"The other {len(targets) - len(made)} wait" in readme
+
+
 def test_every_entry_is_made_or_says_why_not(configured):
     for work, targets in configured.items():
         for name, target in targets.items():
