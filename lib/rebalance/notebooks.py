@@ -5,7 +5,6 @@ notebook declares, and of the declared types, so a misspelt parameter cannot run
 """
 
 import ast
-import json
 import os
 import tempfile
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from typing import Any
 import nbformat
 
 from rebalance.errors import InputError
+from rebalance.jsonfile import read_json
 
 #: The system allows 107 characters for a socket's path; the kernel adds up to 20.
 LONGEST_SOCKET_FOLDER = 85
@@ -115,12 +115,7 @@ def read_parameters(path: Path) -> dict[str, Any]:
     Raises:
         InputError: no such file, not JSON, or not an object.
     """
-    try:
-        parameters = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file of parameters") from None
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON: {error}") from None
+    parameters = read_json(path, "file of parameters")
     if not isinstance(parameters, dict):
         raise InputError(
             f"{path}: must hold one object of parameters, got {type(parameters).__name__}"

@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 
 from rebalance.analysis.checks import Check, check_claim, check_number
+from rebalance.boxes import paired_iou
 from rebalance.data.coco import decode_mask, load_coco, read_image, read_json
 from rebalance.errors import InputError
 
@@ -390,7 +392,8 @@ def _search(own: Instance, other: Instance, preference: Callable[..., tuple[Any,
     )
     boxes = np.unique(np.stack([grid.ravel() for grid in grids], axis=1), axis=0).astype(int)
     boxes = boxes[(boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])]
-    ious = _iou(boxes.astype(float), np.array(own.box))
+    truth = torch.tensor(own.box, dtype=torch.float64)
+    ious = paired_iou(torch.from_numpy(boxes).double(), truth).numpy()
     boxes, ious = boxes[ious >= SEARCHED_IOU], ious[ious >= SEARCHED_IOU]
     own_shares = _share_on(own.mask, boxes)
     other_shares = _share_on(other.mask & ~own.mask, boxes)
@@ -399,13 +402,6 @@ def _search(own: Instance, other: Instance, preference: Callable[..., tuple[Any,
     found = boxes[best].tolist()
     return Positive(own, other, (found[0], found[1], found[2], found[3]), float(ious[best]),
                     float(own_shares[best]), float(other_shares[best]))  # fmt: skip
-
-
-def _iou(boxes: NDArray[np.float64], box: NDArray[np.float64]) -> NDArray[np.float64]:
-    low, high = np.maximum(boxes[:, :2], box[:2]), np.minimum(boxes[:, 2:], box[2:])
-    inter = np.clip(high - low, 0, None).prod(axis=1)
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    return np.asarray(inter / (areas + (box[2:] - box[:2]).prod() - inter))
 
 
 def _share_on(mask: Mask, boxes: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -1,6 +1,5 @@
 """AP of single classes under two assignments (GGIoU Figure 2)."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import pandas as pd
 
 from rebalance.analysis.checks import Check, check_claim
 from rebalance.errors import InputError
+from rebalance.jsonfile import read_json
 
 SLENDER = ("person", "umbrella", "wine glass")
 OTHERS = ("potted plant", "bed", "tv")
@@ -24,14 +24,10 @@ def read_class_aps(path: Path) -> dict[str, float]:
     Raises:
         InputError: no such file, not JSON, or no list of classes with name and AP.
     """
+    content = read_json(path, "file of metrics")
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["per_class"]
         return {row["name"]: float("nan") if row["AP"] is None else float(row["AP"])
-                for row in rows}  # fmt: skip
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file of metrics") from None
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON: {error}") from None
+                for row in content["per_class"]}  # fmt: skip
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: per_class: needs name and AP of each class ({error})") from None
 

@@ -3,7 +3,6 @@
 Numbers come from positives.json, see ``rebalance.engine.positives``.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from rebalance.analysis.checks import Check, check_claim, check_number
 from rebalance.boxes import paired_iou
 from rebalance.errors import InputError
 from rebalance.generators.regions import feasible_region, quadrant_areas
+from rebalance.jsonfile import read_json
 from rebalance.samplers.statistics import CornerShares, corner_shares
 
 BINS_PER_TENTH = 10
@@ -81,12 +81,7 @@ def load_positives(runs: Mapping[str, Sequence[str]]) -> dict[str, Positives]:
 
 
 def _first_head(path: Path) -> Mapping[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file of positives") from None
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON: {error}") from None
+    content = read_json(path, "file of positives")
     try:
         head: dict[str, Any] = content["heads"][0]
     except (KeyError, IndexError, TypeError):

@@ -1,6 +1,5 @@
 """The index: one page with a card for every table and figure of every work, made or not."""
 
-import json
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from rebalance.errors import InputError
+from rebalance.jsonfile import read_json
 from rebalance.report.page import HERE, PAPER_SCALE, page_css
 
 #: What a target's status is called on its card, in the order of the filters.
@@ -44,12 +44,7 @@ def read_manifest(path: Path) -> Any:
     Raises:
         InputError: the file is absent or not JSON.
     """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such manifest") from None
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON: {error}") from None
+    return read_json(path, "manifest")
 
 
 def write_index(manifest: Mapping[str, Any], out: Path) -> None:

@@ -4,7 +4,6 @@ Units: files and frames hold AP, oLRP and their like in [0, 1]; what a work prin
 ``reported`` therefore holds in percent) is divided by 100 on reading and multiplied on showing.
 """
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from rebalance.errors import InputError
+from rebalance.jsonfile import read_json
 
 if TYPE_CHECKING:
     from pandas.io.formats.style_render import CSSDict
@@ -77,12 +77,7 @@ def read_metrics(path: Path, names: Sequence[str]) -> dict[str, float]:
     Raises:
         InputError: no such file, not JSON, or a metric is absent or not a number.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file of metrics") from None
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON: {error}") from None
+    content = read_json(path, "file of metrics")
     values = {}
     for name in names:
         if name not in content:
