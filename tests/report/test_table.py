@@ -313,6 +313,8 @@ def test_names_of_metrics_and_rows():
         {"loss": "y", "gamma": None, "ohpm": False},
     ]
     assert row_names([{"setting": setting} for setting in settings]) == ["x, 1", "x", "y"]
+    unset = [{"gamma": None, "weight": 1.0}, {"gamma": 2, "weight": 1.0}]
+    assert row_names([{"setting": setting} for setting in unset]) == ["no gamma", "2"]
     equal_so_far = [settings[0], settings[0] | {"ohpm": False}]
     names = row_names([{"setting": setting} for setting in equal_so_far])
     assert names == ["x, 1, ohpm", "x, 1, no ohpm"]

@@ -266,6 +266,7 @@ def row_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
                 for name, value in list(row["setting"].items())[:count]
                 if value is not None
             )
+            or _setting_in_words(next(iter(row["setting"])), False)
             for row in rows
         ]
         if len(set(names)) == len(rows):
