@@ -221,7 +221,7 @@ def test_a_figure_of_runs_reads_one_file_per_seed_of_each_row(repository):
     assert runs["a, EIoU, 1.0"] == [
         f"{folder}/seed{seed}/default/metrics.json" for seed in experiments.seeds("paper")
     ]
-    assert next(iter(runs)) == "baseline, smooth L1, None"
+    assert next(iter(runs)) == "baseline, smooth L1"
     assert all(
         path.endswith("log.csv")
         for files in given["thesis_figure_3_17"]["runs"].values()

@@ -16,6 +16,7 @@ import fastjsonschema
 import yaml
 
 from rebalance.errors import InputError
+from rebalance.rows import row_names
 from rebalance.settings import merged, named_parts
 from rebalance.sources import parts
 
@@ -195,11 +196,6 @@ def _derived(target_id: str, settings: Mapping[str, Any]) -> dict[str, dict[str,
             "kind": "trained", **kept, **settings["trained"], "doubts": doubts
         }  # fmt: skip
     return found
-
-
-def row_label(row: Mapping[str, Any]) -> str:
-    """What a row is called in a legend."""
-    return ", ".join(str(value) for value in row["setting"].values())
 
 
 def load_experiments(
@@ -431,15 +427,14 @@ def _check_figure_of_runs(
         raise InputError(f"{where}.waits: a figure of runs is made")
     _check_notebook(experiments, settings, where)
     metrics = [metric["name"] for metric in settings.get("metrics", [])]
-    labels: dict[str, int] = {}
-    for index, row in enumerate(settings["rows"]):
+    names = row_names(settings["rows"])
+    for index, (row, name) in enumerate(zip(settings["rows"], names, strict=True)):
         place = f"{where}.rows[{index}]"
         if "run" not in row:
             raise InputError(f"{place}: missing key 'run'; every row of a figure shows one")
         _check_row(experiments, row, metrics, owners, place, has_runs=True)
-        first = labels.setdefault(row_label(row), index)
-        if first != index:
-            raise InputError(f"{place}.setting: rows[{first}] is called {row_label(row)!r}, too")
+        if names.index(name) != index:
+            raise InputError(f"{place}.setting: rows[{names.index(name)}] is called {name!r}, too")
 
 
 def _check_notebook(experiments: Experiments, settings: Mapping[str, Any], where: str) -> None:

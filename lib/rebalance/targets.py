@@ -10,8 +10,8 @@ from rebalance.experiments import (
     TRAINED,
     Experiments,
     Target,
-    row_label,
 )
+from rebalance.rows import row_names
 
 
 def target_folder(target: Target, scale: str) -> Path:
@@ -100,7 +100,7 @@ def notebook_parameters(
     if not target.is_table:
         role = target.settings["reads"]
         runs = {
-            row_label(row): file[role] for row, file in zip(rows, files, strict=True)
+            name: file[role] for name, row, file in zip(row_names(rows), rows, files, strict=True)
             if "run" in row
         }  # fmt: skip
         if target.is_curves:

@@ -14,12 +14,12 @@ from rebalance.report.table import (
     best_rows,
     decimals,
     metric_label,
-    row_names,
     save_table,
     show_number,
     sources_html,
     style_table,
 )
+from rebalance.rows import row_names
 
 METRICS = [
     {"name": "AP", "percent": True, "better": "higher"},

@@ -39,6 +39,9 @@ LINE_STYLES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1,
 #: Widths of a column and of a page of a two-column paper, inches.
 WIDTHS = {1: 3.5, 2: 7.16}
 
+#: Of an entry of a legend, inches: the line with its space, and a letter.
+HANDLE_WIDTH, LETTER_WIDTH = 0.5, 0.054
+
 #: Names that keep their colour in every figure, whatever stands beside them.
 FIXED_COLOURS = {
     "baseline": SOFT,
@@ -170,9 +173,13 @@ def line_styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 
 def legend_below(fig: Figure, ax: Axes, columns: int = 4) -> None:
-    """One legend under all axes, with the entries of ``ax``."""
+    """One legend under all axes, with the entries of ``ax``; fewer columns where names are long."""
     handles, labels = ax.get_legend_handles_labels()
-    fig.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels)))
+    width = HANDLE_WIDTH + LETTER_WIDTH * max(map(len, labels), default=0)
+    fitting = max(1, int(fig.get_figwidth() / width))
+    fig.legend(
+        handles, labels, loc="outside lower center", ncols=min(columns, fitting, len(labels))
+    )
 
 
 def save_figure(fig: Figure, svg: str | Path, png: str | Path, dpi: int = 200) -> None:
