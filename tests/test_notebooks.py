@@ -256,14 +256,14 @@ def table_parameters(results):
             }
             for seeds in folders
         ],
-        "table": "results/shapes/work/table_2/table.csv",
-        "thumbnail": "results/shapes/work/table_2/table.png",
+        "table": "results/shapes/some_work/table_2/table.csv",
+        "thumbnail": "results/shapes/some_work/table_2/table.png",
     }
 
 
 def test_table_notebook_from_metrics_to_page(repository, results, tmp_path):
     given = table_parameters(results)
-    html = Path("results/shapes/work/table_2/notebook.html")
+    html = Path("results/shapes/some_work/table_2/notebook.html")
     executed = html.with_suffix(".ipynb")
     run_notebook(repository / "notebooks" / "table.ipynb", given, executed, html)
     tidy = pd.read_csv(given["table"]).set_index(["loss", "metric"])
@@ -296,10 +296,10 @@ def test_training_curves_notebook_from_logs_to_figure(repository, results):
         "runs": {
             name: [f"{folder}/log.csv" for folder in seeds] for name, seeds in results.items()
         },
-        "figure": "results/shapes/work/curves/figure.svg",
-        "bitmap": "results/shapes/work/curves/figure.png",
+        "figure": "results/shapes/some_work/curves/figure.svg",
+        "bitmap": "results/shapes/some_work/curves/figure.png",
     }
-    html = Path("results/shapes/work/curves/notebook.html")
+    html = Path("results/shapes/some_work/curves/notebook.html")
     notebook = repository / "notebooks" / "training_curves.ipynb"
     run_notebook(notebook, given, html.with_suffix(".ipynb"), html)
     assert Path(given["figure"]).read_text().startswith("<?xml")
