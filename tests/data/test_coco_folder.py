@@ -84,7 +84,13 @@ def test_the_official_layout_is_found(write, tmp_path, coco):
             f"raw/coco_annotations_trainval2017/annotations/instances_{split}2017.json",
             f"raw/coco_{split}2017/{split}2017",
         )
-    take_coco2017(tmp_path / "raw", tmp_path / "coco")
+    annotations = tmp_path / "raw" / "coco_annotations_trainval2017" / "annotations"
+    (annotations / "person_keypoints_train2017.json").write_text('{"mine": 1}')
+    for _ in range(2):  # again over what is there
+        take_coco2017(tmp_path / "raw", tmp_path / "coco")
+    taken = tmp_path / "coco" / "annotations"
+    assert json.loads((taken / "keypoints_train.json").read_text()) == {"mine": 1}
+    assert not (taken / "keypoints_val.json").is_symlink()  # the archive has none
     data = CocoDataset(tmp_path / "coco/annotations/val.json", tmp_path / "coco/images")
     assert data.load(0)[0].shape == (3, 50, 20)
 

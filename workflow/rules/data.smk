@@ -103,9 +103,6 @@ rule coco_download:
         out=f"{DATA}/{{dataset}}",
     shell:
         "rebalance data coco --raw {params.raw} --out {params.out} > {log} 2>&1"
-        # One figure shows keypoints, which COCO has in a file of their own.
-        " && ln -sf $(realpath {params.raw}/coco_annotations_trainval2017/annotations/"
-        "person_keypoints_train2017.json) {params.out}/annotations/keypoints_train.json"
 
 
 rule voc_download:

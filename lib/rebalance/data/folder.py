@@ -65,6 +65,9 @@ def take_coco_folder(
 def take_coco2017(raw: str | Path, out_dir: str | Path) -> None:
     """`take_coco_folder` for the official archives, each unpacked into a folder of its name.
 
+    COCO has person keypoints in files of their own, which one figure shows: they are linked as
+    ``annotations/keypoints_<split>.json``.
+
     Args:
         raw: folder with ``coco_train2017/train2017``, ``coco_val2017/val2017`` and
             ``coco_annotations_trainval2017/annotations``.
@@ -83,6 +86,12 @@ def take_coco2017(raw: str | Path, out_dir: str | Path) -> None:
         for split in ("train", "val")
     }
     take_coco_folder(splits, out_dir, drop_empty_boxes=True)
+    for split in splits:
+        link = Path(out_dir) / "annotations" / f"keypoints_{split}.json"
+        link.unlink(missing_ok=True)
+        keypoints = annotations / f"person_keypoints_{split}2017.json"
+        if keypoints.is_file():
+            link.symlink_to(keypoints.resolve())
 
 
 def _complete(coco: Any, drop_empty_boxes: bool, source: Path) -> None:
