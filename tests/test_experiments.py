@@ -85,6 +85,10 @@ SPOILT = {
         "papers/focal_eiou.yaml",
         lambda c: c["targets"]["figure_4"]["rows"][2]["setting"].update(value=1.0),
         ["targets.figure_4.rows[2].setting", "rows[1]", "'a, EIoU, 1.0'"]),
+    "table with two rows of one name": (
+        "papers/focal_eiou.yaml",
+        lambda c: c["targets"]["table_2"]["rows"].append(c["targets"]["table_2"]["rows"][0]),
+        ["papers/focal_eiou.yaml: targets.table_2.rows[8].setting", "rows[0]"]),
     "figure of runs without a notebook": (
         "papers/focal_eiou.yaml", lambda c: c["targets"]["figure_4"].pop("notebook"),
         ["papers/focal_eiou.yaml: targets.figure_4", "'notebook'"]),

@@ -410,6 +410,8 @@ def _check_target(
         metrics = [metric["name"] for metric in settings.get("metrics", [])]
         for index, row in enumerate(rows):
             _check_row(experiments, row, metrics, owners, f"{where}.rows[{index}]", has_runs)
+        if has_runs:
+            _check_row_names(rows, where)
     if "trained" in settings:
         if has_runs or _is_table(target_id) or "notebook" not in settings:
             raise InputError(f"{where}.trained: is for an analytic figure, which has a notebook")
@@ -427,14 +429,23 @@ def _check_figure_of_runs(
         raise InputError(f"{where}.waits: a figure of runs is made")
     _check_notebook(experiments, settings, where)
     metrics = [metric["name"] for metric in settings.get("metrics", [])]
-    names = row_names(settings["rows"])
-    for index, (row, name) in enumerate(zip(settings["rows"], names, strict=True)):
+    for index, row in enumerate(settings["rows"]):
         place = f"{where}.rows[{index}]"
         if "run" not in row:
             raise InputError(f"{place}: missing key 'run'; every row of a figure shows one")
         _check_row(experiments, row, metrics, owners, place, has_runs=True)
-        if names.index(name) != index:
-            raise InputError(f"{place}.setting: rows[{names.index(name)}] is called {name!r}, too")
+    _check_row_names(settings["rows"], where)
+
+
+def _check_row_names(rows: Sequence[Mapping[str, Any]], where: str) -> None:
+    """Rows are told apart by their settings; of two of one name a figure would show one."""
+    names = row_names(rows)
+    for index, name in enumerate(names):
+        first = names.index(name)
+        if first != index:
+            raise InputError(
+                f"{where}.rows[{index}].setting: rows[{first}] is called {name!r}, too"
+            )
 
 
 def _check_notebook(experiments: Experiments, settings: Mapping[str, Any], where: str) -> None:
