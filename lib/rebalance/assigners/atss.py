@@ -26,6 +26,7 @@ def assign_atss(
     costs: Callable[[Assignment], Tensor] | None = None,
     image_size: tuple[int, int] | None = None,
     image: int | str | None = None,
+    validate: bool = True,
     top_k: int = 9,
     ignore_iof: float = 0.5,
 ) -> Assignment:
@@ -45,6 +46,7 @@ def assign_atss(
         costs: not used by this assigner.
         image_size: not used by this assigner.
         image: how messages name the image.
+        validate: check the boxes, which waits for the device.
         top_k: candidates per level.
         ignore_iof: share of its area inside an ignored region from which a negative is ignored.
 
@@ -52,7 +54,7 @@ def assign_atss(
         InputError: a nan, infinite or inverted box (image and box are named); a wrong shape.
         TypeError: boxes that are not floating point, labels that are not int64.
     """
-    check_scene(boxes, gt_boxes, gt_labels, image)
+    check_scene(boxes, gt_boxes, gt_labels, image, validate)
     sizes = check_level_sizes(boxes, level_sizes)
     if len(boxes) == 0 or len(gt_boxes) == 0:
         return assign_nothing(boxes, gt_labels, ignored_boxes, ignore_iof)

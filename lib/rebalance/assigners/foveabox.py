@@ -30,6 +30,7 @@ def assign_foveabox(
     costs: Callable[[Assignment], Tensor] | None = None,
     image_size: tuple[int, int] | None = None,
     image: int | str | None = None,
+    validate: bool = True,
     scale_ranges: Sequence[tuple[float, float]] = SCALE_RANGES,
     positive_scale: float = 0.4,
     negative_scale: float | None = None,
@@ -49,6 +50,7 @@ def assign_foveabox(
         costs: not used by this assigner.
         image_size: not used by this assigner.
         image: how messages name the image.
+        validate: check the boxes, which waits for the device.
         scale_ranges: least and largest square root of the area, for each level, both included.
         positive_scale: width and height of the fovea over those of the ground truth.
         negative_scale: outside the ground truth scaled by this a point is negative, between the two
@@ -60,7 +62,7 @@ def assign_foveabox(
             are named); a wrong shape.
         TypeError: boxes that are not floating point, labels that are not int64.
     """
-    check_scene(boxes, gt_boxes, gt_labels, image)
+    check_scene(boxes, gt_boxes, gt_labels, image, validate)
     sizes = check_level_sizes(boxes, level_sizes)
     if len(scale_ranges) != len(sizes):
         raise InputError(

@@ -13,6 +13,7 @@ from torch import Tensor
 from rebalance.assigners.assignment import IGNORED, NEGATIVE, Assignment
 from rebalance.assigners.overlaps import Overlap, make_overlap
 from rebalance.assigners.scene import assign_nothing, check_scene, finish_assignment
+from rebalance.errors import InputError
 
 
 def assign_max_iou(
@@ -25,18 +26,20 @@ def assign_max_iou(
     costs: Callable[[Assignment], Tensor] | None = None,
     image_size: tuple[int, int] | None = None,
     image: int | str | None = None,
+    validate: bool = True,
     positive_iou: float = 0.5,
     negative_iou: float = 0.4,
     negative_floor: float = 0.0,
     low_quality_iou: float | None = 0.0,
+    contested: str = "strongest",
     overlap: str | Mapping[str, Any] | Overlap = "iou",
     ignore_iof: float = 0.5,
 ) -> Assignment:
     """Positive from ``positive_iou``, negative below ``negative_iou``, ignored between the two.
 
     Afterwards every ground truth takes the boxes that overlap it most (all of them when they tie),
-    even below ``positive_iou`` and even from another ground truth; a box that several ground
-    truths want goes to the one it overlaps most. A ground truth that no box overlaps stays without.
+    even below ``positive_iou`` and even from another ground truth (``contested`` says which of
+    several). A ground truth that no box overlaps stays without.
 
     Args:
         boxes: [N, 4] xyxy, pixels, anchors or proposals.
@@ -47,11 +50,14 @@ def assign_max_iou(
         costs: not used by this assigner.
         image_size: not used by this assigner.
         image: how messages name the image.
+        validate: check the boxes, which waits for the device.
         positive_iou: least overlap of a positive.
         negative_iou: overlap below which a box is negative.
         negative_floor: overlap below which a box is ignored instead of negative (bbgen,
             section 6.2, takes negatives from 0.1 up).
         low_quality_iou: least overlap of the ground truths' own best boxes; None switches them off.
+        contested: who gets a box that is the best of several ground truths: the one it overlaps
+            "strongest", or the "last" of them, as in mmdetection.
         overlap: a name in ``OVERLAPS``, ``{name: ..., options}``, or a pairwise function.
         ignore_iof: share of its area inside an ignored region from which a negative is ignored.
 
@@ -59,7 +65,9 @@ def assign_max_iou(
         InputError: a nan, infinite or inverted box (image and box are named); a wrong shape.
         TypeError: boxes that are not floating point, labels that are not int64.
     """
-    check_scene(boxes, gt_boxes, gt_labels, image)
+    if contested not in ("strongest", "last"):
+        raise InputError(f"contested must be one of ('strongest', 'last'), got {contested!r}")
+    check_scene(boxes, gt_boxes, gt_labels, image, validate)
     if len(boxes) == 0 or len(gt_boxes) == 0:
         return assign_nothing(boxes, gt_labels, ignored_boxes, ignore_iof)
     overlaps = make_overlap(overlap)(boxes.float(), gt_boxes.float())
@@ -70,7 +78,12 @@ def assign_max_iou(
     if low_quality_iou is not None:
         best_of_gt = overlaps.amax(dim=0)
         wanted = (overlaps == best_of_gt) & (best_of_gt > 0) & (best_of_gt >= low_quality_iou)
-        strongest, taker = torch.where(wanted, overlaps, 0.0).max(dim=1)
-        gt_idxs = torch.where(strongest > 0, taker, gt_idxs)
-        best = torch.where(strongest > 0, strongest, best)
+        if contested == "strongest":
+            order = overlaps
+        else:
+            order = torch.arange(1.0, len(gt_boxes) + 1, device=boxes.device)
+        taker = torch.where(wanted, order, 0.0).argmax(dim=1)
+        is_wanted = wanted.any(dim=1)
+        gt_idxs = torch.where(is_wanted, taker, gt_idxs)
+        best = torch.where(is_wanted, overlaps.gather(1, taker[:, None])[:, 0], best)
     return finish_assignment(gt_idxs, best, boxes, gt_labels, ignored_boxes, ignore_iof)

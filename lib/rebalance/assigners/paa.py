@@ -25,6 +25,7 @@ def assign_paa(
     costs: Callable[[Assignment], Tensor] | None = None,
     image_size: tuple[int, int] | None = None,
     image: int | str | None = None,
+    validate: bool = True,
     candidate_iou: float = 0.1,
     top_k: int = 9,
     ignore_iof: float = 0.5,
@@ -47,6 +48,7 @@ def assign_paa(
             plus localisation); read for the candidates only.
         image_size: not used by this assigner.
         image: how messages name the image.
+        validate: check the boxes, which waits for the device.
         candidate_iou: least IoU of a candidate.
         top_k: candidates per level.
         ignore_iof: share of its area inside an ignored region from which a negative is ignored.
@@ -64,6 +66,7 @@ def assign_paa(
         gt_boxes,
         gt_labels,
         image=image,
+        validate=validate,
         positive_iou=candidate_iou,
         negative_iou=candidate_iou,
     )

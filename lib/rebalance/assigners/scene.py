@@ -11,7 +11,11 @@ from rebalance.errors import InputError
 
 
 def check_scene(
-    boxes: Tensor, gt_boxes: Tensor, gt_labels: Tensor, image: int | str | None = None
+    boxes: Tensor,
+    gt_boxes: Tensor,
+    gt_labels: Tensor,
+    image: int | str | None = None,
+    validate: bool = True,
 ) -> None:
     """Refuse shapes, dtypes and coordinates that no assigner can answer for.
 
@@ -22,6 +26,7 @@ def check_scene(
         gt_boxes: [G, 4].
         gt_labels: [G] int64, 1 ... C.
         image: how messages name the image; None leaves it out.
+        validate: False leaves the coordinates unchecked, because checking waits for the device.
 
     Raises:
         InputError: a wrong shape; a nan, infinite or inverted box, named by its position.
@@ -34,8 +39,9 @@ def check_scene(
             f"gt_labels must have one label per ground truth, got {list(gt_labels.shape)} labels "
             f"and {list(gt_boxes.shape)} boxes"
         )
-    check_boxes(boxes, "box", image)
-    check_boxes(gt_boxes, "ground truth", image)
+    if validate:
+        check_boxes(boxes, "box", image)
+        check_boxes(gt_boxes, "ground truth", image)
 
 
 def check_level_sizes(boxes: Tensor, level_sizes: Sequence[int] | None) -> list[int]:

@@ -20,6 +20,7 @@ def assign_ssd(
     costs: Callable[[Assignment], Tensor] | None = None,
     image_size: tuple[int, int] | None = None,
     image: int | str | None = None,
+    validate: bool = True,
     positive_iou: float = 0.5,
     ignore_iof: float = 0.5,
 ) -> Assignment:
@@ -39,6 +40,7 @@ def assign_ssd(
         costs: not used by this assigner.
         image_size: not used by this assigner.
         image: how messages name the image.
+        validate: check the boxes, which waits for the device.
         positive_iou: least IoU of a positive that is no ground truth's own box.
         ignore_iof: share of its area inside an ignored region from which a negative is ignored.
 
@@ -46,7 +48,7 @@ def assign_ssd(
         InputError: a nan, infinite or inverted box (image and box are named); a wrong shape.
         TypeError: boxes that are not floating point, labels that are not int64.
     """
-    check_scene(boxes, gt_boxes, gt_labels, image)
+    check_scene(boxes, gt_boxes, gt_labels, image, validate)
     if len(boxes) == 0 or len(gt_boxes) == 0:
         return assign_nothing(boxes, gt_labels, ignored_boxes, ignore_iof)
     overlaps = pairwise_iou(boxes.float(), gt_boxes.float())

@@ -3,123 +3,133 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import nn
-
 from rebalance.assigners import make_assigner
 from rebalance.detectors.anchors import AnchorGrid
 from rebalance.detectors.backbones import Backbone, make_backbone
 from rebalance.detectors.box_coder import BoxCoder
-from rebalance.detectors.criterion import Criterion, make_criterion
-from rebalance.detectors.dense import DenseDetector
-from rebalance.detectors.heads import BoxHead, DenseHead, RpnHead
+from rebalance.detectors.detector import DetectionSettings, Detector
+from rebalance.detectors.heads import HeadContext, make_head
+from rebalance.detectors.inside import InsideRule
 from rebalance.detectors.necks import Pyramid
+from rebalance.detectors.objectives import make_objective
+from rebalance.detectors.pooling import RoiPooling
+from rebalance.detectors.proposals import ProposalSettings
 from rebalance.detectors.roi_sources import make_roi_source
-from rebalance.detectors.rpn import ProposalSettings, RegionProposals
-from rebalance.detectors.staged import Stage, StagedDetector
+from rebalance.detectors.steps import BoxStep, DenseStep, Step
 from rebalance.errors import InputError
 from rebalance.samplers import make_sampler
 
 Settings = Mapping[str, Any]
+Built = tuple[Step, HeadContext]
 
 
-def build_detector(settings: Settings, num_classes: int) -> nn.Module:
+def build_detector(settings: Settings, num_classes: int) -> Detector:
     """The detector of a resolved run, freshly initialised from torch's global generator.
 
     Args:
         settings: a resolved run; "backbone" and "detector" are read.
-        num_classes: without background.
+        num_classes: C, without background.
 
     Raises:
-        InputError: an unknown family, or a name or option that its part does not have.
+        InputError: a name or option that its part does not have, a step whose head there is not.
     """
     detector = settings["detector"]
-    if detector["family"] not in FAMILIES:
-        raise InputError(
-            f"detector.family must be one of {sorted(FAMILIES)}, got {detector['family']!r}"
-        )
     backbone = make_backbone(**settings["backbone"])
-    return FAMILIES[detector["family"]](backbone, detector, num_classes)
+    neck = _neck(backbone, detector["neck"])
+    plan = [_read_entry(entry) for entry in detector["steps"]]
+    steps, contexts = [], dict[str, HeadContext]()
+    for place, (kind, head, own) in enumerate(plan):
+        if head not in detector["heads"]:
+            raise InputError(
+                f"detector.steps[{place}]: head must be one of {sorted(detector['heads'])}, "
+                f"got {head!r}"
+            )
+        name = _name_of(place, [kind for kind, _, _ in plan])
+        later = [entry for entry in plan[place + 1 :] if entry[0] == "box"]
+        step, context = STEPS[kind](
+            name, head, {**detector[kind], **own, "refines": bool(later)}, neck, num_classes
+        )
+        steps.append(step)
+        contexts.setdefault(head, context)
+    heads = {
+        head: make_head(context, **detector["heads"][head]) for head, context in contexts.items()
+    }
+    return Detector(backbone, neck, heads, steps, DetectionSettings(**detector["test"]))
 
 
-def build_dense(backbone: Backbone, settings: Settings, num_classes: int) -> DenseDetector:
-    """RetinaNet and its relatives."""
-    neck = _neck(backbone, settings["neck"])
-    anchors = AnchorGrid(neck.strides, **settings["anchors"])
-    criterion = _criterion(settings, "positives")
-    columns = num_classes + criterion.classes.extra_columns
-    return DenseDetector(
-        backbone,
-        neck,
-        DenseHead(neck.channels, anchors.num_per_cell, columns, **settings["head"]),
-        anchors,
-        make_assigner(**settings["assigner"]),
-        make_sampler(**settings["sampler"]),
-        criterion,
-        **settings["test"],
-    )
-
-
-def build_staged(backbone: Backbone, settings: Settings, num_classes: int) -> StagedDetector:
-    """Faster R-CNN, Cascade R-CNN, R3-CNN."""
-    neck = _neck(backbone, {"extra": "pool", **settings["neck"]})
-    test = dict(settings["test"])
-    rpn = _rpn(neck, settings["rpn"], _overrides(test, "rpn"))
-    stage = settings["stage"]
-    criterion = _criterion(stage, "sampled")
-    columns = num_classes + criterion.classes.extra_columns
-    heads = [
-        BoxHead(neck.channels, num_classes, columns, **options) for options in settings["heads"]
-    ]
-    return StagedDetector(
-        backbone,
-        neck,
-        rpn,
-        heads,
-        [_stage(stage, entry, len(heads)) for entry in settings["stages"]],
-        make_roi_source(**settings["roi_source"]),
-        num_pooled_levels=neck.num_backbone_levels,
-        **settings.get("roi_pooling", {}),
-        **test,
-    )
-
-
-def _rpn(neck: Pyramid, settings: Settings, test_overrides: Settings) -> RegionProposals:
-    anchors = AnchorGrid(neck.strides, **settings["anchors"])
-    return RegionProposals(
-        RpnHead(neck.channels, anchors.num_per_cell, **settings["head"]),
-        anchors,
-        make_assigner(**settings["assigner"]),
-        make_sampler(**settings["sampler"]),
-        _criterion(settings, "sampled"),
-        ProposalSettings(**settings["train"]),
-        ProposalSettings(**{**settings["test"], **test_overrides}),
-    )
-
-
-def _stage(shared: Settings, entry: Settings, num_heads: int) -> Stage:
-    """``shared`` with what this stage's entry replaces: "iou" (both thresholds), or any part."""
-    own = {**shared, **entry}
-    head = int(own["head"])
-    if not 0 <= head < num_heads:
-        raise InputError(f"detector.stages: head must be in [0, {num_heads - 1}], got {head}")
-    iou = float(entry["iou"])
-    assigner = {**own["assigner"], "positive_iou": iou, "negative_iou": iou}
-    return Stage(
+def build_dense(
+    name: str, head: str, settings: Settings, neck: Pyramid, num_classes: int
+) -> Built:
+    """A step over a grid; with "proposals" the region proposal network."""
+    grid = AnchorGrid(neck.strides, **settings["candidates"])
+    objective = make_objective(**settings["objective"])
+    proposals = settings.get("proposals")
+    classes = num_classes if proposals is None else 1
+    step = DenseStep(
+        name,
         head,
-        make_assigner(**assigner),
-        make_sampler(**own["sampler"]),
-        _criterion(own, "sampled"),
-        iou,
-        float(own.get("weight", 1.0)),
+        grid,
+        BoxCoder(**settings["coder"]),
+        make_assigner(**settings["assigner"]),
+        make_sampler(**settings["sampler"]),
+        objective,
+        inside=InsideRule(**settings.get("inside", {})),
+        proposals=None
+        if proposals is None
+        else (ProposalSettings(**proposals["train"]), ProposalSettings(**proposals["test"])),
+        weight=settings.get("weight", 1.0),
     )
+    columns = objective.num_columns(classes)
+    return step, HeadContext(neck.channels, classes, columns, num_per_cell=grid.num_per_cell)
 
 
-def _criterion(settings: Settings, average_over: str) -> Criterion:
-    weights = settings.get("box_coder", {}).get("weights", (1.0, 1.0, 1.0, 1.0))
-    x, y, w, h = (float(weight) for weight in weights)
-    return make_criterion(
-        settings["class_loss"], settings["box_loss"], BoxCoder((x, y, w, h)), average_over
+def build_box(name: str, head: str, settings: Settings, neck: Pyramid, num_classes: int) -> Built:
+    """A classification and refinement of RoIs; "iou" sets both thresholds of its assigner."""
+    iou = float(settings["iou"])
+    objective = make_objective(**settings["objective"])
+    pooling = RoiPooling(**settings["pooling"])
+    step = BoxStep(
+        name,
+        head,
+        make_roi_source(**settings["rois"]),
+        pooling,
+        BoxCoder(**settings["coder"]),
+        make_assigner(**{**settings["assigner"], "positive_iou": iou, "negative_iou": iou}),
+        make_sampler(**settings["sampler"]),
+        objective,
+        iou=iou,
+        refines=settings["refines"],
+        weight=settings.get("weight", 1.0),
     )
+    columns = objective.num_columns(num_classes)
+    return step, HeadContext(neck.channels, num_classes, columns, roi_size=pooling.size)
+
+
+STEPS: dict[str, Callable[[str, str, Settings, Pyramid, int], Built]] = {
+    "dense": build_dense,
+    "rpn": build_dense,
+    "box": build_box,
+}
+"""Kind of step -> what builds it from its settings."""
+
+
+def _read_entry(entry: str | Settings) -> tuple[str, str, Settings]:
+    """``rpn`` or ``{box: a, iou: 0.5}`` -> kind, name of the head, the step's own settings."""
+    if isinstance(entry, str):
+        return entry, entry, {}
+    kinds = [kind for kind in STEPS if kind in entry]
+    if len(kinds) != 1:
+        raise InputError(f"detector.steps: an entry must have one of {list(STEPS)}, got {entry}")
+    return kinds[0], entry[kinds[0]], {k: v for k, v in entry.items() if k != kinds[0]}
+
+
+def _name_of(place: int, kinds: list[str]) -> str:
+    """What the losses of a step are called by."""
+    if kinds[place] == "rpn":
+        return "rpn"
+    if kinds.count("box") < 2:
+        return ""
+    return f"stage{kinds[: place + 1].count('box')}"
 
 
 def _neck(backbone: Backbone, settings: Settings) -> Pyramid:
@@ -127,13 +137,3 @@ def _neck(backbone: Backbone, settings: Settings) -> Pyramid:
     neck = Pyramid(backbone.out_channels, **settings)
     backbone.keep_levels(neck.end)
     return neck
-
-
-def _overrides(settings: dict[str, Any], key: str) -> Settings:
-    return settings.pop(key, None) or {}
-
-
-FAMILIES: dict[str, Callable[[Backbone, Settings, int], nn.Module]] = {
-    "dense": build_dense,
-    "staged": build_staged,
-}

@@ -1,22 +1,41 @@
 """Heads: feature maps or pooled RoIs -> class logits and box deltas."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from rebalance.detectors.backbones import group_norm
+from rebalance.detectors.types import Predictions
 from rebalance.errors import InputError
+from rebalance.lookup import bind_options
 
 
-class DenseHead(nn.Module):
+class HeadContext(NamedTuple):
+    """What a head is attached to; the rest of its parameters are its options.
+
+    Attributes:
+        channels: of the pyramid maps.
+        num_classes: C.
+        num_columns: logits per candidate, C or C + 1.
+        num_per_cell: candidates of each cell of the maps; of heads over a grid.
+        roi_size: side of the pooled features, in cells; of heads on RoIs.
+    """
+
+    channels: int
+    num_classes: int
+    num_columns: int
+    num_per_cell: int = 1
+    roi_size: int = 7
+
+
+class RetinaHead(nn.Module):
     """Two towers of 3x3 convolutions shared by all levels (RetinaNet, Lin et al., ICCV 2017).
 
     Args:
-        in_channels: channels of each map.
-        num_anchors: anchors per cell.
-        num_columns: logits per anchor.
+        context: see ``HeadContext``.
         num_convs: convolutions of each tower.
         channels: of the towers.
         prior: score of every class before training (section 4.1 of RetinaNet).
@@ -25,9 +44,8 @@ class DenseHead(nn.Module):
 
     def __init__(
         self,
-        in_channels: int,
-        num_anchors: int,
-        num_columns: int,
+        context: HeadContext,
+        *,
         num_convs: int = 4,
         channels: int = 256,
         prior: float = 0.01,
@@ -38,74 +56,67 @@ class DenseHead(nn.Module):
             raise InputError(f"head: norm must be one of ['group', 'none'], got {norm!r}")
         if not 0 < prior < 1:
             raise InputError(f"head: prior must be in (0, 1), got {prior}")
-        self.num_columns = num_columns
-        self.class_tower = _tower(in_channels, channels, num_convs, norm)
-        self.box_tower = _tower(in_channels, channels, num_convs, norm)
-        last = channels if num_convs else in_channels
-        self.class_logits = nn.Conv2d(last, num_anchors * num_columns, 3, padding=1)
-        self.box_deltas = nn.Conv2d(last, num_anchors * 4, 3, padding=1)
+        self.num_columns = context.num_columns
+        self.class_tower = _tower(context.channels, channels, num_convs, norm)
+        self.box_tower = _tower(context.channels, channels, num_convs, norm)
+        last = channels if num_convs else context.channels
+        per_cell = context.num_per_cell
+        self.class_logits = nn.Conv2d(last, per_cell * self.num_columns, 3, padding=1)
+        self.box_deltas = nn.Conv2d(last, per_cell * 4, 3, padding=1)
         _init_normal(self, std=0.01, published_channels=256)
         assert self.class_logits.bias is not None
         nn.init.constant_(self.class_logits.bias, -math.log((1 - prior) / prior))
 
-    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Maps [B, C, h, w] -> logits [B, N, columns], deltas [B, N, 4], ordered as anchors are."""
+    def forward(self, maps: Sequence[Tensor]) -> Predictions:
+        """Maps [B, C, h, w] -> logits [N, columns] and deltas [N, 1, 4], ordered as anchors are."""
         logits = [self.class_logits(self.class_tower(map_)) for map_ in maps]
         deltas = [self.box_deltas(self.box_tower(map_)) for map_ in maps]
-        return _per_anchor(logits, self.num_columns), _per_anchor(deltas, 4)
+        return Predictions(lay_flat(logits, self.num_columns), lay_flat(deltas, 4)[:, None])
 
 
 class RpnHead(nn.Module):
     """One 3x3 convolution, then objectness and deltas (Faster R-CNN, Ren et al., NeurIPS 2015).
 
     Args:
-        in_channels: channels of each map.
-        num_anchors: anchors per cell.
+        context: see ``HeadContext``.
         channels: of the convolution.
     """
 
-    def __init__(self, in_channels: int, num_anchors: int, channels: int = 256) -> None:
+    def __init__(self, context: HeadContext, *, channels: int = 256) -> None:
         super().__init__()
-        self.tower = _tower(in_channels, channels, 1, "none")
-        self.objectness = nn.Conv2d(channels, num_anchors, 1)
-        self.box_deltas = nn.Conv2d(channels, num_anchors * 4, 1)
+        self.tower = _tower(context.channels, channels, 1, "none")
+        self.objectness = nn.Conv2d(channels, context.num_per_cell, 1)
+        self.box_deltas = nn.Conv2d(channels, context.num_per_cell * 4, 1)
         _init_normal(self, std=0.01, published_channels=256)
 
-    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Maps [B, C, h, w] -> logits [B, N, 1], deltas [B, N, 4], in the order of anchors."""
+    def forward(self, maps: Sequence[Tensor]) -> Predictions:
+        """Maps [B, C, h, w] -> logits [N, 1] and deltas [N, 1, 4], in the order of anchors."""
         hidden = [self.tower(map_) for map_ in maps]
-        logits = _per_anchor([self.objectness(map_) for map_ in hidden], 1)
-        return logits, _per_anchor([self.box_deltas(map_) for map_ in hidden], 4)
+        logits = lay_flat([self.objectness(map_) for map_ in hidden], 1)
+        return Predictions(logits, lay_flat([self.box_deltas(map_) for map_ in hidden], 4)[:, None])
 
 
-class BoxHead(nn.Module):
+class FcHead(nn.Module):
     """Fully connected layers on pooled RoIs (Fast R-CNN, Girshick, ICCV 2015).
 
     Args:
-        in_channels: channels of the pooled features.
-        num_classes: classes without background.
-        num_columns: logits per RoI.
+        context: see ``HeadContext``.
         num_fcs: hidden layers.
         channels: of the hidden layers.
-        roi_size: side of the pooled features, in cells.
         class_agnostic: one set of deltas instead of one per class.
     """
 
     def __init__(
         self,
-        in_channels: int,
-        num_classes: int,
-        num_columns: int,
+        context: HeadContext,
+        *,
         num_fcs: int = 2,
         channels: int = 1024,
-        roi_size: int = 7,
         class_agnostic: bool = False,
     ) -> None:
         super().__init__()
-        self.roi_size = roi_size
-        self.class_agnostic = class_agnostic
         layers: list[nn.Module] = [nn.Flatten()]
-        features = in_channels * roi_size**2
+        features = context.channels * context.roi_size**2
         for _ in range(num_fcs):
             linear = nn.Linear(features, channels)
             nn.init.kaiming_uniform_(linear.weight, a=1)
@@ -113,18 +124,19 @@ class BoxHead(nn.Module):
             layers += [linear, nn.ReLU(inplace=True)]
             features = channels
         self.hidden = nn.Sequential(*layers)
-        self.class_logits = nn.Linear(features, num_columns)
-        self.box_deltas = nn.Linear(features, 4 * (1 if class_agnostic else num_classes))
+        self.class_logits = nn.Linear(features, context.num_columns)
+        self.box_deltas = nn.Linear(features, 4 * (1 if class_agnostic else context.num_classes))
         widening = math.sqrt(1024 / features)  # the published width; see _init_normal
         nn.init.normal_(self.class_logits.weight, std=0.01 * widening)
         nn.init.normal_(self.box_deltas.weight, std=0.001 * widening)
         nn.init.zeros_(self.class_logits.bias)
         nn.init.zeros_(self.box_deltas.bias)
 
-    def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
-        """[R, C, s, s] -> logits [R, columns], deltas [R, classes or 1, 4]."""
+    def forward(self, pooled: Tensor) -> Predictions:
+        """[R, C, s, s] -> logits [R, columns] and deltas [R, K, 4]."""
         hidden = self.hidden(pooled)
-        return self.class_logits(hidden), self.box_deltas(hidden).unflatten(1, (-1, 4))
+        deltas = self.box_deltas(hidden).unflatten(1, (-1, 4))
+        return Predictions(self.class_logits(hidden).float(), deltas.float())
 
 
 def _tower(in_channels: int, channels: int, num_convs: int, norm: str) -> nn.Sequential:
@@ -152,7 +164,22 @@ def _init_normal(module: nn.Module, std: float, published_channels: int) -> None
                 nn.init.zeros_(layer.bias)
 
 
-def _per_anchor(maps: Sequence[Tensor], columns: int) -> Tensor:
-    """[B, A * columns, h, w] of each level -> [B, sum of h * w * A, columns], float32."""
+def lay_flat(maps: Sequence[Tensor], columns: int) -> Tensor:
+    """[B, A * columns, h, w] of each level -> [N, columns] float32, N = B * sum of h * w * A.
+
+    Of one image: level after level, row after row, cell after cell, candidate after candidate.
+    """
     rows = [map_.permute(0, 2, 3, 1).reshape(len(map_), -1, columns) for map_ in maps]
-    return torch.cat(rows, dim=1).float()
+    return torch.cat(rows, dim=1).flatten(0, 1).float()
+
+
+HEADS: dict[str, Callable[..., nn.Module]] = {
+    "retina": RetinaHead,
+    "rpn": RpnHead,
+    "fc": FcHead,
+}
+
+
+def make_head(context: HeadContext, name: str, **options: Any) -> nn.Module:
+    """The head of that name; unknown name or option: InputError."""
+    return bind_options("head", HEADS, name, options)(context)

@@ -55,87 +55,64 @@ from rebalance.losses.regression import (
 from rebalance.losses.weighting import carl_weights, ghm_weights, pisa_weights
 
 
-@dataclass(frozen=True)
-class Loss:
-    """An entry of ``LOSSES``.
-
-    Attributes:
-        function: the loss; its keyword parameters (but ``reduction``) are the options.
-        takes: its inputs, see ``TAKES``.
-        normaliser: of the same inputs and the loss's options; what divides the summed loss in place
-            of the number of positives.
-    """
-
-    function: Callable[..., Any]
-    takes: str
-    normaliser: Callable[..., Any] | None = None
-
-
-TAKES = {
-    "box_deltas": "pred, target: encoded deltas [N, 4]; elementwise",
-    "boxes": "pred, target: decoded boxes [N, 4]; [N]",
-    "box_deltas_and_boxes": "pred, target deltas, then pred, target boxes; elementwise",
-    "box_deltas_and_scores": "pred, target deltas, probabilities [N] of the classes; elementwise",
-    "box_deltas_and_log_variances": "pred, target deltas, ln(sigma^2) [N, 4]; elementwise",
-    "logits": "sigmoid logits, targets of one shape; elementwise",
-    "softmax_logits": "logits [N, C + 1], labels [N]; [N]",
-    "ranking": "all logits [n] of a batch, targets [n]; a scalar, or a named tuple led by one",
-    "ranking_and_boxes": "logits [n], targets [n], localisation errors [P]; a named tuple",
-    "mask": "mask logits, targets [N, H, W]; [N]",
-}
-"""What ``Loss.takes`` may say -> the inputs, and the shape that comes out (unreduced)."""
-
-LOSSES: dict[str, Loss] = {
+LOSSES: dict[str, Callable[..., Any]] = {
     # on encoded deltas
-    "l1": Loss(l1_loss, takes="box_deltas"),
-    "smooth_l1": Loss(smooth_l1_loss, takes="box_deltas"),
-    "balanced_l1": Loss(balanced_l1_loss, takes="box_deltas"),
-    "focal_l1": Loss(focal_l1_loss, takes="box_deltas"),
+    "l1": l1_loss,
+    "smooth_l1": smooth_l1_loss,
+    "balanced_l1": balanced_l1_loss,
+    "focal_l1": focal_l1_loss,
     # on decoded boxes
-    "iou": Loss(iou_loss, takes="boxes"),
-    "giou": Loss(giou_loss, takes="boxes"),
-    "diou": Loss(diou_loss, takes="boxes"),
-    "ciou": Loss(ciou_loss, takes="boxes"),
-    "eiou": Loss(eiou_loss, takes="boxes"),
-    "focal_eiou": Loss(focal_eiou_loss, takes="boxes", normaliser=focal_eiou_normaliser),
-    "focal_eiou_v1": Loss(focal_eiou_v1_loss, takes="boxes"),
-    "focal_eiou_star": Loss(focal_eiou_star_loss, takes="boxes"),
-    "bounded_iou": Loss(bounded_iou_loss, takes="boxes"),
+    "iou": iou_loss,
+    "giou": giou_loss,
+    "diou": diou_loss,
+    "ciou": ciou_loss,
+    "eiou": eiou_loss,
+    "focal_eiou": focal_eiou_loss,
+    "focal_eiou_v1": focal_eiou_v1_loss,
+    "focal_eiou_star": focal_eiou_star_loss,
+    "bounded_iou": bounded_iou_loss,
     # on encoded deltas and something else
-    "kl": Loss(kl_loss, takes="box_deltas_and_log_variances"),
-    "iou_balanced": Loss(iou_balanced_loss, takes="box_deltas_and_boxes"),
-    "ggiou_balanced": Loss(ggiou_balanced_loss, takes="box_deltas_and_boxes"),
-    "carl": Loss(carl_loss, takes="box_deltas_and_scores"),
+    "kl": kl_loss,
+    "iou_balanced": iou_balanced_loss,
+    "ggiou_balanced": ggiou_balanced_loss,
+    "carl": carl_loss,
     # classification, one logit at a time
-    "sigmoid_cross_entropy": Loss(sigmoid_cross_entropy_loss, takes="logits"),
-    "focal": Loss(focal_loss, takes="logits"),
-    "quality_focal": Loss(quality_focal_loss, takes="logits"),
-    "ghm_c": Loss(ghm_c_loss, takes="logits"),
-    "softmax_cross_entropy": Loss(softmax_cross_entropy_loss, takes="softmax_logits"),
+    "sigmoid_cross_entropy": sigmoid_cross_entropy_loss,
+    "focal": focal_loss,
+    "quality_focal": quality_focal_loss,
+    "ghm_c": ghm_c_loss,
+    "softmax_cross_entropy": softmax_cross_entropy_loss,
     # classification, all logits of a batch at once
-    "ap": Loss(ap_loss, takes="ranking"),
-    "rank_sort": Loss(rank_sort_loss, takes="ranking"),
-    "alrp": Loss(alrp_loss, takes="ranking_and_boxes"),
+    "ap": ap_loss,
+    "rank_sort": rank_sort_loss,
+    "alrp": alrp_loss,
     # masks
-    "mask_cross_entropy": Loss(mask_cross_entropy_loss, takes="mask"),
-    "dice": Loss(dice_loss, takes="mask"),
+    "mask_cross_entropy": mask_cross_entropy_loss,
+    "dice": dice_loss,
 }
+
+NORMALISERS: dict[str, Callable[..., Any]] = {"focal_eiou": focal_eiou_normaliser}
+"""What divides a summed loss in place of the number of positives, of the same inputs and options."""
 
 
 @dataclass(frozen=True)
 class BoundLoss:
-    """A loss with its options: call it with the two (or more) inputs that ``takes`` names.
+    """A loss with its options.
 
-    Elementwise losses come unreduced. ``normaliser`` is None or a function of the same inputs.
+    Attributes:
+        name: in ``LOSSES``.
+        inputs: names of its parameters without default: what it takes. Detectors offer their
+            predictions and targets under these names (``rebalance.detectors.types.Matched``).
+        normaliser: None or a function of the same inputs.
     """
 
     name: str
-    takes: str
     function: Callable[..., Any]
+    inputs: tuple[str, ...]
     normaliser: Callable[..., Any] | None
 
     def __call__(self, *inputs: Any) -> Any:
-        """The loss of the inputs."""
+        """The loss of the inputs; elementwise losses come unreduced."""
         return self.function(*inputs)
 
 
@@ -147,23 +124,22 @@ def make_loss(name: str, **options: Any) -> BoundLoss:
     """
     if name not in LOSSES:
         raise InputError(f"loss must be one of {sorted(LOSSES)}, got {name!r}")
-    loss = LOSSES[name]
-    parameters = inspect.signature(loss.function).parameters.values()
+    parameters = inspect.signature(LOSSES[name]).parameters.values()
     allowed = [p.name for p in parameters if p.default is not p.empty and p.name != "reduction"]
     for option in options:
         if option not in allowed:
             raise InputError(f"loss {name!r} has options {allowed}, got {option!r}")
-    normaliser = partial(loss.normaliser, **options) if loss.normaliser else None
-    return BoundLoss(name, loss.takes, partial(loss.function, **options), normaliser)
+    inputs = tuple(p.name for p in parameters if p.default is p.empty)
+    normaliser = partial(NORMALISERS[name], **options) if name in NORMALISERS else None
+    return BoundLoss(name, partial(LOSSES[name], **options), inputs, normaliser)
 
 
 __all__ = [
     "INSTANCE_WEIGHTS",
     "LOSSES",
-    "TAKES",
+    "NORMALISERS",
     "BoundLoss",
     "EpochBalance",
-    "Loss",
     "Positives",
     "alrp_loss",
     "ap_loss",

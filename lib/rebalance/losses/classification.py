@@ -59,19 +59,19 @@ def focal_loss(
 
 
 def quality_focal_loss(
-    logits: Tensor, targets: Tensor, reduction: str = "none", beta: float = 2.0
+    logits: Tensor, quality_targets: Tensor, reduction: str = "none", beta: float = 2.0
 ) -> Tensor:
     """Quality focal loss (Li et al., NeurIPS 2020): ``|y - p|^beta`` times cross-entropy, soft y.
 
     Args:
         logits: any shape.
-        targets: the same shape, in [0, 1]: IoU of a positive, 0 for negatives.
+        quality_targets: the same shape, in [0, 1]: IoU of a positive, 0 for negatives.
         reduction: "none", "mean" or "sum".
         beta: >= 0; 0 is cross-entropy.
     """
-    logits, targets = logits_and_targets(logits, targets)
-    cross_entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    modulation = (targets - logits.sigmoid()).abs().pow(beta)
+    logits, quality_targets = logits_and_targets(logits, quality_targets)
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, quality_targets, reduction="none")
+    modulation = (quality_targets - logits.sigmoid()).abs().pow(beta)
     return reduce_loss(modulation * cross_entropy, reduction, logits)
 
 

@@ -12,37 +12,37 @@ from rebalance.errors import InputError
 from rebalance.losses.reduction import logits_and_targets, reduce_loss
 
 
-def mask_cross_entropy_loss(logits: Tensor, targets: Tensor, reduction: str = "none") -> Tensor:
+def mask_cross_entropy_loss(mask_logits: Tensor, mask_targets: Tensor, reduction: str = "none") -> Tensor:
     """Binary cross-entropy averaged over the pixels of each mask (Mask R-CNN), in [0, inf).
 
     Args:
-        logits: [N, H, W], before the sigmoid.
-        targets: [N, H, W] float in [0, 1].
+        mask_logits: [N, H, W], before the sigmoid.
+        mask_targets: [N, H, W] float in [0, 1].
         reduction: "none", "mean" or "sum" over instances.
     """
-    logits, targets = _masks(logits, targets)
-    loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    return reduce_loss(loss.mean((1, 2)), reduction, logits)
+    mask_logits, mask_targets = _masks(mask_logits, mask_targets)
+    loss = F.binary_cross_entropy_with_logits(mask_logits, mask_targets, reduction="none")
+    return reduce_loss(loss.mean((1, 2)), reduction, mask_logits)
 
 
 def dice_loss(
-    logits: Tensor, targets: Tensor, reduction: str = "none", squared: bool = True
+    mask_logits: Tensor, mask_targets: Tensor, reduction: str = "none", squared: bool = True
 ) -> Tensor:
-    """``1 - 2 sum(p t) / (sum(p^2) + sum(t^2))`` with ``p = sigmoid(logits)``, in [0, 1].
+    """``1 - 2 sum(p t) / (sum(p^2) + sum(t^2))`` with ``p = sigmoid(mask_logits)``, in [0, 1].
 
     Args:
-        logits: [N, H, W], before the sigmoid.
-        targets: [N, H, W] float in [0, 1].
+        mask_logits: [N, H, W], before the sigmoid.
+        mask_targets: [N, H, W] float in [0, 1].
         reduction: "none", "mean" or "sum" over instances.
         squared: the denominator of V-Net and SOLO; False sums ``p + t`` (Sørensen-Dice). The two
             agree on binary masks.
     """
-    logits, targets = _masks(logits, targets)
-    probabilities, targets = logits.sigmoid().flatten(1), targets.flatten(1)
+    mask_logits, mask_targets = _masks(mask_logits, mask_targets)
+    probabilities, mask_targets = mask_logits.sigmoid().flatten(1), mask_targets.flatten(1)
     power = 2 if squared else 1
-    total = probabilities.pow(power).sum(1) + targets.pow(power).sum(1)
-    dice = ratio(2 * (probabilities * targets).sum(1), total)
-    return reduce_loss(1 - dice, reduction, logits)
+    total = probabilities.pow(power).sum(1) + mask_targets.pow(power).sum(1)
+    dice = ratio(2 * (probabilities * mask_targets).sum(1), total)
+    return reduce_loss(1 - dice, reduction, mask_logits)
 
 
 def _masks(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -32,59 +32,59 @@ SMALLEST_IOU = 1e-6  # keeps logarithms of IoU finite; below it the gradient is 
 # --- on encoded deltas -----------------------------------------------------------------------
 
 
-def l1_loss(pred: Tensor, target: Tensor, reduction: str = "none") -> Tensor:
-    """``|x|`` of ``x = pred - target``, in [0, inf)."""
-    check_same_shape(pred, target)
-    return reduce_loss(F.l1_loss(pred, target, reduction="none"), reduction, pred)
+def l1_loss(pred_deltas: Tensor, target_deltas: Tensor, reduction: str = "none") -> Tensor:
+    """``|x|`` of ``x = pred_deltas - target_deltas``, in [0, inf)."""
+    check_same_shape(pred_deltas, target_deltas, "pred_deltas and target_deltas")
+    return reduce_loss(F.l1_loss(pred_deltas, target_deltas, reduction="none"), reduction, pred_deltas)
 
 
 def smooth_l1_loss(
-    pred: Tensor, target: Tensor, reduction: str = "none", beta: float = 1.0
+    pred_deltas: Tensor, target_deltas: Tensor, reduction: str = "none", beta: float = 1.0
 ) -> Tensor:
     """``x^2 / (2 beta)`` up to ``|x| = beta``, then ``|x| - beta / 2`` (Fast R-CNN), in [0, inf).
 
     This is the form that detectors use, with slope 1 for outliers; thesis Eq. 3.6 prints it times
     ``beta``. ``beta = 0`` is L1.
     """
-    check_same_shape(pred, target)
-    return reduce_loss(F.smooth_l1_loss(pred, target, reduction="none", beta=beta), reduction, pred)
+    check_same_shape(pred_deltas, target_deltas, "pred_deltas and target_deltas")
+    return reduce_loss(F.smooth_l1_loss(pred_deltas, target_deltas, reduction="none", beta=beta), reduction, pred_deltas)
 
 
 def balanced_l1_loss(
-    pred: Tensor, target: Tensor, reduction: str = "none", alpha: float = 0.5, gamma: float = 1.5
+    pred_deltas: Tensor, target_deltas: Tensor, reduction: str = "none", alpha: float = 0.5, gamma: float = 1.5
 ) -> Tensor:
     """Balanced L1 (Libra R-CNN; thesis Eq. 3.7-3.9), in [0, inf): raises the gradient of inliers.
 
     Args:
-        pred: [N, 4] encoded deltas.
-        target: [N, 4].
+        pred_deltas: [N, 4] encoded deltas.
+        target_deltas: [N, 4].
         reduction: "none", "mean" or "sum".
         alpha: smaller raises the gradient of inliers, > 0.
         gamma: gradient of outliers, > 0.
     """
-    check_same_shape(pred, target)
+    check_same_shape(pred_deltas, target_deltas, "pred_deltas and target_deltas")
     kappa = math.expm1(gamma / alpha)  # Eq. 3.9
     constant = gamma / kappa - alpha  # the printed equations leave Z open: continuity at |x| = 1
-    error = (pred.double() - target.double()).abs()
+    error = (pred_deltas.double() - target_deltas.double()).abs()
     inlier = error.clamp(max=1)
     near = alpha / kappa * (kappa * inlier + 1) * torch.log1p(kappa * inlier) - alpha * inlier
     loss = torch.where(error < 1, near, gamma * error + constant)  # Eq. 3.8
-    return reduce_loss(loss, reduction, pred)
+    return reduce_loss(loss, reduction, pred_deltas)
 
 
 def focal_l1_loss(
-    pred: Tensor, target: Tensor, reduction: str = "none", beta: float = 0.8
+    pred_deltas: Tensor, target_deltas: Tensor, reduction: str = "none", beta: float = 0.8
 ) -> Tensor:
     """FocalL1 (EIoU paper Eq. 8-9): the gradient rises as ``-x ln(beta x)`` and is flat beyond 1.
 
     Args:
-        pred: [N, 4] encoded deltas.
-        target: [N, 4].
+        pred_deltas: [N, 4] encoded deltas.
+        target_deltas: [N, 4].
         reduction: "none", "mean" or "sum".
         beta: in [1 / e, 1]; larger suppresses outliers more (at 1 they have no gradient).
     """
-    check_same_shape(pred, target)
-    return reduce_loss(_focal_l1(pred.double() - target.double(), beta), reduction, pred)
+    check_same_shape(pred_deltas, target_deltas, "pred_deltas and target_deltas")
+    return reduce_loss(_focal_l1(pred_deltas.double() - target_deltas.double(), beta), reduction, pred_deltas)
 
 
 def _focal_l1(x: Tensor, beta: float) -> Tensor:
@@ -303,35 +303,35 @@ def bounded_iou_loss(
 
 
 def kl_loss(
-    pred: Tensor,
-    target: Tensor,
-    log_variance: Tensor,
+    pred_deltas: Tensor,
+    target_deltas: Tensor,
+    log_variances: Tensor,
     reduction: str = "none",
     clipped: bool = False,
 ) -> Tensor:
     """KL loss with a predicted variance per coordinate (thesis Eq. 3.10), in (-inf, inf).
 
-    ``x^2 / (2 sigma^2) + ln(sigma^2) / 2`` for ``x = pred - target``, elementwise.
+    ``x^2 / (2 sigma^2) + ln(sigma^2) / 2`` for ``x = pred_deltas - target_deltas``, elementwise.
 
     Args:
-        pred: [N, 4] encoded deltas.
-        target: [N, 4].
-        log_variance: [N, 4], ``ln(sigma^2)``, which a branch of the network predicts.
+        pred_deltas: [N, 4] encoded deltas.
+        target_deltas: [N, 4].
+        log_variances: [N, 4], ``ln(sigma^2)``, which a branch of the network predicts.
         reduction: "none", "mean" or "sum".
         clipped: make the error linear beyond 1, as smooth L1 does (He et al., CVPR 2019).
     """
-    check_same_shape(pred, target)
-    check_same_shape(pred, log_variance, "pred and log_variance")
+    check_same_shape(pred_deltas, target_deltas, "pred_deltas and target_deltas")
+    check_same_shape(pred_deltas, log_variances, "pred_deltas and log_variances")
     if clipped:
-        error = F.smooth_l1_loss(pred, target, reduction="none")
+        error = F.smooth_l1_loss(pred_deltas, target_deltas, reduction="none")
     else:
-        error = F.mse_loss(pred, target, reduction="none") / 2
-    return reduce_loss(error * torch.exp(-log_variance) + log_variance / 2, reduction, pred)
+        error = F.mse_loss(pred_deltas, target_deltas, reduction="none") / 2
+    return reduce_loss(error * torch.exp(-log_variances) + log_variances / 2, reduction, pred_deltas)
 
 
 def iou_balanced_loss(
-    pred: Tensor,
-    target: Tensor,
+    pred_deltas: Tensor,
+    target_deltas: Tensor,
     pred_boxes: Tensor,
     target_boxes: Tensor,
     reduction: str = "none",
@@ -343,8 +343,8 @@ def iou_balanced_loss(
     """IoU-balanced localisation: ``w_loc IoU^gamma smooth_l1(x)`` (GGIoU paper, Eq. 5-6 with IoU).
 
     Args:
-        pred: [N, 4] encoded deltas.
-        target: [N, 4].
+        pred_deltas: [N, 4] encoded deltas.
+        target_deltas: [N, 4].
         pred_boxes: [N, 4] xyxy, pixels: the decoded predictions.
         target_boxes: [N, 4] their ground truths.
         reduction: "none" (elementwise), "mean" or "sum".
@@ -354,12 +354,12 @@ def iou_balanced_loss(
         detach_weight: whether the overlap is only a number; the paper does not say.
     """
     overlap = paired_iou(*paired_boxes(pred_boxes, target_boxes))
-    return _overlap_balanced(pred, target, overlap, reduction, gamma, w_loc, beta, detach_weight)
+    return _overlap_balanced(pred_deltas, target_deltas, overlap, reduction, gamma, w_loc, beta, detach_weight)
 
 
 def ggiou_balanced_loss(
-    pred: Tensor,
-    target: Tensor,
+    pred_deltas: Tensor,
+    target_deltas: Tensor,
     pred_boxes: Tensor,
     target_boxes: Tensor,
     reduction: str = "none",
@@ -375,12 +375,12 @@ def ggiou_balanced_loss(
     Arguments as in `iou_balanced_loss`; ``alpha`` and ``sigma`` are `ggiou`'s alpha and beta.
     """
     overlap = ggiou(*paired_boxes(pred_boxes, target_boxes), alpha, sigma)
-    return _overlap_balanced(pred, target, overlap, reduction, gamma, w_loc, beta, detach_weight)
+    return _overlap_balanced(pred_deltas, target_deltas, overlap, reduction, gamma, w_loc, beta, detach_weight)
 
 
 def _overlap_balanced(
-    pred: Tensor,
-    target: Tensor,
+    pred_deltas: Tensor,
+    target_deltas: Tensor,
     overlap: Tensor,
     reduction: str,
     gamma: float,
@@ -388,17 +388,17 @@ def _overlap_balanced(
     beta: float,
     detach_weight: bool,
 ) -> Tensor:
-    check_same_shape(pred, target)
+    check_same_shape(pred_deltas, target_deltas, "pred_deltas and target_deltas")
     weight = w_loc * _power(overlap, gamma)[:, None]
     weight = weight.detach() if detach_weight else weight
-    loss = F.smooth_l1_loss(pred, target, reduction="none", beta=beta)
-    return reduce_loss(weight * loss, reduction, pred)
+    loss = F.smooth_l1_loss(pred_deltas, target_deltas, reduction="none", beta=beta)
+    return reduce_loss(weight * loss, reduction, pred_deltas)
 
 
 def carl_loss(
-    pred: Tensor,
-    target: Tensor,
-    scores: Tensor,
+    pred_deltas: Tensor,
+    target_deltas: Tensor,
+    class_scores: Tensor,
     reduction: str = "none",
     gamma: float = 1.0,
     bias: float = 0.2,
@@ -407,16 +407,16 @@ def carl_loss(
     """Classification-aware regression loss (thesis Eq. 3.20): ``c'_i smooth_l1(x_i)``, elementwise.
 
     Args:
-        pred: [N, 4] encoded deltas.
-        target: [N, 4].
-        scores: [N] probabilities of the ground-truth classes; they get a gradient.
+        pred_deltas: [N, 4] encoded deltas.
+        target_deltas: [N, 4].
+        class_scores: [N] probabilities of the ground-truth classes; they get a gradient.
         reduction: "none", "mean" or "sum".
         gamma: see `carl_weights`.
         bias: see `carl_weights`.
         beta: of smooth L1.
     """
-    check_same_shape(pred, target)
-    if scores.shape != pred.shape[:1]:
-        raise InputError(f"scores must be [{len(pred)}], got {list(scores.shape)}")
-    loss = F.smooth_l1_loss(pred, target, reduction="none", beta=beta)
-    return reduce_loss(carl_weights(scores, gamma, bias)[:, None] * loss, reduction, pred)
+    check_same_shape(pred_deltas, target_deltas, "pred_deltas and target_deltas")
+    if class_scores.shape != pred_deltas.shape[:1]:
+        raise InputError(f"class_scores must be [{len(pred_deltas)}], got {list(class_scores.shape)}")
+    loss = F.smooth_l1_loss(pred_deltas, target_deltas, reduction="none", beta=beta)
+    return reduce_loss(carl_weights(class_scores, gamma, bias)[:, None] * loss, reduction, pred_deltas)

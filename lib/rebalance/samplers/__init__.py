@@ -12,9 +12,9 @@ from rebalance.samplers.combined import (
 )
 from rebalance.samplers.everything import sample_all
 from rebalance.samplers.mining import sample_hard_negatives, sample_ohem, sample_ohpm
-from rebalance.samplers.sample import Sample
+from torch import Tensor
 
-Sampler = Callable[..., Sample]
+Sampler = Callable[..., Tensor]
 
 SAMPLERS: dict[str, Sampler] = {
     "all": sample_all,
@@ -40,4 +40,4 @@ def make_sampler(name: str, **options: Any) -> Sampler:
     return bind_options("sampler", SAMPLERS, name, options)
 
 
-__all__ = ["SAMPLERS", "Sample", "Sampler", "make_sampler"]
+__all__ = ["SAMPLERS", "Sampler", "make_sampler"]

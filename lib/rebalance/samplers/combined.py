@@ -18,7 +18,6 @@ from rebalance.samplers.choose import (
     choose_iou_balanced,
     choose_random,
 )
-from rebalance.samplers.sample import Sample
 
 POSITIVE_SCHEMES: dict[str, Scheme] = {
     "random": choose_random,
@@ -46,7 +45,7 @@ def sample_combined(
     pad_with_negatives: bool = True,
     nms_iou: float | None = None,
     num_iou_bins: int = 3,
-) -> Sample:
+) -> Tensor:
     """At most ``num`` candidates, at most ``positive_fraction`` of them positive.
 
     Too few positives: all are taken, and with ``pad_with_negatives`` negatives fill their places.
@@ -86,7 +85,7 @@ def sample_combined(
     positives = choose_positives(positives, num_positives, pool)
     num_negatives = num - (len(positives) if pad_with_negatives else num_positives)
     negatives = assignment.negatives.nonzero().squeeze(1)
-    return Sample(positives, choose_negatives(negatives, num_negatives, pool))
+    return torch.cat([positives, choose_negatives(negatives, num_negatives, pool)]).sort().values
 
 
 def sample_random(
@@ -98,7 +97,7 @@ def sample_random(
     num: int = 512,
     positive_fraction: float = 0.25,
     pad_with_negatives: bool = True,
-) -> Sample:
+) -> Tensor:
     """Positives and negatives at random (Fast R-CNN); see ``sample_combined``."""
     return sample_combined(
         assignment,
@@ -119,7 +118,7 @@ def sample_iou_balanced_negatives(
     positive_fraction: float = 0.25,
     num_iou_bins: int = 3,
     pad_with_negatives: bool = True,
-) -> Sample:
+) -> Tensor:
     """Positives at random, negatives balanced over their IoU (Libra R-CNN, Eq. 1)."""
     return sample_combined(
         assignment,
@@ -141,7 +140,7 @@ def sample_ofb(
     num: int = 512,
     positive_fraction: float = 0.25,
     pad_with_negatives: bool = True,
-) -> Sample:
+) -> Tensor:
     """Positives balanced over the classes present (bbgen, section 6.1), negatives at random."""
     return sample_combined(
         assignment,

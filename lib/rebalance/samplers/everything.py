@@ -5,8 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from rebalance.assigners.assignment import Assignment
-from rebalance.samplers.sample import Sample
+from rebalance.assigners.assignment import IGNORED, Assignment
 
 
 def sample_all(
@@ -15,8 +14,6 @@ def sample_all(
     rng: torch.Generator,
     boxes: Tensor | None = None,
     losses: Callable[[Tensor], Tensor] | None = None,
-) -> Sample:
+) -> Tensor:
     """Every positive and every negative; ignored candidates take no part."""
-    return Sample(
-        assignment.positives.nonzero().squeeze(1), assignment.negatives.nonzero().squeeze(1)
-    )
+    return (assignment.gt_idxs != IGNORED).nonzero().squeeze(1)

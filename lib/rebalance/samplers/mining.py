@@ -9,7 +9,6 @@ from rebalance.assigners.assignment import Assignment
 from rebalance.errors import InputError
 from rebalance.samplers.choose import Pool, choose_hardest
 from rebalance.samplers.combined import sample_combined
-from rebalance.samplers.sample import Sample
 
 
 def sample_ohem(
@@ -20,7 +19,7 @@ def sample_ohem(
     losses: Callable[[Tensor], Tensor] | None = None,
     num: int = 128,
     nms_iou: float | None = 0.7,
-) -> Sample:
+) -> Tensor:
     """The ``num`` largest losses among positives and negatives together, in any proportion.
 
     Shrivastava et al., CVPR 2016: no fixed share of positives, and suppression by loss first, so
@@ -44,9 +43,7 @@ def sample_ohem(
         raise InputError(f"num must be 0 or more, got {num}")
     taking_part = (assignment.positives | assignment.negatives).nonzero().squeeze(1)
     pool = Pool(assignment, rng, boxes, losses, nms_iou)
-    chosen = choose_hardest(taking_part, num, pool)
-    positive = assignment.positives[chosen]
-    return Sample(chosen[positive], chosen[~positive])
+    return choose_hardest(taking_part, num, pool)
 
 
 def sample_ohpm(
@@ -59,7 +56,7 @@ def sample_ohpm(
     positive_fraction: float = 0.25,
     nms_iou: float | None = 0.7,
     pad_with_negatives: bool = True,
-) -> Sample:
+) -> Tensor:
     """Online hard positive mining (bbgen, section 5.3), negatives at random.
 
     Meant for generated positives: more are generated than wanted, suppression by loss leaves
@@ -100,7 +97,7 @@ def sample_hard_negatives(
     losses: Callable[[Tensor], Tensor] | None = None,
     ratio: float = 3.0,
     least: int = 0,
-) -> Sample:
+) -> Tensor:
     """Every positive, and the negatives of largest loss, ``ratio`` of them per positive.
 
     SSD's online hard negative mining (Liu et al., ECCV 2016, section 2.2). Too few negatives: all
@@ -122,4 +119,5 @@ def sample_hard_negatives(
     positives = assignment.positives.nonzero().squeeze(1)
     negatives = assignment.negatives.nonzero().squeeze(1)
     num = max(int(len(positives) * ratio), least)
-    return Sample(positives, choose_hardest(negatives, num, Pool(assignment, rng, boxes, losses)))
+    hardest = choose_hardest(negatives, num, Pool(assignment, rng, boxes, losses))
+    return torch.cat([positives, hardest]).sort().values

@@ -1,0 +1,161 @@
+"""The one loop of all detectors."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from rebalance.detectors.flow import Flow
+from rebalance.detectors.selection import Selected, best_of_levels, clip_to_images, suppress
+from rebalance.detectors.steps import BoxStep, Step
+from rebalance.detectors.types import Matched, Size, make_truths, of_class
+
+Detections = dict[str, Tensor]
+
+
+class DetectionSettings(NamedTuple):
+    """How detections are selected.
+
+    Attributes:
+        score_threshold: detections score higher.
+        nms_iou: overlap above which the lower score is dropped.
+        max_detections: per image.
+        pre_nms: (candidate, class) pairs per level and image that reach the suppression; None: all
+            above the threshold.
+        average: what of several box steps is averaged, their "scores" or their "logits".
+        loops: box steps at prediction; beyond the last, the last one is repeated. None: all.
+    """
+
+    score_threshold: float = 0.05
+    nms_iou: float = 0.5
+    max_detections: int = 100
+    pre_nms: int | None = None
+    average: str = "scores"
+    loops: int | None = None
+
+
+class Detector(nn.Module):
+    """Backbone, neck, named heads and a list of steps.
+
+    Args:
+        backbone: images -> maps.
+        neck: maps -> pyramid maps; has ``strides``.
+        heads: by name.
+        steps: in order.
+        test: how detections are selected.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        neck: nn.Module,
+        heads: Mapping[str, nn.Module],
+        steps: Sequence[Step],
+        test: DetectionSettings,
+    ) -> None:
+        super().__init__()
+        self.backbone, self.neck = backbone, neck
+        self.heads, self.steps = nn.ModuleDict(heads), nn.ModuleList(steps)
+        self.test = test
+
+    def train_steps(
+        self,
+        images: Tensor,
+        targets: Sequence[Mapping[str, Any]],
+        rngs: Sequence[torch.Generator],
+    ) -> Iterator[tuple[Step, Matched, dict[str, Tensor]]]:
+        """Each step with what it trains on and its weighted losses by name.
+
+        Training sums the losses; whoever wants to know what a step trains on reads the rest.
+
+        Args:
+            images: [B, 3, H, W], normalised, zero outside each image.
+            targets: per image "boxes" [G, 4] xyxy, "labels" [G], "ignored_boxes" [I, 4],
+                "image_size" (height, width), "image_id" and, for mask heads, "masks" [G, h, w];
+                G and I may be 0.
+            rngs: one generator per image.
+        """
+        flow = self._start(images, [tuple(target["image_size"]) for target in targets])
+        truths = make_truths(targets, flow.canvas)
+        for step in self.steps:
+            assert isinstance(step, Step)
+            matched = step.train_step(flow, truths, rngs, self.heads)
+            losses = step.objective(matched)
+            flow.trained.append((matched, losses))
+            prefix = f"{step.name}_" if step.name else ""
+            yield step, matched, {
+                prefix + task: loss * step.weight for task, loss in losses.items()
+            }  # fmt: skip
+
+    def forward(
+        self,
+        images: Tensor,
+        targets: Sequence[Mapping[str, Any]],
+        rngs: Sequence[torch.Generator],
+    ) -> dict[str, Tensor]:
+        """Training losses of a batch, weighted scalars; arguments as of ``train_steps``."""
+        return {
+            name: loss
+            for _, _, losses in self.train_steps(images, targets, rngs)
+            for name, loss in losses.items()
+        }
+
+    @torch.no_grad()
+    def predict(self, images: Tensor, image_sizes: Sequence[Size]) -> list[Detections]:
+        """Per image, in pixels of ``images``: "boxes", "scores", "labels"; there may be none."""
+        flow = self._start(images, list(image_sizes))
+        for step in self.prediction_steps():
+            step.predict_step(flow, self.heads)
+        selected = self._select(flow)
+        return [
+            {"boxes": boxes, "scores": scores, "labels": labels}
+            for boxes, scores, labels in zip(
+                selected.boxes.split(selected.counts),
+                selected.scores.split(selected.counts),
+                selected.labels.split(selected.counts),
+                strict=True,
+            )
+        ]
+
+    def prediction_steps(self) -> list[Step]:
+        """The steps that run at prediction, box steps as often as the settings say."""
+        steps = [step for step in self.steps if isinstance(step, Step)]
+        loops = self.test.loops
+        boxes = [step for step in steps if isinstance(step, BoxStep)]
+        if loops is None or not boxes:
+            return steps
+        others = [step for step in steps if not isinstance(step, BoxStep)]
+        return others + [boxes[min(loop, len(boxes) - 1)] for loop in range(loops)]
+
+    def _start(self, images: Tensor, sizes: list[Size]) -> Flow:
+        maps = self.neck(self.backbone(images))
+        return Flow(maps, self.neck.strides, (images.shape[2], images.shape[3]), sizes)
+
+    def _select(self, flow: Flow) -> Selected:
+        """Threshold, decode, suppress."""
+        assert flow.last is not None
+        predictions, candidates = flow.last
+        step = self.prediction_steps()[-1]
+        assert predictions.deltas is not None and predictions.logits is not None
+        logits = flow.logits or [predictions.logits]
+        if self.test.average == "logits":
+            scores = step.objective.scores(torch.stack(logits).mean(dim=0))
+        else:
+            scores = torch.stack([step.objective.scores(of_step) for of_step in logits]).mean(dim=0)
+        rows, columns = best_of_levels(
+            scores, candidates, self.test.score_threshold, self.test.pre_nms
+        )
+        image = candidates.image[rows]
+        deltas = of_class(predictions.deltas[rows], columns + 1)
+        boxes = step.coder.decode(deltas, candidates.boxes[rows])
+        return suppress(
+            rows,
+            clip_to_images(boxes, image, flow.sizes),
+            scores[rows, columns],
+            columns + 1,
+            image,
+            len(flow.sizes),
+            self.test.nms_iou,
+            self.test.max_detections,
+        )
