@@ -37,8 +37,7 @@ def _frequencies(ignored: Tensor | None = None, **options: Any) -> Tensor:
     rng = torch.Generator().manual_seed(0)
     taken = torch.zeros(len(BOXES))
     for _ in range(DRAWS):
-        sample = sampler(assignment, rng=rng, losses=lambda rows: losses[rows])
-        taken[torch.cat([sample.positive_idxs, sample.negative_idxs])] += 1
+        taken[sampler(assignment, rng=rng, losses=lambda rows: losses[rows])] += 1
     return taken / DRAWS
 
 

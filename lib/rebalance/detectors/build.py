@@ -15,7 +15,7 @@ from rebalance.detectors.objectives import make_objective
 from rebalance.detectors.pooling import RoiPooling
 from rebalance.detectors.proposals import ProposalSettings
 from rebalance.detectors.roi_sources import make_roi_source
-from rebalance.detectors.steps import BoxStep, DenseStep, Step
+from rebalance.detectors.steps import BoxStep, DenseStep, MaskStep, Step
 from rebalance.errors import InputError
 from rebalance.samplers import make_sampler
 
@@ -37,7 +37,7 @@ def build_detector(settings: Settings, num_classes: int) -> Detector:
     backbone = make_backbone(**settings["backbone"])
     neck = _neck(backbone, detector["neck"])
     plan = [_read_entry(entry) for entry in detector["steps"]]
-    steps, contexts = [], dict[str, HeadContext]()
+    steps, contexts = list[Step](), dict[str, HeadContext]()
     for place, (kind, head, own) in enumerate(plan):
         if head not in detector["heads"]:
             raise InputError(
@@ -45,10 +45,7 @@ def build_detector(settings: Settings, num_classes: int) -> Detector:
                 f"got {head!r}"
             )
         name = _name_of(place, [kind for kind, _, _ in plan])
-        later = [entry for entry in plan[place + 1 :] if entry[0] == "box"]
-        step, context = STEPS[kind](
-            name, head, {**detector[kind], **own, "refines": bool(later)}, neck, num_classes
-        )
+        step, context = STEPS[kind](name, head, {**detector[kind], **own}, neck, num_classes, steps)
         steps.append(step)
         contexts.setdefault(head, context)
     heads = {
@@ -58,7 +55,7 @@ def build_detector(settings: Settings, num_classes: int) -> Detector:
 
 
 def build_dense(
-    name: str, head: str, settings: Settings, neck: Pyramid, num_classes: int
+    name: str, head: str, settings: Settings, neck: Pyramid, num_classes: int, before: list[Step]
 ) -> Built:
     """A step over a grid; with "proposals" the region proposal network."""
     grid = AnchorGrid(neck.strides, **settings["candidates"])
@@ -83,7 +80,9 @@ def build_dense(
     return step, HeadContext(neck.channels, classes, columns, num_per_cell=grid.num_per_cell)
 
 
-def build_box(name: str, head: str, settings: Settings, neck: Pyramid, num_classes: int) -> Built:
+def build_box(
+    name: str, head: str, settings: Settings, neck: Pyramid, num_classes: int, before: list[Step]
+) -> Built:
     """A classification and refinement of RoIs; "iou" sets both thresholds of its assigner."""
     iou = float(settings["iou"])
     objective = make_objective(**settings["objective"])
@@ -98,17 +97,38 @@ def build_box(name: str, head: str, settings: Settings, neck: Pyramid, num_class
         make_sampler(**settings["sampler"]),
         objective,
         iou=iou,
-        refines=settings["refines"],
         weight=settings.get("weight", 1.0),
     )
     columns = objective.num_columns(num_classes)
     return step, HeadContext(neck.channels, num_classes, columns, roi_size=pooling.size)
 
 
-STEPS: dict[str, Callable[[str, str, Settings, Pyramid, int], Built]] = {
+def build_mask(
+    name: str, head: str, settings: Settings, neck: Pyramid, num_classes: int, before: list[Step]
+) -> Built:
+    """Masks of what the box step before has found."""
+    boxes = [step for step in before if isinstance(step, BoxStep)]
+    if not boxes:
+        raise InputError("detector.steps: a mask step needs a box step before it")
+    pooling = RoiPooling(**settings["pooling"])
+    step = MaskStep(
+        name,
+        head,
+        pooling,
+        make_objective(**settings["objective"]),
+        boxes=boxes[-1],
+        refined=settings.get("refined", False),
+        information_flow=settings.get("information_flow", "none"),
+        weight=settings.get("weight", 1.0),
+    )
+    return step, HeadContext(neck.channels, num_classes, 0, roi_size=pooling.size)
+
+
+STEPS: dict[str, Callable[[str, str, Settings, Pyramid, int, list[Step]], Built]] = {
     "dense": build_dense,
     "rpn": build_dense,
     "box": build_box,
+    "mask": build_mask,
 }
 """Kind of step -> what builds it from its settings."""
 

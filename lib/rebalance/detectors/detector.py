@@ -1,14 +1,16 @@
 """The one loop of all detectors."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from rebalance.detectors.flow import Flow
-from rebalance.detectors.selection import Selected, best_of_levels, clip_to_images, suppress
-from rebalance.detectors.steps import BoxStep, Step
+from rebalance.detectors.flow import Detected, Flow
+from rebalance.detectors.necks import Pyramid
+from rebalance.detectors.selection import best_of_levels, clip_to_images, suppress
+from rebalance.detectors.steps import Step
 from rebalance.detectors.types import Matched, Size, make_truths, of_class
 
 Detections = dict[str, Tensor]
@@ -49,14 +51,15 @@ class Detector(nn.Module):
     def __init__(
         self,
         backbone: nn.Module,
-        neck: nn.Module,
+        neck: Pyramid,
         heads: Mapping[str, nn.Module],
         steps: Sequence[Step],
         test: DetectionSettings,
     ) -> None:
         super().__init__()
         self.backbone, self.neck = backbone, neck
-        self.heads, self.steps = nn.ModuleDict(heads), nn.ModuleList(steps)
+        self.heads = nn.ModuleDict(heads)
+        self.steps: Sequence[Step] = nn.ModuleList(steps)  # type: ignore[assignment]
         self.test = test
 
     def train_steps(
@@ -79,7 +82,6 @@ class Detector(nn.Module):
         flow = self._start(images, [tuple(target["image_size"]) for target in targets])
         truths = make_truths(targets, flow.canvas)
         for step in self.steps:
-            assert isinstance(step, Step)
             matched = step.train_step(flow, truths, rngs, self.heads)
             losses = step.objective(matched)
             flow.trained.append((matched, losses))
@@ -103,41 +105,56 @@ class Detector(nn.Module):
 
     @torch.no_grad()
     def predict(self, images: Tensor, image_sizes: Sequence[Size]) -> list[Detections]:
-        """Per image, in pixels of ``images``: "boxes", "scores", "labels"; there may be none."""
+        """Detections of each image; there may be none.
+
+        Args:
+            images: [B, 3, H, W], normalised, zero outside each image.
+            image_sizes: (height, width) of each.
+
+        Returns:
+            Per image "boxes" [D, 4] in pixels of ``images``, "scores" [D] in falling order,
+            "labels" [D] in 1 ... C, and of a detector with masks "mask_probabilities" [D, h, w],
+            each to be laid over its box.
+        """
         flow = self._start(images, list(image_sizes))
-        for step in self.prediction_steps():
+        steps = self.prediction_steps()
+        for step in steps:
             step.predict_step(flow, self.heads)
-        selected = self._select(flow)
+        detected = self._select(flow)
+        for step in steps:
+            step.detect_step(flow, self.heads, detected)
+        fields = {
+            "boxes": detected.candidates.boxes,
+            "scores": detected.scores,
+            "labels": detected.labels,
+            **{name: torch.stack(parts).mean(dim=0) for name, parts in detected.extra.items()},
+        }
+        counts = list(detected.candidates.counts)
+        split = {name: value.split(counts) for name, value in fields.items()}
         return [
-            {"boxes": boxes, "scores": scores, "labels": labels}
-            for boxes, scores, labels in zip(
-                selected.boxes.split(selected.counts),
-                selected.scores.split(selected.counts),
-                selected.labels.split(selected.counts),
-                strict=True,
-            )
+            {name: parts[image] for name, parts in split.items()} for image in range(len(counts))
         ]
 
     def prediction_steps(self) -> list[Step]:
-        """The steps that run at prediction, box steps as often as the settings say."""
-        steps = [step for step in self.steps if isinstance(step, Step)]
-        loops = self.test.loops
-        boxes = [step for step in steps if isinstance(step, BoxStep)]
-        if loops is None or not boxes:
+        """The steps that run at prediction; box steps with what follows them as often as asked."""
+        steps = list(self.steps)
+        if self.test.loops is None:
             return steps
-        others = [step for step in steps if not isinstance(step, BoxStep)]
-        return others + [boxes[min(loop, len(boxes) - 1)] for loop in range(loops)]
+        starts = [place for place, step in enumerate(steps) if step.kind == "box"]
+        loops = [steps[a:b] for a, b in pairwise([*starts, len(steps)])]
+        repeated = (loops[min(loop, len(loops) - 1)] for loop in range(self.test.loops))
+        return [*steps[: starts[0]], *(step for loop in repeated for step in loop)]
 
     def _start(self, images: Tensor, sizes: list[Size]) -> Flow:
         maps = self.neck(self.backbone(images))
         return Flow(maps, self.neck.strides, (images.shape[2], images.shape[3]), sizes)
 
-    def _select(self, flow: Flow) -> Selected:
+    def _select(self, flow: Flow) -> Detected:
         """Threshold, decode, suppress."""
         assert flow.last is not None
-        predictions, candidates = flow.last
-        step = self.prediction_steps()[-1]
-        assert predictions.deltas is not None and predictions.logits is not None
+        step, predictions, candidates = flow.last
+        assert predictions.deltas is not None
+        assert predictions.logits is not None
         logits = flow.logits or [predictions.logits]
         if self.test.average == "logits":
             scores = step.objective.scores(torch.stack(logits).mean(dim=0))

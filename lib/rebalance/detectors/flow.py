@@ -1,11 +1,24 @@
 """What travels from step to step within one pass."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from torch import Tensor
 
+from rebalance.detectors.box_coder import BoxCoder
+from rebalance.detectors.objectives import Objective
 from rebalance.detectors.types import Candidates, Matched, Predictions, Size
+
+
+class Deciding(Protocol):
+    """A step whose predictions become detections."""
+
+    coder: BoxCoder
+
+    @property
+    def objective(self) -> Objective:
+        """Turns its logits into scores."""
 
 
 @dataclass
@@ -18,10 +31,12 @@ class Flow:
         canvas: (height, width) that all images are padded to.
         sizes: of each image.
         rois: RoIs for the next step, from proposals or from the refinement of the last step.
+        refine: makes those of the last step when somebody asks for them.
         trained: of each training step so far, what it trained on and its losses.
         logits: of each box step at prediction, [R, columns], for the mean over the steps.
-        last: what the final selection reads: the last step's predictions and their candidates.
-        memory: whatever else two steps agree on, by name.
+        last: what the final selection reads: the last step that found boxes, its predictions and
+            their candidates.
+        mask_heads: names of the mask steps' heads so far.
     """
 
     maps: Sequence[Tensor]
@@ -29,7 +44,36 @@ class Flow:
     canvas: Size
     sizes: list[Size]
     rois: Candidates | None = None
+    refine: Callable[[], Candidates] | None = None
     trained: list[tuple[Matched, dict[str, Tensor]]] = field(default_factory=list)
     logits: list[Tensor] = field(default_factory=list)
-    last: tuple[Predictions, Candidates] | None = None
-    memory: dict[str, list[Tensor]] = field(default_factory=dict)
+    last: tuple[Deciding, Predictions, Candidates] | None = None
+    mask_heads: list[str] = field(default_factory=list)
+
+    def next_rois(self) -> Candidates:
+        """The RoIs for the next step; refined only now, so that the last step's never are."""
+        if self.refine is not None:
+            self.rois, self.refine = self.refine(), None
+        assert self.rois is not None
+        return self.rois
+
+
+@dataclass
+class Detected:
+    """The selected detections of a batch, and what later steps add to them.
+
+    Attributes:
+        candidates: their boxes, images in order, falling scores within each.
+        scores: [D].
+        labels: [D] int64, 1 ... C.
+        rows: [D] int64, which of the flow's last candidates each of them was.
+        extra: by name, one entry per step that gives it: "mask_probabilities" [D, h, w], ...
+        mask_feature: of the last mask step, for the next one (mask information flow).
+    """
+
+    candidates: Candidates
+    scores: Tensor
+    labels: Tensor
+    rows: Tensor
+    extra: dict[str, list[Tensor]] = field(default_factory=dict)
+    mask_feature: Tensor | None = None

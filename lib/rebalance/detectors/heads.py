@@ -139,6 +139,52 @@ class FcHead(nn.Module):
         return Predictions(self.class_logits(hidden).float(), deltas.float())
 
 
+class MaskHead(nn.Module):
+    """Convolutions, a transposed one, and a mask of each class (Mask R-CNN, He et al., ICCV 2017).
+
+    Args:
+        context: see ``HeadContext``.
+        num_convs: 3x3 convolutions.
+        channels: of them.
+        class_agnostic: one mask instead of one per class.
+        residual: the mask feature of the step before passes a 1x1 convolution and ReLU and is
+            added to the pooled features (mask information flow, HTC).
+    """
+
+    def __init__(
+        self,
+        context: HeadContext,
+        *,
+        num_convs: int = 4,
+        channels: int = 256,
+        class_agnostic: bool = False,
+        residual: bool = False,
+    ) -> None:
+        super().__init__()
+        self.convs = _tower(context.channels, channels, num_convs, "none")
+        last = channels if num_convs else context.channels
+        self.upsample = nn.ConvTranspose2d(last, channels, 2, stride=2)
+        self.mask_logits = nn.Conv2d(channels, 1 if class_agnostic else context.num_classes, 1)
+        self.residual = nn.Conv2d(channels, context.channels, 1) if residual else None
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+                assert layer.bias is not None
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, pooled: Tensor, before: Tensor | None = None) -> Predictions:
+        """[R, C, s, s] and the mask feature of the step before -> "mask_logits" [R, K, 2s, 2s].
+
+        Without a feature of the step before zeros take its place.
+        """
+        if self.residual is not None:
+            before = torch.zeros_like(pooled) if before is None else before
+            pooled = pooled + self.residual(before).relu()
+        feature = self.convs(pooled)
+        logits = self.mask_logits(self.upsample(feature).relu())
+        return Predictions(extra={"mask_logits": logits.float(), "mask_feature": feature})
+
+
 def _tower(in_channels: int, channels: int, num_convs: int, norm: str) -> nn.Sequential:
     layers: list[nn.Module] = []
     for _ in range(num_convs):
@@ -177,6 +223,7 @@ HEADS: dict[str, Callable[..., nn.Module]] = {
     "retina": RetinaHead,
     "rpn": RpnHead,
     "fc": FcHead,
+    "mask": MaskHead,
 }
 
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 from torchvision.ops import batched_nms
 
 from rebalance.detectors.box_coder import BoxCoder
@@ -45,7 +44,8 @@ def select_proposals(
         coder: of the deltas.
         settings: how many.
     """
-    assert predictions.logits is not None and predictions.deltas is not None
+    assert predictions.logits is not None
+    assert predictions.deltas is not None
     num_images, level_sizes = len(candidates.counts), candidates.level_sizes
     assert level_sizes is not None
     # The best of each level, for all images at once.

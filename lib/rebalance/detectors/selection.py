@@ -1,31 +1,13 @@
 """From scored boxes to detections: threshold, non-maximum suppression, the best few."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torchvision.ops import batched_nms
 
+from rebalance.detectors.flow import Detected
 from rebalance.detectors.types import Candidates, Size
-
-
-class Selected(NamedTuple):
-    """What becomes a detection: rows of one image together, falling scores, images in order.
-
-    Attributes:
-        rows: [D] int64 into the candidates.
-        boxes: [D, 4].
-        scores: [D].
-        labels: [D] int64, 1 ... C.
-        counts: detections of each image.
-    """
-
-    rows: Tensor
-    boxes: Tensor
-    scores: Tensor
-    labels: Tensor
-    counts: tuple[int, ...]
 
 
 def clip_to_images(boxes: Tensor, image: Tensor, sizes: Sequence[Size]) -> Tensor:
@@ -77,7 +59,7 @@ def suppress(
     num_images: int,
     nms_iou: float,
     max_detections: int,
-) -> Selected:
+) -> Detected:
     """Drop empty boxes, suppress per image and class, keep the highest scores of each image.
 
     Args:
@@ -99,4 +81,5 @@ def suppress(
     kept = [of_image[:max_detections] for of_image in kept]
     keep = torch.cat(kept)
     counts = tuple(len(of_image) for of_image in kept)
-    return Selected(rows[keep], boxes[keep], scores[keep], labels[keep], counts)
+    chosen = Candidates(boxes[keep], image[keep], counts)
+    return Detected(chosen, scores[keep], labels[keep], rows[keep])

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from rebalance.assigners import Assigner
 from rebalance.detectors.anchors import AnchorGrid
 from rebalance.detectors.box_coder import BoxCoder
-from rebalance.detectors.flow import Flow
+from rebalance.detectors.flow import Detected, Flow
 from rebalance.detectors.inside import InsideRule
 from rebalance.detectors.matching import match
 from rebalance.detectors.objectives import Objective
@@ -32,8 +32,10 @@ from rebalance.detectors.types import (
     of_class,
     repeat_candidates,
 )
+from rebalance.errors import InputError
 from rebalance.samplers import Sampler
 
+INFORMATION_FLOWS = ("none", "in_prediction", "always")
 Heads = Mapping[str, nn.Module] | nn.ModuleDict
 
 
@@ -49,6 +51,8 @@ class Step(nn.Module):
 
     kind: str
     """What it trains: "proposals", "dense", "box", "mask"."""
+    iou: float | None = None
+    """Least IoU of its positives, where its kind has one."""
 
     def __init__(self, name: str, head: str, objective: Objective, weight: float = 1.0) -> None:
         super().__init__()
@@ -62,8 +66,10 @@ class Step(nn.Module):
         raise NotImplementedError
 
     def predict_step(self, flow: Flow, heads: Heads) -> None:
-        """Run on a batch at prediction."""
-        raise NotImplementedError
+        """Run on a batch at prediction, before detections are selected."""
+
+    def detect_step(self, flow: Flow, heads: Heads, detected: Detected) -> None:
+        """Add to what is known of the selected detections: masks, their scores."""
 
 
 class DenseStep(Step):
@@ -143,7 +149,7 @@ class DenseStep(Step):
         """See ``Step``."""
         predictions, candidates = self.run(flow, heads)
         if self.proposals is None:
-            flow.last = predictions, candidates
+            flow.last = self, predictions, candidates
         else:
             flow.rois = select_proposals(
                 predictions, candidates, flow.sizes, self.coder, self.proposals[1]
@@ -163,7 +169,6 @@ class BoxStep(Step):
         sampler: which RoIs enter the loss.
         objective: see ``Step``.
         iou: that threshold, for the source of the RoIs.
-        refines: whether a later step reads the refined RoIs.
         weight: see ``Step``.
     """
 
@@ -181,12 +186,11 @@ class BoxStep(Step):
         objective: Objective,
         *,
         iou: float,
-        refines: bool = False,
         weight: float = 1.0,
     ) -> None:
         super().__init__(name, head, objective, weight)
         self.rois, self.pooling, self.coder = rois, pooling, coder
-        self.assigner, self.sampler, self.iou, self.refines = assigner, sampler, iou, refines
+        self.assigner, self.sampler, self.iou = assigner, sampler, iou
 
     def run(self, flow: Flow, heads: Heads, rois: Candidates) -> Predictions:
         """The head's predictions for some RoIs."""
@@ -196,9 +200,29 @@ class BoxStep(Step):
         self, flow: Flow, truths: Truths, rngs: Sequence[torch.Generator], heads: Heads
     ) -> Matched:
         """See ``Step``."""
-        assert flow.rois is not None
-        rois, from_proposals = self._training_rois(flow.rois, truths, rngs)
+        rois, from_proposals, matches = self.assign(flow, truths, rngs, heads)
+        taken = _take(rois, matches.rows)
+        predictions = self.run(flow, heads, taken)
+        places = torch.arange(len(matches.rows), device=matches.rows.device)
+        matched = Matched(predictions, taken, truths, matches.at(places), self.coder, taken=True)
 
+        def refined() -> Candidates:
+            boxes = self.refine(predictions, taken, matched.labels, flow).boxes
+            kept = from_proposals[matches.rows].nonzero().squeeze(1)
+            image = taken.image[kept]
+            counts = torch.bincount(image, minlength=len(flow.sizes)).tolist()
+            return Candidates(boxes[kept], image, tuple(counts))
+
+        flow.refine = refined
+        return matched
+
+    def assign(
+        self, flow: Flow, truths: Truths, rngs: Sequence[torch.Generator], heads: Heads
+    ) -> tuple[Candidates, Tensor, Matches]:
+        """The flow's RoIs and the source's own, which of them are proposals, and their matches."""
+        rois, from_proposals = self._training_rois(flow.next_rois(), truths, rngs)
+
+        @torch.no_grad()
         def costs(some: Matches) -> Tensor:
             taken = _take(rois, some.rows)
             places = torch.arange(len(some.rows), device=some.rows.device)
@@ -213,38 +237,24 @@ class BoxStep(Step):
                 )
             )
 
-        matches = match(self.assigner, self.sampler, rois, truths, rngs, torch.no_grad()(costs))
-        taken = _take(rois, matches.rows)
-        predictions = self.run(flow, heads, taken)
-        places = torch.arange(len(matches.rows), device=matches.rows.device)
-        matched = Matched(
-            predictions, taken, truths, matches.at(places), self.coder, taken=True
-        )
-        if self.refines:
-            kept = from_proposals[matches.rows].nonzero().squeeze(1)
-            refined = self.refine(predictions, taken, matched.labels, flow)
-            image = refined.image[kept]
-            counts = torch.bincount(image, minlength=len(flow.sizes)).tolist()
-            flow.rois = Candidates(refined.boxes[kept], image, tuple(counts))
-        return matched
+        return rois, from_proposals, match(self.assigner, self.sampler, rois, truths, rngs, costs)
 
     def predict_step(self, flow: Flow, heads: Heads) -> None:
         """See ``Step``."""
-        assert flow.rois is not None
-        predictions = self.run(flow, heads, flow.rois)
+        rois = flow.next_rois()
+        predictions = self.run(flow, heads, rois)
         assert predictions.logits is not None
         flow.logits.append(predictions.logits)
-        flow.last = predictions, flow.rois
-        if self.refines:
-            labels = torch.zeros_like(flow.rois.image)
-            flow.rois = self.refine(predictions, flow.rois, labels, flow)
+        flow.last = self, predictions, rois
+        flow.refine = partial(self.refine, predictions, rois, torch.zeros_like(rois.image), flow)
 
     @torch.no_grad()
     def refine(
         self, predictions: Predictions, rois: Candidates, labels: Tensor, flow: Flow
     ) -> Candidates:
         """The decoded RoIs; those of label 0 by the deltas of their best-scored class."""
-        assert predictions.logits is not None and predictions.deltas is not None
+        assert predictions.logits is not None
+        assert predictions.deltas is not None
         best = self.objective.scores(predictions.logits).argmax(dim=1) + 1
         deltas = of_class(predictions.deltas, torch.where(labels > 0, labels, best))
         boxes = self.coder.decode(deltas, rois.boxes)
@@ -270,8 +280,78 @@ class BoxStep(Step):
         return make_candidates(boxes), torch.cat(are_proposals)
 
 
+class MaskStep(Step):
+    """Masks of the positives (Mask R-CNN, He et al., ICCV 2017; HTC, Chen et al., CVPR 2019).
+
+    Args:
+        name: see ``Step``.
+        head: its head takes pooled RoIs and the mask features of the step before, or None.
+        pooling: RoIs -> features.
+        objective: see ``Step``.
+        boxes: the box step before, whose coder, assigner, sampler and source of RoIs serve the
+            refined RoIs, too.
+        refined: train on the boxes that the step before has refined, assigned anew (interleaved
+            execution); False: on the RoIs that it was trained on.
+        information_flow: whether the mask features of the earlier mask steps' heads, run on this
+            step's RoIs one after the other, go into this step's head. "in_prediction" leaves
+            them out in training, as the published R3-CNN does.
+        weight: see ``Step``.
+    """
+
+    kind = "mask"
+
+    def __init__(
+        self,
+        name: str,
+        head: str,
+        pooling: RoiPooling,
+        objective: Objective,
+        *,
+        boxes: BoxStep,
+        refined: bool = False,
+        information_flow: str = "none",
+        weight: float = 1.0,
+    ) -> None:
+        super().__init__(name, head, objective, weight)
+        self.pooling, self.refined = pooling, refined
+        if information_flow not in INFORMATION_FLOWS:
+            raise InputError(
+                f"information_flow must be one of {INFORMATION_FLOWS}, got {information_flow!r}"
+            )
+        self.information_flow = information_flow
+        self.assign_refined = boxes.assign
+
+    def train_step(
+        self, flow: Flow, truths: Truths, rngs: Sequence[torch.Generator], heads: Heads
+    ) -> Matched:
+        """See ``Step``; every match is a positive."""
+        if self.refined:
+            assert flow.rois is not None
+            rois, _, matches = self.assign_refined(flow, truths, rngs, heads)
+        else:
+            of_boxes = flow.trained[-1][0]
+            rois, matches = of_boxes.candidates, of_boxes.matches
+        positives = (matches.gt >= 0).nonzero().squeeze(1)
+        taken = _take(rois, matches.rows[positives])
+        places = torch.arange(len(positives), device=positives.device)
+        own = Matches(places, matches.gt[positives], matches.ious[positives])
+        pooled, feature = self.pooling(flow, taken), None
+        if self.information_flow == "always":
+            for earlier in flow.mask_heads:
+                feature = heads[earlier](pooled, feature).extra["mask_feature"]
+        flow.mask_heads.append(self.head)
+        predictions = heads[self.head](pooled, feature)
+        return Matched(predictions, taken, truths, own, BoxCoder(), taken=True)
+
+    def detect_step(self, flow: Flow, heads: Heads, detected: Detected) -> None:
+        """Leave the probabilities of the detected classes, [D, h, w]."""
+        feature = None if self.information_flow == "none" else detected.mask_feature
+        predictions = heads[self.head](self.pooling(flow, detected.candidates), feature)
+        detected.mask_feature = predictions.extra["mask_feature"]
+        logits = of_class(predictions.extra["mask_logits"], detected.labels)
+        detected.extra.setdefault("mask_probabilities", []).append(logits.float().sigmoid())
+
+
 def _take(candidates: Candidates, rows: Tensor) -> Candidates:
     """Some candidates, images still in order; how many each image has is not known."""
     return Candidates(candidates.boxes[rows], candidates.image[rows], ())
-
-

@@ -114,9 +114,7 @@ def make_candidates(boxes: Sequence[Tensor]) -> Candidates:
     return Candidates(torch.cat(list(boxes)), _image_column(counts, boxes[0].device), counts)
 
 
-def repeat_candidates(
-    boxes: Tensor, level_sizes: Sequence[int], num_images: int
-) -> Candidates:
+def repeat_candidates(boxes: Tensor, level_sizes: Sequence[int], num_images: int) -> Candidates:
     """The same grid [A, 4] for every image of a batch."""
     counts = (len(boxes),) * num_images
     return Candidates(
@@ -336,5 +334,3 @@ def _starts(counts: Sequence[int]) -> list[int]:
 def _image_column(counts: Sequence[int], device: torch.device) -> Tensor:
     column = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts, dtype=torch.int64))
     return column.to(device, non_blocking=True)
-
-

@@ -1,9 +1,9 @@
 """The positives that a trained detector would be trained on next: positives.json.
 
 The detector runs over the training images once as in training, with assignment, sampling and RoIs
-from its own proposals, but unflipped and without any update. What its criterion is called with is
-recorded on the way: the boxes of the positives (RoIs, or anchors), their ground truths and labels,
-and the boxes that the regressor makes of them.
+from its own proposals, but unflipped and without any update. What its steps train on is recorded
+on the way: the boxes of the positives (RoIs, or anchors), their ground truths and labels, and the
+boxes that the regressor makes of them.
 
 positives.json is one object; lengths are in pixels of the network's input unless said otherwise::
 
@@ -33,21 +33,18 @@ positives.json is one object; lengths are in pixels of the network's input unles
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rebalance.boxes import paired_iou
 from rebalance.data.coco import CocoDataset
 from rebalance.data.files import write_atomically
 from rebalance.detectors import build_detector
-from rebalance.detectors.criterion import Criterion
-from rebalance.detectors.dense import DenseDetector
-from rebalance.detectors.staged import StagedDetector
+from rebalance.detectors.detector import Detector
 from rebalance.engine.batches import prediction_batches
 from rebalance.engine.fabric import single_device_fabric
 from rebalance.engine.loading import (
@@ -123,7 +120,7 @@ def collect_positives(
 
 
 def positives_of(
-    detector: nn.Module, dataset: CocoDataset, settings: Mapping[str, Any]
+    detector: Detector, dataset: CocoDataset, settings: Mapping[str, Any]
 ) -> list["HeadPositives"]:
     """The positives of each head over all images of a dataset, each seen once.
 
@@ -145,17 +142,33 @@ def positives_of(
         batches, plans, settings["hardware"]["num_workers"], fabric.device.type == "cuda"
     )
     seed, iteration = int(settings["seed"]), int(settings["schedule"]["iterations"])
-    with _recorded(detector, dataset.num_classes) as heads:
-        for batch in progress_bar(loader, total=len(plans), desc="positives"):
-            if isinstance(batch, LoadFailure):
-                raise InputError(batch.message)
-            images, targets = to_device(batch, fabric.device)
-            images = normalise(images, [target["image_size"] for target in targets])
-            rngs = [
-                keyed_rng(seed, iteration, target["image_id"], "sampling") for target in targets
-            ]
-            with fabric.autocast(), torch.no_grad():
-                detector(images, targets, rngs)
+    heads = _heads_of(detector, dataset.num_classes)
+    for batch in progress_bar(loader, total=len(plans), desc="positives"):
+        if isinstance(batch, LoadFailure):
+            raise InputError(batch.message)
+        images, targets = to_device(batch, fabric.device)
+        images = normalise(images, [target["image_size"] for target in targets])
+        rngs = [keyed_rng(seed, iteration, target["image_id"], "sampling") for target in targets]
+        with fabric.autocast(), torch.no_grad():
+            for place, (_, matched, _) in enumerate(detector.train_steps(images, targets, rngs)):
+                if place in heads:
+                    heads[place].add(
+                        matched.reference_boxes,
+                        matched.target_boxes,
+                        matched.positive_labels,
+                        matched.pred_boxes,
+                    )
+    return list(heads.values())
+
+
+def _heads_of(detector: Detector, num_classes: int) -> dict[int, "HeadPositives"]:
+    """What is to be filled, by the place of the step: those that find boxes of classes."""
+    heads = dict[int, HeadPositives]()
+    for place, step in enumerate(detector.steps):
+        if step.kind == "box":
+            heads[place] = HeadPositives(f"stage{len(heads) + 1}", num_classes, step.iou)
+        elif step.kind == "dense":
+            heads[place] = HeadPositives("dense", num_classes, None)
     return heads
 
 
@@ -257,50 +270,3 @@ def _bin_of(values: Tensor, edges: tuple[float, ...]) -> Tensor:
 
 def _rounded(points: Tensor) -> list[list[float]]:
     return [[round(value, DIGITS) for value in point] for point in points.tolist()]
-
-
-class _RecordingCriterion:
-    """A criterion that shows what it is called with to ``HeadPositives``."""
-
-    def __init__(self, criterion: Criterion, head: HeadPositives) -> None:
-        self.criterion, self.head = criterion, head
-
-    def __call__(
-        self, logits: Tensor, labels: Tensor, deltas: Tensor, references: Tensor, boxes: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        refined = self.criterion.coder.decode(deltas, references)
-        self.head.add(references, boxes, labels[: len(boxes)], refined)
-        return self.criterion(logits, labels, deltas, references, boxes)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.criterion, name)
-
-
-@contextmanager
-def _recorded(detector: nn.Module, num_classes: int) -> Iterator[list[HeadPositives]]:
-    """The positives of each head, filled while the detector runs in training mode."""
-    record: Callable[[Any, HeadPositives], Any] = _RecordingCriterion
-    if isinstance(detector, StagedDetector):
-        stages = detector.stages
-        heads = [
-            HeadPositives(f"stage{number}", num_classes, stage.iou)
-            for number, stage in enumerate(stages, start=1)
-        ]
-        detector.stages = tuple(
-            stage._replace(criterion=record(stage.criterion, head))
-            for stage, head in zip(stages, heads, strict=True)
-        )
-        try:
-            yield heads
-        finally:
-            detector.stages = stages
-    elif isinstance(detector, DenseDetector):
-        criterion = detector.criterion
-        heads = [HeadPositives("dense", num_classes, None)]
-        detector.criterion = record(criterion, heads[0])
-        try:
-            yield heads
-        finally:
-            detector.criterion = criterion
-    else:
-        raise InputError(f"positives are of staged and dense detectors, got {type(detector)}")

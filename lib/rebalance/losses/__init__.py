@@ -54,7 +54,6 @@ from rebalance.losses.regression import (
 )
 from rebalance.losses.weighting import carl_weights, ghm_weights, pisa_weights
 
-
 LOSSES: dict[str, Callable[..., Any]] = {
     # on encoded deltas
     "l1": l1_loss,
@@ -92,7 +91,7 @@ LOSSES: dict[str, Callable[..., Any]] = {
 }
 
 NORMALISERS: dict[str, Callable[..., Any]] = {"focal_eiou": focal_eiou_normaliser}
-"""What divides a summed loss in place of the number of positives, of the same inputs and options."""
+"""What divides a summed loss in place of the number of positives, same inputs, same options."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,9 @@ from rebalance.errors import InputError
 from rebalance.losses.reduction import logits_and_targets, reduce_loss
 
 
-def mask_cross_entropy_loss(mask_logits: Tensor, mask_targets: Tensor, reduction: str = "none") -> Tensor:
+def mask_cross_entropy_loss(
+    mask_logits: Tensor, mask_targets: Tensor, reduction: str = "none"
+) -> Tensor:
     """Binary cross-entropy averaged over the pixels of each mask (Mask R-CNN), in [0, inf).
 
     Args:

@@ -35,7 +35,9 @@ SMALLEST_IOU = 1e-6  # keeps logarithms of IoU finite; below it the gradient is 
 def l1_loss(pred_deltas: Tensor, target_deltas: Tensor, reduction: str = "none") -> Tensor:
     """``|x|`` of ``x = pred_deltas - target_deltas``, in [0, inf)."""
     check_same_shape(pred_deltas, target_deltas, "pred_deltas and target_deltas")
-    return reduce_loss(F.l1_loss(pred_deltas, target_deltas, reduction="none"), reduction, pred_deltas)
+    return reduce_loss(
+        F.l1_loss(pred_deltas, target_deltas, reduction="none"), reduction, pred_deltas
+    )
 
 
 def smooth_l1_loss(
@@ -47,11 +49,19 @@ def smooth_l1_loss(
     ``beta``. ``beta = 0`` is L1.
     """
     check_same_shape(pred_deltas, target_deltas, "pred_deltas and target_deltas")
-    return reduce_loss(F.smooth_l1_loss(pred_deltas, target_deltas, reduction="none", beta=beta), reduction, pred_deltas)
+    return reduce_loss(
+        F.smooth_l1_loss(pred_deltas, target_deltas, reduction="none", beta=beta),
+        reduction,
+        pred_deltas,
+    )
 
 
 def balanced_l1_loss(
-    pred_deltas: Tensor, target_deltas: Tensor, reduction: str = "none", alpha: float = 0.5, gamma: float = 1.5
+    pred_deltas: Tensor,
+    target_deltas: Tensor,
+    reduction: str = "none",
+    alpha: float = 0.5,
+    gamma: float = 1.5,
 ) -> Tensor:
     """Balanced L1 (Libra R-CNN; thesis Eq. 3.7-3.9), in [0, inf): raises the gradient of inliers.
 
@@ -84,7 +94,9 @@ def focal_l1_loss(
         beta: in [1 / e, 1]; larger suppresses outliers more (at 1 they have no gradient).
     """
     check_same_shape(pred_deltas, target_deltas, "pred_deltas and target_deltas")
-    return reduce_loss(_focal_l1(pred_deltas.double() - target_deltas.double(), beta), reduction, pred_deltas)
+    return reduce_loss(
+        _focal_l1(pred_deltas.double() - target_deltas.double(), beta), reduction, pred_deltas
+    )
 
 
 def _focal_l1(x: Tensor, beta: float) -> Tensor:
@@ -326,7 +338,9 @@ def kl_loss(
         error = F.smooth_l1_loss(pred_deltas, target_deltas, reduction="none")
     else:
         error = F.mse_loss(pred_deltas, target_deltas, reduction="none") / 2
-    return reduce_loss(error * torch.exp(-log_variances) + log_variances / 2, reduction, pred_deltas)
+    return reduce_loss(
+        error * torch.exp(-log_variances) + log_variances / 2, reduction, pred_deltas
+    )
 
 
 def iou_balanced_loss(
@@ -354,7 +368,9 @@ def iou_balanced_loss(
         detach_weight: whether the overlap is only a number; the paper does not say.
     """
     overlap = paired_iou(*paired_boxes(pred_boxes, target_boxes))
-    return _overlap_balanced(pred_deltas, target_deltas, overlap, reduction, gamma, w_loc, beta, detach_weight)
+    return _overlap_balanced(
+        pred_deltas, target_deltas, overlap, reduction, gamma, w_loc, beta, detach_weight
+    )
 
 
 def ggiou_balanced_loss(
@@ -375,7 +391,9 @@ def ggiou_balanced_loss(
     Arguments as in `iou_balanced_loss`; ``alpha`` and ``sigma`` are `ggiou`'s alpha and beta.
     """
     overlap = ggiou(*paired_boxes(pred_boxes, target_boxes), alpha, sigma)
-    return _overlap_balanced(pred_deltas, target_deltas, overlap, reduction, gamma, w_loc, beta, detach_weight)
+    return _overlap_balanced(
+        pred_deltas, target_deltas, overlap, reduction, gamma, w_loc, beta, detach_weight
+    )
 
 
 def _overlap_balanced(
@@ -417,6 +435,10 @@ def carl_loss(
     """
     check_same_shape(pred_deltas, target_deltas, "pred_deltas and target_deltas")
     if class_scores.shape != pred_deltas.shape[:1]:
-        raise InputError(f"class_scores must be [{len(pred_deltas)}], got {list(class_scores.shape)}")
+        raise InputError(
+            f"class_scores must be [{len(pred_deltas)}], got {list(class_scores.shape)}"
+        )
     loss = F.smooth_l1_loss(pred_deltas, target_deltas, reduction="none", beta=beta)
-    return reduce_loss(carl_weights(class_scores, gamma, bias)[:, None] * loss, reduction, pred_deltas)
+    return reduce_loss(
+        carl_weights(class_scores, gamma, bias)[:, None] * loss, reduction, pred_deltas
+    )

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from torch import Tensor
+
 from rebalance.lookup import bind_options
 from rebalance.samplers.combined import (
     sample_combined,
@@ -12,7 +14,6 @@ from rebalance.samplers.combined import (
 )
 from rebalance.samplers.everything import sample_all
 from rebalance.samplers.mining import sample_hard_negatives, sample_ohem, sample_ohpm
-from torch import Tensor
 
 Sampler = Callable[..., Tensor]
 

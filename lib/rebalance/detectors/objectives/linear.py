@@ -56,8 +56,9 @@ class Term(NamedTuple):
     weigh: str | None = None
 
 
-def make_term(settings: Mapping[str, Any]) -> Term:
-    """A term from ``{name, weight, per, weigh, options of the loss}``."""
+def make_term(settings: Mapping[str, Any], per: str = "positives") -> Term:
+    """A term from ``{name, weight, per, weigh, options of the loss}``; ``per`` by default."""
+    settings = {"per": per, **settings}
     own = {key: settings[key] for key in ("weight", "per", "weigh") if key in settings}
     term = Term(make_loss(**{k: v for k, v in settings.items() if k not in own}), **own)
     if term.per not in COUNTS:
@@ -97,9 +98,9 @@ class Linear(Objective):
         return costs
 
 
-def make_linear(**tasks: Mapping[str, Any]) -> Linear:
+def make_linear(per: str = "positives", **tasks: Mapping[str, Any]) -> Linear:
     """A linear objective from the settings of each task, see ``make_term``."""
-    return Linear({task: make_term(settings) for task, settings in tasks.items()})
+    return Linear({task: make_term(settings, per) for task, settings in tasks.items()})
 
 
 def _total(term: Term, matched: Matched) -> Tensor:
