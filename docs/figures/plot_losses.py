@@ -87,7 +87,11 @@ def plot_boxes() -> None:
 
     x = torch.linspace(-13, 13, 521, dtype=torch.float64)
     axes, save = two_panels("losses_on_boxes", "shift of a 10 x 8 box over a 10 x 10 one, px")
-    curves = {name: shifted(name) for name, loss in LOSSES.items() if loss.takes == "boxes"}
+    curves = {
+        name: shifted(name)
+        for name in LOSSES
+        if make_loss(name).inputs == ("pred_boxes", "target_boxes")
+    }
     draw(axes, x, curves | {"iou (log)": shifted("iou", form="log")})
     axes[0].set_ylim(-0.1, 5)
     axes[1].set_ylim(-0.65, 0.65)

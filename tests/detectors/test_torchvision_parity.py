@@ -85,7 +85,9 @@ def pair(repository, name, change=()):
             extra_blocks=LastLevelP6P7(256, 256), **extra,
         )  # fmt: skip
         theirs = RetinaNet(body, NUM_CLASSES + 1, detections_per_img=100)
-        theirs.anchor_generator = ours.steps[0].grid.generator  # theirs has sizes cut to whole pixels
+        theirs.anchor_generator = ours.steps[
+            0
+        ].grid.generator  # theirs has sizes cut to whole pixels
     else:
         body = resnet_fpn_backbone(backbone_name="resnet18", weights=None, **extra)
         theirs = FasterRCNN(

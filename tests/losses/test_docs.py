@@ -34,18 +34,19 @@ def test_every_loss_has_a_row(rows):
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_options_defaults_and_inputs(rows, name):
-    parameters = inspect.signature(LOSSES[name].function).parameters.values()
+    parameters = inspect.signature(LOSSES[name]).parameters.values()
     options = [
         f"{p.name}={p.default!r}"
         for p in parameters
         if p.default is not p.empty and p.name != "reduction"
     ]
     assert rows[name]["options"] == ", ".join(options)
-    assert rows[name]["takes"] == LOSSES[name].takes
+    assert rows[name]["takes"] == ", ".join(make_loss(name).inputs)
     assert rows[name]["formula"]
 
 
-def inputs(takes: str, random_boxes) -> tuple[torch.Tensor, ...]:
+def inputs_of(name: str, random_boxes) -> list[torch.Tensor]:
+    """Random values for what a loss takes."""
     rng = torch.Generator().manual_seed(0)
     num = 400
     deltas, target = torch.randn(2, num, 4, generator=rng) * 2
@@ -54,24 +55,29 @@ def inputs(takes: str, random_boxes) -> tuple[torch.Tensor, ...]:
     truth[-10:] += 500  # far away
     boxes[10:20] = truth[10:20]
     logits = torch.randn(num, generator=rng) * 4
-    targets = torch.rand(num, generator=rng) * (torch.rand(num, generator=rng) < 0.3)
-    return {
-        "box_deltas": (deltas, target),
-        "boxes": (boxes, truth),
-        "box_deltas_and_boxes": (deltas, target, boxes, truth),
-        "box_deltas_and_scores": (deltas, target, torch.rand(num, generator=rng)),
-        "box_deltas_and_log_variances": (deltas, target, torch.randn(num, 4, generator=rng)),
-        "logits": (logits, (targets > 0).float()),
-        "softmax_logits": (logits.reshape(-1, 4), torch.arange(num // 4) % 4),
-        "ranking": (logits, targets),
-        "ranking_and_boxes": (logits, targets, targets[targets > 0]),
-        "mask": (logits.reshape(4, 10, 10), (targets > 0).float().reshape(4, 10, 10)),
-    }[takes]
+    soft = torch.rand(num, generator=rng) * (torch.rand(num, generator=rng) < 0.3)
+    softmax, ranking = name == "softmax_cross_entropy", name in ("ap", "rank_sort", "alrp")
+    values = {
+        "pred_deltas": deltas,
+        "target_deltas": target,
+        "pred_boxes": boxes,
+        "target_boxes": truth,
+        "class_scores": torch.rand(num, generator=rng),
+        "log_variances": torch.randn(num, 4, generator=rng),
+        "logits": logits.reshape(-1, 4) if softmax else logits,
+        "labels": torch.arange(num // 4) % 4,
+        "targets": soft if ranking else (soft > 0).float(),
+        "quality_targets": soft,
+        "localisation_errors": soft[soft > 0],
+        "mask_logits": logits.reshape(4, 10, 10),
+        "mask_targets": (soft > 0).float().reshape(4, 10, 10),
+    }
+    return [values[one] for one in make_loss(name).inputs]
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_values_lie_in_the_printed_range(rows, random_boxes, name):
-    value = make_loss(name)(*inputs(LOSSES[name].takes, random_boxes))
+    value = make_loss(name)(*inputs_of(name, random_boxes))
     value = value[0] if isinstance(value, tuple) else value
     low, high = (float(end) for end in rows[name]["range"].strip("[]()").split(", "))
     assert low <= value.min() + 1e-6

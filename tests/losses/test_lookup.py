@@ -5,22 +5,26 @@ import inspect
 import pytest
 import torch
 from rebalance.errors import InputError
-from rebalance.losses import LOSSES, TAKES, make_loss, rank_sort_loss
+from rebalance.losses import LOSSES, NORMALISERS, make_loss, rank_sort_loss
 from rebalance.sources import parts
 
 
-def test_every_entry_says_what_it_takes():
-    assert {loss.takes for loss in LOSSES.values()} == set(TAKES)
+def test_a_normaliser_takes_what_its_loss_takes():
+    for name, normaliser in NORMALISERS.items():
+        parameters = inspect.signature(normaliser).parameters.values()
+        inputs = tuple(p.name for p in parameters if p.default is p.empty)
+        assert inputs == make_loss(name).inputs
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_loss_can_be_made_with_its_defaults_spelled_out(name):
-    parameters = inspect.signature(LOSSES[name].function).parameters.values()
+    parameters = inspect.signature(LOSSES[name]).parameters.values()
     defaults = {
         p.name: p.default for p in parameters if p.default is not p.empty and p.name != "reduction"
     }
     bound = make_loss(name, **defaults)
-    assert (bound.name, bound.takes) == (name, LOSSES[name].takes)
+    assert bound.name == name
+    assert bound.inputs == tuple(p.name for p in parameters if p.default is p.empty)
 
 
 def test_options_reach_the_loss():

@@ -44,9 +44,17 @@ def scene(gt_idxs, seed=0, num_classes=4):
 
 
 def draw(name, options, assignment, boxes, losses, seed=0):
-    return make_sampler(name, **options)(
+    """The positives and the negatives of a sample."""
+    rows = make_sampler(name, **options)(
         assignment, rng=seeded(seed), boxes=boxes, losses=lambda rows: losses[rows]
     )
+    assert rows.dtype == torch.int64
+    assert (rows.diff() > 0).all()  # ascending, no duplicates
+    return split(assignment, rows)
+
+
+def split(assignment, rows):
+    return rows[assignment.positives[rows]], rows[~assignment.positives[rows]]
 
 
 def positive_limit(name, options, num_positives):
@@ -63,14 +71,8 @@ gt_idxs_lists = st.lists(st.sampled_from([IGNORED, NEGATIVE, NEGATIVE, 0, 1, 2, 
 @settings(max_examples=40, deadline=None)
 def test_what_holds_for_every_sampler(name, options, gt_idxs, seed):
     assignment, boxes, losses = scene(gt_idxs, seed)
-    sample = draw(name, options, assignment, boxes, losses, seed)
-    positives, negatives = sample
-    # Positives from positives, negatives from negatives, no duplicates, ascending.
-    assert assignment.positives[positives].all()
-    assert assignment.negatives[negatives].all()
-    for idxs in sample:
-        assert idxs.dtype == torch.int64
-        assert (idxs.diff() > 0).all()
+    positives, negatives = draw(name, options, assignment, boxes, losses, seed)
+    assert assignment.negatives[negatives].all()  # nothing ignored
     # Never more than asked.
     num_positives = int(assignment.positives.sum())
     num_negatives = int(assignment.negatives.sum())
@@ -92,8 +94,8 @@ def test_what_holds_for_every_sampler(name, options, gt_idxs, seed):
             assert len(negatives) == min(wanted, num_negatives)
     # Seeded is repeatable.
     again = draw(name, options, assignment, boxes, losses, seed)
-    assert torch.equal(positives, again.positive_idxs)
-    assert torch.equal(negatives, again.negative_idxs)
+    assert torch.equal(positives, again[0])
+    assert torch.equal(negatives, again[1])
 
 
 def test_every_sampler_is_tested():
@@ -106,8 +108,7 @@ def test_random_takes_every_candidate_equally_often():
     rounds, sampler = 3_000, make_sampler("random", num=8, positive_fraction=0.5)
     rng = seeded()
     for _ in range(rounds):
-        for idxs in sampler(assignment, rng=rng):
-            counts[idxs] += 1
+        counts[sampler(assignment, rng=rng)] += 1
     # Every candidate is drawn with probability 4 / 12; draws of a round exclude each other.
     assert stats.chisquare(counts.numpy()).pvalue > 1e-4
 
@@ -117,16 +118,16 @@ def test_hard_takes_the_largest_losses_by_hand():
     losses = torch.tensor([0.1, 0.9, 0.5, 0.2, 0.8, 0.7, 9.0])
     options = {"num": 4, "positive_fraction": 0.5, "positive": "hard", "negative": "hard"}
     sample = draw("combined", options, assignment, None, losses)
-    assert sample.positive_idxs.tolist() == [1, 2]
-    assert sample.negative_idxs.tolist() == [4, 5]
+    assert sample[0].tolist() == [1, 2]
+    assert sample[1].tolist() == [4, 5]
 
 
 def test_ohem_takes_the_largest_losses_of_both_kinds_by_hand():
     assignment, _, _ = scene([0, 0, 0, NEGATIVE, NEGATIVE, NEGATIVE, IGNORED])
     losses = torch.tensor([0.1, 0.9, 0.5, 0.2, 0.8, 0.7, 9.0])
     sample = draw("ohem", {"num": 3, "nms_iou": None}, assignment, None, losses)
-    assert sample.positive_idxs.tolist() == [1]
-    assert sample.negative_idxs.tolist() == [4, 5]
+    assert sample[0].tolist() == [1]
+    assert sample[1].tolist() == [4, 5]
 
 
 def test_ohpm_drops_the_neighbours_of_larger_losses_by_hand():
@@ -140,22 +141,22 @@ def test_ohpm_drops_the_neighbours_of_larger_losses_by_hand():
     losses = torch.tensor([0.7, 0.9, 0.1, 0.3, 5.0])
     options = {"num": 8, "positive_fraction": 0.5}
     sample = draw("ohpm", options, assignment, boxes, losses)
-    assert sample.positive_idxs.tolist() == [1, 2, 3]  # 4 places, and 3 survive
+    assert sample[0].tolist() == [1, 2, 3]  # 4 places, and 3 survive
     sample = draw("ohpm", options | {"num": 4}, assignment, boxes, losses)
-    assert sample.positive_idxs.tolist() == [1, 3]
+    assert sample[0].tolist() == [1, 3]
     sample = draw("ohpm", options | {"num": 4, "nms_iou": None}, assignment, boxes, losses)
-    assert sample.positive_idxs.tolist() == [0, 1]
+    assert sample[0].tolist() == [0, 1]
 
 
 def test_hard_negatives_are_three_for_each_positive_by_hand():
     assignment, _, _ = scene([0] + [NEGATIVE] * 6)
     losses = torch.tensor([9.0, 0.1, 0.6, 0.3, 0.5, 0.2, 0.4])
     sample = draw("hard_negative", {}, assignment, None, losses)
-    assert sample.negative_idxs.tolist() == [2, 4, 6]
+    assert sample[1].tolist() == [2, 4, 6]
     none, _, _ = scene([NEGATIVE] * 6)
-    assert len(draw("hard_negative", {}, none, None, losses[1:]).negative_idxs) == 0
+    assert len(draw("hard_negative", {}, none, None, losses[1:])[1]) == 0
     sample = draw("hard_negative", {"least": 2}, none, None, losses[1:])
-    assert sample.negative_idxs.tolist() == [1, 3]
+    assert sample[1].tolist() == [1, 3]
 
 
 def test_ofb_first_draws_follow_one_over_c_k():
@@ -164,7 +165,7 @@ def test_ofb_first_draws_follow_one_over_c_k():
     assignment = Assignment(torch.zeros(26, dtype=torch.int64), torch.ones(26), labels)
     rounds, rng = 6_000, seeded()
     sampler = make_sampler("ofb", num=1, positive_fraction=1.0)
-    drawn = torch.cat([sampler(assignment, rng=rng).positive_idxs for _ in range(rounds)])
+    drawn = torch.cat([split(assignment, sampler(assignment, rng=rng))[0] for _ in range(rounds)])
     counts = torch.bincount(drawn, minlength=26).numpy()
     expected = np.array([1 / 20] * 20 + [1 / 5] * 5 + [1]) / 3 * rounds
     assert stats.chisquare(counts, expected).pvalue > 1e-4
@@ -178,7 +179,7 @@ def test_ofb_is_the_multinomial_draw_without_replacement():
     sampler = make_sampler("ofb", num=4, positive_fraction=1.0)
     ours = torch.zeros(10)
     for _ in range(rounds):
-        ours[sampler(assignment, rng=rng).positive_idxs] += 1
+        ours[split(assignment, sampler(assignment, rng=rng))[0]] += 1
     # torch's sequential draw is the oracle.
     oracle = torch.multinomial(weights.expand(rounds, 10), 4, generator=seeded(1))
     theirs = torch.bincount(oracle.flatten(), minlength=10)
@@ -195,7 +196,7 @@ def test_iou_balanced_negatives_fill_the_bins_equally_by_hand():
     )
     options = {"num": 13, "positive_fraction": 0.0}
     for seed in range(20):
-        idxs = draw("iou_balanced_negatives", options, assignment, None, None, seed).negative_idxs
+        idxs = draw("iou_balanced_negatives", options, assignment, None, None, seed)[1]
         # 13 // 3 = 4 each; the last bin has 2, so 3 more come from anywhere.
         bins = torch.bincount((overlaps[idxs] / 0.2).floor().clamp(max=2).long(), minlength=3)
         assert len(idxs) == 13
@@ -209,7 +210,7 @@ def test_iou_balanced_negatives_that_overlap_nothing():
         torch.full((30,), NEGATIVE), torch.zeros(30), torch.zeros(30, dtype=torch.int64)
     )
     sample = draw("iou_balanced_negatives", {"num": 9}, assignment, None, None)
-    assert len(sample.negative_idxs) == 9
+    assert len(sample[1]) == 9
 
 
 def test_losses_are_worked_out_for_the_choice_only_and_when_needed():
