@@ -52,11 +52,13 @@ SPOILT = {
         ["papers/focal_eiou.yaml", "runs.retinanet_r50_eiou", "schedule"]),
     "unknown loss": (
         "papers/focal_eiou.yaml",
-        set_in(*RUN, "detector", "box_loss", "name", value="eiuo"),
-        ["papers/focal_eiou.yaml", "retinanet_r50_eiou.detector.box_loss", "'eiuo'", "'eiou'"]),
+        set_in(*RUN, "detector", "dense", "objective", "box", "name", value="eiuo"),
+        ["papers/focal_eiou.yaml", "retinanet_r50_eiou.detector.dense.objective.box", "'eiuo'",
+         "'eiou'"]),
     "unknown option of a loss": (
-        "papers/focal_eiou.yaml", set_in(*RUN, "detector", "box_loss", "gama", value=0.5),
-        ["papers/focal_eiou.yaml", "runs.retinanet_r50_eiou.detector.box_loss", "gama"]),
+        "papers/focal_eiou.yaml",
+        set_in(*RUN, "detector", "dense", "objective", "box", "gama", value=0.5),
+        ["papers/focal_eiou.yaml", "runs.retinanet_r50_eiou.detector.dense.objective.box", "gama"]),
     "unknown key of a detector": (
         "papers/focal_eiou.yaml", set_in(*RUN, "detector", value={"box_los": {}}),
         ["papers/focal_eiou.yaml", "runs.retinanet_r50_eiou", "box_los"]),
@@ -175,8 +177,10 @@ def test_a_run_changes_only_what_it_says(repository):
     experiments = load_experiments(repository)
     baseline = resolve_run(experiments, "retinanet_r50_smooth_l1", "shapes")
     eiou = resolve_run(experiments, "retinanet_r50_eiou", "shapes")
-    assert eiou["detector"]["box_loss"] == {"name": "eiou", "weight": 2.5}
-    eiou["name"], eiou["detector"]["box_loss"] = baseline["name"], baseline["detector"]["box_loss"]
+    objective = eiou["detector"]["dense"]["objective"]
+    assert objective["box"] == {"name": "eiou", "weight": 2.5}
+    eiou["name"] = baseline["name"]
+    objective["box"] = baseline["detector"]["dense"]["objective"]["box"]
     assert eiou == baseline
 
 

@@ -28,9 +28,9 @@ RUNS = {
 def detector_of(run):
     settings = resolve_run(load_experiments(), run, "paper")
     settings["backbone"] |= {"depth": 50, "weights": None, "norm": "group"}
-    detector = settings["detector"]
-    if detector["roi_source"]["name"] == "generator":
-        detector["roi_source"]["num_rois"] = 128
+    source = settings["detector"]["box"]["rois"]
+    if source["name"] == "generator":
+        source["num_rois"] = 128
     torch.manual_seed(0)
     return build_detector(settings, num_classes=20)
 

@@ -27,10 +27,10 @@ TRAINED = "_trained"
 """Ending of the targets that show an analytic figure with the series of trained runs in it."""
 RESERVED_PARAMETERS = {
     # What the detector passes itself, so that a configuration must not.
-    "loss": {"logits", "targets", "labels", "pred", "target", "pred_boxes", "target_boxes",
-             "weights", "reduction", "localisation_errors"},
+    "loss": {"logits", "targets", "labels", "pred_deltas", "target_deltas", "pred_boxes",
+             "target_boxes", "mask_logits", "mask_targets", "reduction", "localisation_errors"},
     "assigner": {"boxes", "gt_boxes", "gt_labels", "ignored_boxes", "level_sizes", "costs",
-                 "image_size", "image"},
+                 "image_size", "image", "validate"},
     "sampler": {"assignment", "rng", "boxes", "losses"},
     "overlap": {"boxes", "gt_boxes", "boxes1", "boxes2"},
     "roi_source": {"proposals", "target", "rng", "iou"},
@@ -493,7 +493,7 @@ def _check_parts(settings: Mapping[str, Any], kind: str, place: str) -> None:
         )
     reserved = RESERVED_PARAMETERS.get(kind, set())
     allowed = [parameter for parameter in known[name].parameters if parameter not in reserved]
-    common = {"name"} | ({"weight"} if kind == "loss" else set())
+    common = {"name"} | ({"weight", "per", "weigh"} if kind == "loss" else set())
     for option in settings:
         if option not in allowed and option not in common:
             raise InputError(

@@ -39,9 +39,13 @@ def named_parts(
     Returns:
         Kind of the part (a key of ``LOOKUP_TABLES``), its settings, its place.
     """
-    kinds = {"class_loss": "loss", "box_loss": "loss"} | {kind: kind for kind in LOOKUP_TABLES}
+    kinds = {"rois": "roi_source"} | {kind: kind for kind in LOOKUP_TABLES}
     for key, value in detector.items():
-        if isinstance(value, Mapping):
+        if key == "objective":
+            for task, settings in value.items():
+                if isinstance(settings, Mapping):
+                    yield "loss", settings, f"{where}.{key}.{task}"
+        elif isinstance(value, Mapping):
             if key in kinds and value.get("name"):
                 yield kinds[key], value, f"{where}.{key}"
             yield from named_parts(value, f"{where}.{key}")

@@ -7,42 +7,60 @@ import torch
 
 BACKBONE = {"name": "plain", "widths": [8, 8, 16, 16]}
 DENSE = {
-    "family": "dense",
     "neck": {"channels": 16, "first_level": 3, "num_levels": 3},
-    "anchors": {"base_scale": 2, "scales_per_octave": 2, "ratios": [0.5, 1.0, 2.0]},
-    "head": {"num_convs": 1, "channels": 16, "prior": 0.01},
-    "box_coder": {"weights": [1.0, 1.0, 1.0, 1.0]},
-    "assigner": {"name": "max_iou", "positive_iou": 0.5, "negative_iou": 0.4},
-    "sampler": {"name": "all"},
-    "class_loss": {"name": "focal", "weight": 1.0, "alpha": 0.25, "gamma": 2.0},
-    "box_loss": {"name": "smooth_l1", "weight": 1.0, "beta": 0.11},
+    "heads": {"dense": {"name": "retina", "num_convs": 1, "channels": 16, "prior": 0.01}},
+    "dense": {
+        "candidates": {"base_scale": 2, "scales_per_octave": 2, "ratios": [0.5, 1.0, 2.0]},
+        "coder": {"weights": [1.0, 1.0, 1.0, 1.0]},
+        "assigner": {"name": "max_iou", "positive_iou": 0.5, "negative_iou": 0.4},
+        "sampler": {"name": "all"},
+        "objective": {
+            "name": "linear",
+            "class": {"name": "focal", "weight": 1.0, "alpha": 0.25, "gamma": 2.0},
+            "box": {"name": "smooth_l1", "weight": 1.0, "beta": 0.11},
+        },
+    },
+    "steps": ["dense"],
     "test": {"score_threshold": 0.05, "nms_iou": 0.5, "pre_nms": 100, "max_detections": 50},
 }
 STAGED = {
-    "family": "staged",
-    "neck": {"channels": 16, "first_level": 2, "num_levels": 5},
+    "neck": {"channels": 16, "first_level": 2, "num_levels": 5, "extra": "pool"},
+    "heads": {
+        "rpn": {"name": "rpn", "channels": 16},
+        "box": {"name": "fc", "num_fcs": 1, "channels": 16, "class_agnostic": False},
+    },
     "rpn": {
-        "anchors": {"base_scale": 4, "scales_per_octave": 1, "ratios": [0.5, 1.0, 2.0]},
-        "head": {"channels": 16},
+        "candidates": {"base_scale": 4, "scales_per_octave": 1, "ratios": [0.5, 1.0, 2.0]},
+        "coder": {"weights": [1.0, 1.0, 1.0, 1.0]},
         "assigner": {"name": "max_iou", "positive_iou": 0.7, "negative_iou": 0.3,
                      "low_quality_iou": 0.3},
         "sampler": {"name": "combined", "num": 32, "positive_fraction": 0.5},
-        "class_loss": {"name": "sigmoid_cross_entropy", "weight": 1.0},
-        "box_loss": {"name": "l1", "weight": 1.0},
-        "train": {"pre_nms": 50, "post_nms": 20, "nms_iou": 0.7, "min_size": 0.0},
-        "test": {"pre_nms": 50, "post_nms": 20, "nms_iou": 0.7, "min_size": 0.0},
+        "objective": {
+            "name": "linear",
+            "per": "samples",
+            "class": {"name": "sigmoid_cross_entropy", "weight": 1.0},
+            "box": {"name": "l1", "weight": 1.0},
+        },
+        "proposals": {
+            "train": {"pre_nms": 50, "post_nms": 20, "nms_iou": 0.7, "min_size": 0.0},
+            "test": {"pre_nms": 50, "post_nms": 20, "nms_iou": 0.7, "min_size": 0.0},
+        },
     },
-    "roi_source": {"name": "rpn", "add_ground_truth": True},
-    "heads": [{"num_fcs": 1, "channels": 16, "roi_size": 3, "class_agnostic": False}],
-    "stage": {
+    "box": {
+        "rois": {"name": "rpn", "add_ground_truth": True},
+        "pooling": {"size": 3},
+        "coder": {"weights": [10.0, 10.0, 5.0, 5.0]},
         "assigner": {"name": "max_iou", "positive_iou": 0.5, "negative_iou": 0.5,
                      "low_quality_iou": None},
         "sampler": {"name": "combined", "num": 16, "positive_fraction": 0.25},
-        "class_loss": {"name": "softmax_cross_entropy", "weight": 1.0},
-        "box_loss": {"name": "l1", "weight": 1.0},
-        "box_coder": {"weights": [10.0, 10.0, 5.0, 5.0]},
+        "objective": {
+            "name": "linear",
+            "per": "samples",
+            "class": {"name": "softmax_cross_entropy", "weight": 1.0},
+            "box": {"name": "l1", "weight": 1.0},
+        },
     },
-    "stages": [{"head": 0, "iou": 0.5}],
+    "steps": ["rpn", {"box": "box", "iou": 0.5}],
     "test": {"score_threshold": 0.05, "nms_iou": 0.5, "max_detections": 50},
 }  # fmt: skip
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from rebalance.detectors import build_detector
-from rebalance.detectors.selection import select_detections
+from rebalance.detectors.selection import suppress
 from rebalance.errors import InputError
 from rebalance.losses import focal_loss, smooth_l1_loss
 from torchvision.ops import box_iou, nms
@@ -20,11 +20,21 @@ def detector(dense_settings):
     return build_detector(dense_settings, num_classes=2)
 
 
+def taken_apart(detector):
+    """Logits [B, A, C], deltas [B, A, 4] and anchors [A, 4]."""
+    maps = detector.neck(detector.backbone(IMAGES))
+    predictions = detector.heads["dense"](maps)
+    anchors, _ = detector.steps[0].grid(maps)
+    return (
+        predictions.logits.unflatten(0, (2, -1)),
+        predictions.deltas[:, 0].unflatten(0, (2, -1)),
+        anchors,
+    )
+
+
 def test_losses_equal_a_loop_over_images_and_anchors(detector):
     losses = detector(IMAGES, TARGETS, rngs(2))
-    maps = detector.neck(detector.backbone(IMAGES))
-    logits, deltas = detector.head(maps)
-    anchors, _ = detector.anchors(maps)
+    logits, deltas, anchors = taken_apart(detector)
     class_sum, box_sum, positives = 0.0, 0.0, 0
     for image, target in enumerate(TARGETS):
         truths = target["boxes"]
@@ -43,7 +53,7 @@ def test_losses_equal_a_loop_over_images_and_anchors(detector):
             if forced or best >= 0.5:
                 positives += 1
                 wanted[target["labels"][truth] - 1] = 1
-                goal = detector.criterion.coder.encode(truths[truth][None], anchors[k][None])
+                goal = detector.steps[0].coder.encode(truths[truth][None], anchors[k][None])
                 box_sum += smooth_l1_loss(deltas[image, k][None], goal, beta=0.11).sum()
             class_sum += focal_loss(logits[image, k], wanted, alpha=0.25, gamma=2.0).sum()
     assert positives > 2
@@ -67,15 +77,11 @@ def test_a_batch_wholly_inside_a_crowd_region_trains(detector):
 
 def test_predictions_equal_a_plain_selection_of_the_same_scores(detector):
     """Per class: all anchors above the threshold, decoded, clipped, torchvision's nms."""
-    torch.nn.init.zeros_(detector.head.class_logits.bias)
-    detector.pre_nms = 10**6
-    detector.max_detections = 10**6
-    detector.score_threshold = 0.5
+    torch.nn.init.zeros_(detector.heads["dense"].class_logits.bias)
+    detector.test = detector.test._replace(pre_nms=10**6, max_detections=10**6, score_threshold=0.5)
     (found, _) = detector.predict(IMAGES, [(64, 64), (64, 64)])
-    maps = detector.neck(detector.backbone(IMAGES))
-    logits, deltas = detector.head(maps)
-    anchors, _ = detector.anchors(maps)
-    boxes = detector.criterion.coder.decode(deltas[0], anchors).clamp(0, 64)
+    logits, deltas, anchors = taken_apart(detector)
+    boxes = detector.steps[0].coder.decode(deltas[0], anchors).clamp(0, 64)
     boxes_of_class = {}
     for column in range(2):
         scores = logits[0, :, column].sigmoid()
@@ -97,7 +103,7 @@ def test_nothing_above_the_threshold_is_an_empty_result(detector):
 
 
 def test_detections_stay_inside_the_image_not_its_canvas(detector):
-    torch.nn.init.zeros_(detector.head.class_logits.bias)
+    torch.nn.init.zeros_(detector.heads["dense"].class_logits.bias)
     (found, _) = detector.predict(IMAGES, [(40, 30), (64, 64)])
     assert len(found["boxes"]) > 0
     assert found["boxes"][:, 2].max() <= 30
@@ -106,11 +112,12 @@ def test_detections_stay_inside_the_image_not_its_canvas(detector):
 
 def test_selection_by_hand():
     boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 9], [5, 5, 5, 9]])
-    found = select_detections(
-        boxes, torch.tensor([0.9, 0.8, 0.7, 0.99]), torch.tensor([1, 1, 2, 1]), (20, 20), 0.5, 100
-    )
+    rows, image = torch.arange(4), torch.zeros(4, dtype=torch.int64)
+    scores, labels = torch.tensor([0.9, 0.8, 0.7, 0.99]), torch.tensor([1, 1, 2, 1])
+    found = suppress(rows, boxes, scores, labels, image, 1, 0.5, 100)
     # the second overlaps the first by 0.9; the third is of another class; the fourth is empty
-    assert found["scores"].tolist() == pytest.approx([0.9, 0.7])
+    assert found.scores.tolist() == pytest.approx([0.9, 0.7])
+    assert found.rows.tolist() == [0, 2]
 
 
 def test_it_learns_two_objects(detector):
@@ -132,6 +139,6 @@ def test_it_learns_two_objects(detector):
 
 
 def test_unknown_settings_are_refused(dense_settings):
-    dense_settings["detector"]["family"] = "anchorless"
-    with pytest.raises(InputError, match=r"detector.family must be one of \['dense', 'staged'\]"):
+    dense_settings["detector"]["steps"] = [{"anchorless": "dense"}]
+    with pytest.raises(InputError, match=r"must have one of \['dense', 'rpn', 'box', 'mask'\]"):
         build_detector(dense_settings, 2)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rebalance.detectors.anchors import AnchorGrid
 from rebalance.detectors.backbones import ResNetBackbone, load_weights, make_backbone
 from rebalance.detectors.box_coder import BoxCoder
-from rebalance.detectors.heads import DenseHead
+from rebalance.detectors.heads import HeadContext, RetinaHead
 from rebalance.detectors.necks import Pyramid
 from rebalance.errors import InputError
 from safetensors.torch import save_file
@@ -55,18 +55,18 @@ def test_anchors_by_hand():
 
 def test_head_rows_are_in_the_order_of_the_anchors():
     """A head that copies channel values: row (cell, anchor) must hold that cell's channels."""
-    head = DenseHead(6, num_anchors=2, num_columns=3, num_convs=0)
+    head = RetinaHead(HeadContext(6, 3, 3, num_per_cell=2), num_convs=0)
     for layer in (head.class_logits, head.box_deltas):
         torch.nn.init.zeros_(layer.weight)
     torch.nn.init.zeros_(head.class_logits.bias)
     for channel in range(6):
         head.class_logits.weight.data[channel, channel, 1, 1] = 1
     map_ = torch.arange(6 * 4).reshape(1, 6, 2, 2).float()
-    logits, deltas = head([map_])
-    assert logits.shape == (1, 8, 3)
-    assert deltas.shape == (1, 8, 4)
+    logits, deltas = head([map_])[:2]
+    assert logits.shape == (8, 3)
+    assert deltas.shape == (8, 1, 4)
     # cell (0, 1) is the second; its second anchor has channels 3, 4, 5
-    assert logits[0, 3].tolist() == map_[0, 3:, 0, 1].tolist()
+    assert logits[3].tolist() == map_[0, 3:, 0, 1].tolist()
 
 
 @pytest.mark.parametrize("depth", [18, 50])

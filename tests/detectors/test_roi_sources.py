@@ -106,11 +106,12 @@ def train(detector, steps, lr=0.02):
 def test_hard_generated_positives_train_a_staged_detector(staged_settings, heads):
     """More are generated than enter the loss: OHPM needs the loss of each of them."""
     detector = staged_settings["detector"]
-    detector["roi_source"] = {"name": "generator", "preset": "uniform", "num_rois": 64}
-    detector["stage"]["assigner"] |= {"negative_floor": 0.1}
-    detector["stage"]["sampler"] = {"name": "ohpm", "num": 32, "positive_fraction": 0.25}
-    detector["heads"] *= heads
-    detector["stages"] = [{"head": 0, "iou": 0.5}, {"head": 1, "iou": 0.6}][:heads]
+    detector["box"]["rois"] = {"name": "generator", "preset": "uniform", "num_rois": 64}
+    detector["box"]["assigner"] |= {"negative_floor": 0.1}
+    detector["box"]["sampler"] = {"name": "ohpm", "num": 32, "positive_fraction": 0.25}
+    detector["heads"]["second"] = detector["heads"]["box"]
+    steps = ["rpn", {"box": "box", "iou": 0.5}, {"box": "second", "iou": 0.6}]
+    detector["steps"] = steps[: 1 + heads]
     torch.manual_seed(0)
     model = build_detector(staged_settings, num_classes=2)
     first, last, losses = train(model, 40)
@@ -132,10 +133,8 @@ def test_hard_generated_positives_train_a_staged_detector(staged_settings, heads
 )
 @pytest.mark.parametrize("box_loss", ["giou", "ggiou_balanced"])
 def test_a_dense_detector_trains_with_any_assigner(dense_settings, assigner, box_loss):
-    dense_settings["detector"] |= {
-        "assigner": assigner,
-        "box_loss": {"name": box_loss, "weight": 1.0},
-    }
+    step = dense_settings["detector"]["dense"]
+    step["assigner"], step["objective"]["box"] = assigner, {"name": box_loss}
     torch.manual_seed(0)
     detector = build_detector(dense_settings, num_classes=2)
     first, last, losses = train(detector, 15)
@@ -148,7 +147,7 @@ def test_an_image_smaller_than_its_batch_and_one_without_objects(dense_settings)
     images = torch.cat([IMAGE, IMAGE])
     targets = [make_target([[4, 4, 24, 28]], labels=[2], size=(40, 64)), make_target([])]
     for name in ("atss", "paa"):
-        dense_settings["detector"]["assigner"] = {"name": name}
+        dense_settings["detector"]["dense"]["assigner"] = {"name": name}
         detector = build_detector(dense_settings, num_classes=2)
         losses = detector(images, targets, rngs(2))
         assert all(loss.isfinite() for loss in losses.values())
@@ -161,12 +160,13 @@ def test_configured_generators_reach_the_threshold_of_their_stage(repository, sc
     found = 0
     for name in experiments.works["bbgen"]["runs"]:
         detector = resolve_run(experiments, name, scale)["detector"]
-        if detector["roi_source"]["name"] != "generator":
+        settings = detector["box"]["rois"]
+        if settings["name"] != "generator":
             continue
         found += 1
-        source = make_roi_source(**detector["roi_source"])
-        (iou,) = {stage["iou"] for stage in detector["stages"]}
+        source = make_roi_source(**settings)
+        (iou,) = {step["iou"] for step in detector["steps"][1:]}
         rois = source(PROPOSALS[:0], TARGET, rng=torch.Generator().manual_seed(0), iou=iou)
-        assert len(rois.boxes) == detector["roi_source"]["num_rois"], name
-        assert detector["stage"]["assigner"]["negative_floor"] == 0.1
+        assert len(rois.boxes) == settings["num_rois"], name
+        assert detector["box"]["assigner"]["negative_floor"] == 0.1
     assert found > 0

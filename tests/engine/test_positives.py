@@ -26,8 +26,9 @@ from rebalance.errors import InputError
 
 from .conftest import DENSE, STAGED
 
-GENERATED = {**STAGED, "roi_source": {"name": "generator", "preset": "uniform", "num_rois": 24}}
-CASCADE = {**GENERATED, "stages": [{"head": 0, "iou": 0.5}, {"head": 0, "iou": 0.6}]}
+SOURCE = {"name": "generator", "preset": "uniform", "num_rois": 24}
+GENERATED = {**STAGED, "box": {**STAGED["box"], "rois": SOURCE}}
+CASCADE = {**GENERATED, "steps": ["rpn", {"box": "box", "iou": 0.5}, {"box": "box", "iou": 0.6}]}
 DETECTORS = {"dense": DENSE, "staged": STAGED, "generated": GENERATED, "cascade": CASCADE}
 
 

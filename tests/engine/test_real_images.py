@@ -26,13 +26,12 @@ def test_a_long_training_on_eight_photographs_finds_their_objects(run, shared_di
     run["dataset"].update(train=split, val=split)
     run["image"].update(min_size=128, max_size=192, horizontal_flip=0.0)
     run["backbone"] = {"name": "plain", "widths": [16, 32, 64, 64]}
-    run["detector"].update(
-        neck={"channels": 48, "first_level": 3, "num_levels": 4},
-        anchors={"base_scale": 3, "scales_per_octave": 2, "ratios": [0.5, 1.0, 2.0]},
-        head={"num_convs": 2, "channels": 48, "prior": 0.01, "norm": "group"},
-        sampler={"name": "all"},
-        box_loss={"name": "giou", "weight": 2.0},
-    )
+    detector = run["detector"]
+    detector["neck"] = {"channels": 48, "first_level": 3, "num_levels": 4}
+    detector["heads"]["dense"] |= {"num_convs": 2, "channels": 48, "norm": "group"}
+    detector["dense"]["candidates"] |= {"base_scale": 3, "scales_per_octave": 2}
+    detector["dense"]["sampler"] = {"name": "all"}
+    detector["dense"]["objective"]["box"] = {"name": "giou", "weight": 2.0}
     run["schedule"].update(iterations=400, lr=0.03, checkpoint_every=200)
     train(run, tmp_path / "run", threads=1)
     predict(tmp_path / "run", tmp_path / "detections.json", threads=1)

@@ -133,7 +133,7 @@ def test_a_failing_cell_keeps_the_executed_notebook_with_its_traceback(make_proj
     ("file", "old", "new", "expected"),
     [
         ("config/papers/focal_eiou.yaml", "name: eiou", "name: eiuo",
-         ["focal_eiou.yaml", "runs.retinanet_r50_eiou.detector.box_loss", "'eiou'"]),
+         ["focal_eiou.yaml", "runs.retinanet_r50_eiou.detector.dense.objective.box", "'eiou'"]),
         ("config/papers/focal_eiou.yaml", "run: retinanet_r50_giou,", "run: retinanet_r50_gio,",
          ["focal_eiou.yaml", "targets.table_2.rows[2].run", "retinanet_r50_giou"]),
         ("config/scales/shapes.yaml", "seeds:", "seed:", ["scales/shapes.yaml", "seed"]),

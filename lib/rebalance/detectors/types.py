@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import roi_align
 
-from rebalance.boxes import paired_iou
+from rebalance.boxes import box_centers, paired_iou, ratio
 from rebalance.detectors.box_coder import BoxCoder
 
 Size = tuple[int, int]  # (height, width), pixels
@@ -288,6 +288,24 @@ class Matched:
     def ious(self) -> Tensor:
         """[P] IoU of each decoded box with its ground truth, detached."""
         return paired_iou(self.pred_boxes.detach(), self.target_boxes)
+
+    @cached_property
+    def centerness_targets(self) -> Tensor:
+        """[P] how central each candidate lies in its ground truth, in [0, 1] (FCOS, Eq. 3)."""
+        centres = box_centers(self.reference_boxes)
+        sides = torch.cat(
+            [centres - self.target_boxes[:, :2], self.target_boxes[:, 2:] - centres], 1
+        )
+        near, far = torch.aminmax(sides.clamp(min=0).view(-1, 2, 2), dim=1)
+        return ratio(near, far).prod(dim=1).sqrt()
+
+    @cached_property
+    def quality_targets(self) -> Tensor:
+        """[M, C] float, at the class of a positive its IoU, 0 elsewhere."""
+        ious = torch.zeros_like(self.matches.ious).index_copy(
+            0, self.positives, self.ious.to(self.matches.ious.dtype)
+        )
+        return self.targets * ious[:, None]
 
     # --- masks ------------------------------------------------------------------------------
 
