@@ -2,20 +2,16 @@
 
 import copy
 import json
-from functools import partial
 
 import pytest
 import torch
 import yaml
+from rebalance.assigners import Assignment
 from rebalance.cli import main
 from rebalance.data.coco import CocoDataset
 from rebalance.detectors import build_detector
-from rebalance.detectors.matching import (
-    centres_inside,
-    deltas_of_class,
-    match_candidates,
-    predictions_of_image,
-)
+from rebalance.detectors.flow import Flow
+from rebalance.detectors.types import make_candidates, make_truths
 from rebalance.engine.batches import prediction_batches
 from rebalance.engine.loading import BatchDataset, Normaliser
 from rebalance.engine.positives import HeadPositives, collect_positives
@@ -73,51 +69,65 @@ def replayed(folder):
             for target in targets
         ]
         with torch.no_grad():
-            take = _dense if run["detector"]["family"] == "dense" else _staged
+            take = _dense if run["detector"]["steps"] == ["dense"] else _staged
             for head, positive in take(detector, images, targets, rngs):
                 found.setdefault(head, []).append(positive)
     return found
 
 
 def _dense(detector, images, targets, rngs):
-    logits, deltas = detector.head(maps := detector.neck(detector.backbone(images)))
-    anchors, level_sizes = detector.anchors(maps)
+    (step,) = detector.steps
+    maps = detector.neck(detector.backbone(images))
+    anchors, _ = step.grid(maps)
+    deltas = detector.heads["dense"](maps).deltas[:, 0].unflatten(0, (len(targets), -1))
     for index, (target, rng) in enumerate(zip(targets, rngs, strict=True)):
-        match = match_candidates(
-            detector.assigner, detector.sampler, detector.criterion, anchors, target, rng,
-            predict=partial(predictions_of_image, logits, deltas, index), level_sizes=level_sizes,
-            inside=centres_inside(anchors, target["image_size"], images.shape[-2:]),
-        )  # fmt: skip
-        boxes = anchors[match.positive_idxs]
-        refined = detector.criterion.coder.decode(deltas[index, match.positive_idxs], boxes)
-        yield from (("dense", values) for values in _lines(boxes, match, refined))
+        centres = (anchors[:, :2] + anchors[:, 2:]) / 2
+        height, width = target["image_size"]
+        own = (centres < torch.tensor([width, height])).all(dim=1).nonzero().squeeze(1)
+        rows, assignment = _positives(step, anchors[own], target, rng)
+        boxes = anchors[own[rows]]
+        refined = step.coder.decode(deltas[index, own[rows]], boxes)
+        yield from (("dense", values) for values in _lines(boxes, assignment, target, refined))
 
 
 def _staged(detector, images, targets, rngs):
-    """One image after the other; only the first stage, whose RoIs no other stage has refined."""
+    """Only the first box step, whose RoIs no other step has refined."""
+    rpn, step = detector.steps[:2]
     maps = detector.neck(detector.backbone(images))
-    canvas = tuple(images.shape[-2:])
-    _, proposals = detector.rpn(maps, canvas, targets, rngs)
-    stage = detector.stages[0]
+    sizes = [target["image_size"] for target in targets]
+    flow = Flow(maps, detector.neck.strides, tuple(images.shape[-2:]), sizes)
+    rpn.train_step(flow, make_truths(targets, flow.canvas), rngs, detector.heads)
+    proposals = flow.rois.boxes.split(flow.rois.counts)
     sources = [
-        detector.roi_source(boxes, target, rng=rng, iou=stage.iou)
+        step.rois(boxes, target, rng=rng, iou=step.iou)
         for boxes, target, rng in zip(proposals, targets, rngs, strict=True)
     ]
     for index, (source, target, rng) in enumerate(zip(sources, targets, rngs, strict=True)):
-        match = match_candidates(
-            stage.assigner, stage.sampler, stage.criterion, source.boxes, target, rng, predict=None
+        rows, assignment = _positives(step, source.boxes, target, rng)
+        boxes = source.boxes[rows]
+        own = Flow(
+            [map_[index : index + 1] for map_ in maps], flow.strides, flow.canvas, [sizes[index]]
         )
-        boxes = source.boxes[match.positive_idxs]
-        own_maps = [map_[index : index + 1] for map_ in maps]
-        _, deltas = detector._run_head(stage.head, own_maps, canvas, [boxes])
-        refined = stage.criterion.coder.decode(deltas_of_class(deltas, match.labels), boxes)
-        yield from (("stage1", values) for values in _lines(boxes, match, refined))
+        deltas = detector.heads["box"](step.pooling(own, make_candidates([boxes]))).deltas
+        columns = assignment.labels - 1 if deltas.shape[1] > 1 else 0
+        refined = step.coder.decode(deltas[torch.arange(len(boxes)), columns], boxes)
+        yield from (("stage1", values) for values in _lines(boxes, assignment, target, refined))
 
 
-def _lines(boxes, match, refined):
-    return zip(
-        boxes.tolist(), match.boxes.tolist(), match.labels.tolist(), refined.tolist(), strict=True
+def _positives(step, boxes, target, rng, **options):
+    """Rows of the sampled positives, and what is known of them."""
+    assignment = step.assigner(
+        boxes, target["boxes"], target["labels"], ignored_boxes=target["ignored_boxes"], **options
     )
+    rows = step.sampler(assignment, rng=rng, boxes=boxes)
+    rows = rows[assignment.positives[rows]]
+    return rows, Assignment(*(values[rows] for values in assignment))
+
+
+def _lines(boxes, assignment, target, refined):
+    gt_boxes = target["boxes"][assignment.gt_idxs]
+    labels = assignment.labels
+    return zip(boxes.tolist(), gt_boxes.tolist(), labels.tolist(), refined.tolist(), strict=True)
 
 
 @pytest.mark.parametrize("name", DETECTORS)

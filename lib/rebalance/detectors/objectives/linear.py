@@ -77,7 +77,9 @@ class Linear(Objective):
 
     def __init__(self, terms: Mapping[str, Term]) -> None:
         super().__init__()
-        self.terms = dict(terms)
+        # One order, however the settings were written: it decides the columns of the log.
+        first = {"class": 0, "box": 1}
+        self.terms = dict(sorted(terms.items(), key=lambda term: (first.get(term[0], 2), term[0])))
         self.has_background = "class" in terms and is_softmax(terms["class"].loss)
 
     def forward(self, matched: Matched) -> dict[str, Tensor]:
