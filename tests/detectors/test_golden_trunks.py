@@ -1,0 +1,123 @@
+"""Backbone and neck of every golden case, its weights loaded, against the recorded pyramid."""
+
+import pytest
+import torch
+from rebalance.detectors.backbones import make_backbone
+from rebalance.detectors.heads import BoxHead, DenseHead, RpnHead
+from rebalance.detectors.necks import make_neck
+from rebalance.weights.convert import export_weights, import_weights
+from torch import nn
+
+from detectors.golden import FOLDER, GoldenCase, case_names
+
+pytestmark = pytest.mark.skipif(
+    not FOLDER.is_dir(), reason="needs golden/detectors (REBALANCE_GOLDEN)"
+)
+
+RESNET = {"name": "resnet", "depth": 50, "width": 4, "frozen_stages": 0,
+          "norm": "frozen_statistics"}  # fmt: skip
+POOLED = {"name": "fpn", "channels": 8, "first_level": 2, "num_levels": 5, "extra": "pool"}
+FROM_C5 = {"name": "fpn", "channels": 8, "first_level": 3, "num_levels": 5, "extra": "conv",
+           "extra_from": "input", "extra_relu": False}  # fmt: skip
+FROM_P5 = {**FROM_C5, "extra_from": "output"}
+GROIE = {**POOLED, "channels": 12}
+STEM64 = {**RESNET, "stem": 64}  # mmdetection 2.1.0 narrows the stages only
+YOLACT = {**FROM_C5, "upsample": "bilinear"}
+CARAFE = {"name": "carafe_fpn", "channels": 8, "compressed_channels": 8}
+LIBRA = {**POOLED, "name": "balanced_fpn"}
+DEFORMABLE = {**RESNET, "deformable_stages": [2, 3, 4]}
+CONTEXT = {**RESNET, "context_stages": [2, 3, 4], "context_ratio": 0.25}
+TRUNKS = {
+    "alrp_faster_rcnn": (STEM64, POOLED),
+    "alrp_fovea": (STEM64, FROM_C5),
+    "alrp_retinanet": (STEM64, FROM_C5),
+    "alrp_retinanet_atss": (STEM64, FROM_C5),
+    "ap_fovea": (STEM64, FROM_C5),
+    "ap_retinanet": (STEM64, FROM_C5),
+    "atss_r50_fpn": (RESNET, FROM_P5),
+    "cascade_mask_rcnn_r50_fpn": (RESNET, POOLED),
+    "cascade_rcnn_r50_fpn": (RESNET, POOLED),
+    "dynamic_rcnn": (RESNET, POOLED),
+    "faster_rcnn_carafe": (RESNET, CARAFE),
+    "faster_rcnn_dconv": (DEFORMABLE, POOLED),
+    "faster_rcnn_ohem": (RESNET, POOLED),
+    "faster_rcnn_r50_fpn": (RESNET, POOLED),
+    "fovea_align_r50_fpn": (RESNET, FROM_C5),
+    "fovea_r50_fpn": (RESNET, FROM_C5),
+    "htc_without_semantic_r50_fpn": (RESNET, POOLED),
+    "libra_faster_rcnn": (RESNET, LIBRA),
+    "mask_rcnn_gcb_r16": (CONTEXT, POOLED),
+    "mask_rcnn_groie": (RESNET, GROIE),
+    "mask_rcnn_r50_fpn": (RESNET, POOLED),
+    "ms_rcnn_r50_fpn": (RESNET, POOLED),
+    "paa_r50_fpn": (RESNET, FROM_P5),
+    "r3cnn_advanced": (RESNET, POOLED),
+    "r3cnn_naive": (RESNET, POOLED),
+    "ranksort_atss": (RESNET, FROM_P5),
+    "ranksort_cascade_rcnn": (RESNET, POOLED),
+    "ranksort_faster_rcnn": (RESNET, POOLED),
+    "ranksort_mask_rcnn": (RESNET, POOLED),
+    "ranksort_paa": (RESNET, FROM_P5),
+    "ranksort_yolact": (RESNET, YOLACT),
+    "retinanet_ignore": (RESNET, FROM_C5),
+    "retinanet_r50_fpn": (RESNET, FROM_C5),
+    "solov2_r50_fpn": (RESNET, POOLED),
+    "yolact_r50": (RESNET, YOLACT),
+}
+HEADS_ALONE = {"ranksort_solov2_head", "ssd300_head"}  # no backbone; the latter has a neck
+
+
+class Parts(nn.Module):
+    """A detector without its steps: what weights are imported into."""
+
+    def __init__(self, backbone, neck, **heads):
+        super().__init__()
+        self.backbone, self.neck, self.heads = backbone, neck, nn.ModuleDict(heads)
+
+
+def make_trunk(backbone, neck):
+    backbone = make_backbone(**backbone)
+    return Parts(backbone, make_neck(neck["name"], backbone.out_channels, **without_name(neck)))
+
+
+def without_name(settings):
+    return {key: value for key, value in settings.items() if key != "name"}
+
+
+def assert_close_to_largest(ours, golden, tolerance=1e-4):
+    """Within ``tolerance`` of the largest value, as the golden README has it."""
+    torch.testing.assert_close(ours, golden, rtol=0, atol=tolerance * golden.abs().max().item())
+
+
+def of_trunk(state):
+    return {k: v for k, v in state.items() if k.startswith(("backbone.", "neck."))}
+
+
+def test_every_case_is_here():
+    assert TRUNKS.keys() | HEADS_ALONE == set(case_names())
+
+
+@pytest.mark.parametrize("name", sorted(TRUNKS))
+def test_pyramid_is_the_recorded_one(name):
+    case = GoldenCase(name)
+    trunk = make_trunk(*TRUNKS[name])
+    state = of_trunk(case.state())
+    trunk.load_state_dict(import_weights(state, trunk, "mmdetection"))
+    with torch.no_grad():
+        maps = trunk.neck(trunk.backbone(case["in/img"]))  # in training mode, as recorded
+    recorded = [level for level in range(5) if f"train_a/neck/0/out/{level}" in case]
+    # The finest level of the larger cases is not stored.
+    assert recorded == list(range(int("train_a/neck/0/out/0" not in case), len(maps)))
+    for level in recorded:
+        assert_close_to_largest(maps[level], case[f"train_a/neck/0/out/{level}"])
+
+
+@pytest.mark.parametrize("name", sorted(TRUNKS))
+def test_weights_come_back_as_they_were(name):
+    trunk = make_trunk(*TRUNKS[name])
+    state = of_trunk(GoldenCase(name).state())
+    trunk.load_state_dict(import_weights(state, trunk, "mmdetection"))
+    exported = export_weights(trunk, "mmdetection")
+    assert exported.keys() == state.keys()
+    for key, value in exported.items():
+        torch.testing.assert_close(value, state[key], rtol=0, atol=0)
