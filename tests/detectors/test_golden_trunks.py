@@ -3,7 +3,7 @@
 import pytest
 import torch
 from rebalance.detectors.backbones import make_backbone
-from rebalance.detectors.heads import BoxHead, DenseHead, RpnHead
+from rebalance.detectors.heads import HeadContext, make_head
 from rebalance.detectors.necks import make_neck
 from rebalance.weights.convert import export_weights, import_weights
 from torch import nn
@@ -73,15 +73,12 @@ class Parts(nn.Module):
     def __init__(self, backbone, neck, **heads):
         super().__init__()
         self.backbone, self.neck, self.heads = backbone, neck, nn.ModuleDict(heads)
+        self.steps = []
 
 
-def make_trunk(backbone, neck):
+def make_trunk(backbone, neck, **heads):
     backbone = make_backbone(**backbone)
-    return Parts(backbone, make_neck(neck["name"], backbone.out_channels, **without_name(neck)))
-
-
-def without_name(settings):
-    return {key: value for key, value in settings.items() if key != "name"}
+    return Parts(backbone, make_neck(in_channels=backbone.out_channels, **neck), **heads)
 
 
 def assert_close_to_largest(ours, golden, tolerance=1e-4):
@@ -117,7 +114,62 @@ def test_weights_come_back_as_they_were(name):
     trunk = make_trunk(*TRUNKS[name])
     state = of_trunk(GoldenCase(name).state())
     trunk.load_state_dict(import_weights(state, trunk, "mmdetection"))
-    exported = export_weights(trunk, "mmdetection")
-    assert exported.keys() == state.keys()
-    for key, value in exported.items():
-        torch.testing.assert_close(value, state[key], rtol=0, atol=0)
+    assert_same(export_weights(trunk, "mmdetection"), state)
+
+
+def test_ssd_maps_are_the_recorded_ones():
+    case = GoldenCase("ssd300_head")
+    neck = make_neck("ssd", [8, 16], size=300, channels=[8] * 4)
+    detector = Parts(nn.Identity(), neck)
+    state = of_trunk(case.state())
+    detector.load_state_dict(import_weights(state, detector, "mmdetection"))
+    with torch.no_grad():
+        maps = neck([case["in/feats/0"], case["in/feats/1"]])
+    assert [tuple(map_.shape[1:]) for map_ in maps] == [
+        (8, 38, 38), (16, 19, 19), (8, 10, 10), (8, 5, 5), (8, 3, 3), (8, 1, 1)
+    ]  # fmt: skip
+    for level in range(1, 6):  # the finest is not stored: see the test of its own
+        assert_close_to_largest(maps[level], case[f"train_a/neck/0/out/{level}"])
+    assert_same(export_weights(detector, "mmdetection"), state)
+
+
+def test_retinanet_head_has_the_recorded_outputs():
+    case = GoldenCase("retinanet_r50_fpn")
+    head = make_head(HeadContext(8, 5, 5, num_per_cell=9), name="retina", channels=8)
+    detector = make_trunk(RESNET, FROM_C5, dense=head)
+    state = case.state()
+    detector.load_state_dict(import_weights(state, detector, "mmdetection"))
+    maps = [case[f"train_a/neck/0/out/{level}"] for level in range(5)]
+    predictions = head(maps)
+    for kind, ours, columns in (("cls", predictions.logits, 5), ("reg", predictions.deltas, 4)):
+        theirs = [case[f"train_a/bbox_head.forward/0/{kind}/{level}"] for level in range(5)]
+        rows = [m.permute(0, 2, 3, 1).reshape(2, -1, columns) for m in theirs]
+        assert_close_to_largest(ours.reshape(-1, columns), torch.cat(rows, 1).flatten(0, 1))
+    assert_same(export_weights(detector, "mmdetection"), state)
+
+
+def test_faster_rcnn_heads_have_the_recorded_outputs():
+    """The softmax of ours has the background first, the recorded one last."""
+    case = GoldenCase("faster_rcnn_r50_fpn")
+    rpn = make_head(HeadContext(8, 1, 1, num_per_cell=3), name="rpn", channels=8)
+    box = make_head(HeadContext(8, 5, 6), name="fc", channels=32)
+    detector = make_trunk(RESNET, POOLED, rpn=rpn, a=box)
+    state = case.state()
+    detector.load_state_dict(import_weights(state, detector, "mmdetection"))
+    predictions = box(case["train_a/roi_head.bbox_roi_extractor/0/out"])
+    logits = case["train_a/roi_head.bbox_head.forward/0/cls"]
+    assert_close_to_largest(predictions.logits[:, 1:], logits[:, :5])
+    assert_close_to_largest(predictions.logits[:, 0], logits[:, 5])
+    deltas = case["train_a/roi_head.bbox_head.forward/0/reg"]
+    assert_close_to_largest(predictions.deltas.flatten(1), deltas)
+    maps = [case[f"train_a/neck/0/out/{level}"] for level in range(5)]
+    logits = [case[f"train_a/rpn_head.forward/0/cls/{level}"] for level in range(5)]
+    rows = [map_.permute(0, 2, 3, 1).reshape(2, -1) for map_ in logits]
+    assert_close_to_largest(rpn(maps).logits[:, 0], torch.cat(rows, dim=1).flatten())
+    assert_same(export_weights(detector, "mmdetection"), state)
+
+
+def assert_same(ours, theirs):
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        torch.testing.assert_close(value, theirs[name], rtol=0, atol=0)

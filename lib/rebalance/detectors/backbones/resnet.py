@@ -76,8 +76,8 @@ class ResNetBackbone(Backbone):
         grouped = groups != 1 or width_per_group is not None
         if block is BasicBlock and (grouped or deformable_stages or context_stages):
             raise InputError(
-                "backbone resnet: groups, width_per_group, deformable_stages and context_stages need "
-                f"depth 50 or 101, got depth {depth}"
+                "backbone resnet: groups, width_per_group, deformable_stages and context_stages "
+                f"need depth 50 or 101, got depth {depth}"
             )
         for option, chosen in (("deformable", deformable_stages), ("context", context_stages)):
             if not set(chosen) <= {1, 2, 3, 4}:
