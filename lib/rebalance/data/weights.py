@@ -1,5 +1,6 @@
 """Published weights as safetensors: a format that holds tensors and nothing that runs."""
 
+import io
 import pickletools
 import zipfile
 from collections import OrderedDict
@@ -39,6 +40,13 @@ def write_weights(state: dict[str, Tensor], out: str | Path) -> None:
     # Clones: safetensors refuses tensors that share memory.
     tensors = {name: value.detach().clone().contiguous() for name, value in state.items()}
     write_atomically(out, save(tensors))
+
+
+def write_checkpoint(state: dict[str, Tensor], out: str | Path, nested: bool) -> None:
+    """Write name -> tensor as torch does; ``nested`` under "state_dict", as mmdetection has it."""
+    buffer = io.BytesIO()
+    torch.save({"state_dict": state, "meta": {}} if nested else state, buffer)
+    write_atomically(out, buffer.getvalue())
 
 
 def read_weights(source: str | Path) -> dict[str, Tensor]:
