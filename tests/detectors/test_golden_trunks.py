@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+import yaml
+from rebalance.detectors import build_detector
 from rebalance.detectors.backbones import make_backbone
 from rebalance.detectors.heads import HeadContext, make_head
 from rebalance.detectors.necks import make_neck
@@ -173,3 +175,42 @@ def assert_same(ours, theirs):
     assert ours.keys() == theirs.keys()
     for name, value in ours.items():
         torch.testing.assert_close(value, theirs[name], rtol=0, atol=0)
+
+
+def detector_of(repository, backbone, neck, steps, heads):
+    """Narrow heads for the settings of Faster R-CNN, with ``steps``."""
+    detector = yaml.safe_load((repository / "config" / "detectors.yaml").read_text())["faster_rcnn"]
+    detector |= {"neck": neck, "steps": steps}
+    detector["heads"] = {"rpn": {"name": "rpn", "channels": 8}, **heads}
+    detector["mask"] = {
+        "pooling": {"size": 14, "sampling_ratio": 0},
+        "objective": {"name": "linear", "mask": {"name": "mask_cross_entropy"}},
+    }
+    return build_detector({"backbone": backbone, "detector": detector}, num_classes=5)
+
+
+FC = {"name": "fc", "channels": 32, "class_agnostic": True}
+MASK = {"name": "mask", "channels": 8}
+PASSED_ON = {**MASK, "residual": True}
+BOXES = [{"box": name, "iou": iou} for name, iou in (("a", 0.5), ("b", 0.6), ("c", 0.7))]
+WITH_MASKS = [BOXES[0], {"mask": "m"}, BOXES[1], {"mask": "n"}, BOXES[2], {"mask": "o"}]
+STAGED = {
+    "mask_rcnn_r50_fpn": ([BOXES[0], {"mask": "m"}], {"a": {**FC, "class_agnostic": False},
+                                                       "m": MASK}),
+    "cascade_rcnn_r50_fpn": (BOXES, {"a": FC, "b": FC, "c": FC}),
+    "cascade_mask_rcnn_r50_fpn": (WITH_MASKS, {"a": FC, "b": FC, "c": FC,
+                                               "m": MASK, "n": MASK, "o": MASK}),
+    "htc_without_semantic_r50_fpn": (WITH_MASKS, {"a": FC, "b": FC, "c": FC, "m": MASK,
+                                                  "n": PASSED_ON, "o": PASSED_ON}),
+    "r3cnn_naive": ([BOXES[0], {"mask": "m"}, {"box": "a", "iou": 0.6}, {"mask": "m"}],
+                    {"a": FC, "m": PASSED_ON}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STAGED)
+def test_whole_state_dicts_go_in_and_come_back(repository, name):
+    steps, heads = STAGED[name]
+    detector = detector_of(repository, *TRUNKS[name], ["rpn", *steps], heads)
+    state = GoldenCase(name).state()
+    detector.load_state_dict(import_weights(state, detector, "mmdetection"))
+    assert_same(export_weights(detector, "mmdetection"), state)
