@@ -14,6 +14,7 @@ from rebalance.engine.commands import add_engine_commands
 from rebalance.errors import InputError
 from rebalance.metrics.commands import add_metric_commands
 from rebalance.report.commands import add_report_commands
+from rebalance.weights.commands import add_weight_commands
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -25,6 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_engine_commands(commands)
     add_metric_commands(commands)
     add_report_commands(commands)
+    add_weight_commands(commands)
     return parser
 
 

@@ -1,9 +1,14 @@
 import os
+import subprocess
+from collections import OrderedDict
+from datetime import datetime
+from pathlib import PurePosixPath
 
+import numpy as np
 import pytest
 import torch
 from rebalance.cli import main
-from rebalance.data.weights import convert_weights
+from rebalance.data.weights import convert_weights, read_weights
 from rebalance.errors import InputError
 from safetensors.torch import load_file
 
@@ -61,3 +66,44 @@ def test_what_is_no_state_dict_is_refused(tmp_path):
         convert_weights(tmp_path / "w.pth", tmp_path / "w.safetensors")
     with pytest.raises(InputError, match="no such weights file"):
         convert_weights(tmp_path / "absent.pth", tmp_path / "w.safetensors")
+
+
+class Notes(dict):
+    """What a training may note of itself, of a class that the reader need not have."""
+
+
+class Settings:
+    def __init__(self):
+        self.lr = 0.02
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_checkpoint_of_mmdetection_is_read_without_its_notes(tmp_path, legacy, monkeypatch):
+    state = OrderedDict({"backbone.conv1.weight": torch.rand(2, 3)})
+    state._metadata = OrderedDict({"": {"version": 1}})  # as ``nn.Module.state_dict`` has it
+    meta = {"epoch": 12, "best": np.float64(0.4), "seeds": np.arange(3), "CLASSES": ("cat", "dog"),
+            "notes": Notes(a=1), "settings": Settings(), "time": datetime(2021, 1, 1),
+            "path": PurePosixPath("a/b")}  # fmt: skip
+    file = tmp_path / "w.pth"
+    content = {"meta": meta, "state_dict": state, "optimizer": {"state": {}, "groups": [Notes()]}}
+    torch.save(content, file, _use_new_zipfile_serialization=not legacy)
+    monkeypatch.delattr(f"{__name__}.Notes")  # reading does not look for it
+    allowed = set(torch.serialization.get_safe_globals())
+    read = read_weights(file)
+    assert read.keys() == {"backbone.conv1.weight"}
+    torch.testing.assert_close(read["backbone.conv1.weight"], state["backbone.conv1.weight"])
+    assert set(torch.serialization.get_safe_globals()) == allowed
+
+
+class Print:
+    def __reduce__(self):
+        return subprocess.check_call, (["touch", "evil"],)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_code_in_the_notes_is_not_run_either(tmp_path, legacy, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    content = {"meta": {"hook": Print()}, "state_dict": {"w": torch.zeros(1)}}
+    torch.save(content, "w.pth", _use_new_zipfile_serialization=not legacy)
+    assert read_weights("w.pth").keys() == {"w"}
+    assert [path.name for path in tmp_path.iterdir()] == ["w.pth"]

@@ -2,8 +2,8 @@
 
 Checksums. VOC: the md5 of ``torchvision.datasets.voc``. COCO publishes none; the md5 and sizes here
 are those that independent public projects give for the official archives, and they agree with each
-other (none were computed by us). ResNet and VGG weights: the first 8 hexadecimal digits of the
-sha256 are part of the official file name.
+other (none were computed by us). ResNet, ResNeXt and VGG weights: the first 8 hexadecimal digits of
+the sha256 are part of the official file name.
 """
 
 from dataclasses import dataclass
@@ -60,8 +60,11 @@ SOURCES = {
         md5="6cd6e144f989b92b3379bac3b3de84fd",
     ),
     "resnet18": Source(f"{_TORCH}/resnet18-f37072fd.pth", sha256="f37072fd"),
+    "resnet34": Source(f"{_TORCH}/resnet34-b627a593.pth", sha256="b627a593"),
     "resnet50": Source(f"{_TORCH}/resnet50-0676ba61.pth", sha256="0676ba61"),
     "resnet101": Source(f"{_TORCH}/resnet101-63fe2227.pth", sha256="63fe2227"),
+    # Trained by torchvision, as its ResNet-50 is; it has none of 32x4d, which mmdetection has.
+    "resnext101_64x4d": Source(f"{_TORCH}/resnext101_64x4d-173b62eb.pth", sha256="173b62eb"),
     "vgg16_features": Source(f"{_TORCH}/vgg16_features-amdegroot-88682ab5.pth", sha256="88682ab5"),
 }
 

@@ -10,7 +10,7 @@ from rebalance.detectors.box_coder import BoxCoder
 from rebalance.detectors.detector import DetectionSettings, Detector
 from rebalance.detectors.heads import HeadContext, make_head
 from rebalance.detectors.inside import InsideRule
-from rebalance.detectors.necks import Pyramid
+from rebalance.detectors.necks import Neck, make_neck
 from rebalance.detectors.objectives import make_objective
 from rebalance.detectors.pooling import RoiPooling
 from rebalance.detectors.proposals import ProposalSettings
@@ -55,7 +55,7 @@ def build_detector(settings: Settings, num_classes: int) -> Detector:
 
 
 def build_dense(
-    name: str, head: str, settings: Settings, neck: Pyramid, num_classes: int, before: list[Step]
+    name: str, head: str, settings: Settings, neck: Neck, num_classes: int, before: list[Step]
 ) -> Built:
     """A step over a grid; with "proposals" the region proposal network."""
     grid = AnchorGrid(neck.strides, **settings["candidates"])
@@ -81,7 +81,7 @@ def build_dense(
 
 
 def build_box(
-    name: str, head: str, settings: Settings, neck: Pyramid, num_classes: int, before: list[Step]
+    name: str, head: str, settings: Settings, neck: Neck, num_classes: int, before: list[Step]
 ) -> Built:
     """A classification and refinement of RoIs; "iou" sets both thresholds of its assigner."""
     iou = float(settings["iou"])
@@ -104,7 +104,7 @@ def build_box(
 
 
 def build_mask(
-    name: str, head: str, settings: Settings, neck: Pyramid, num_classes: int, before: list[Step]
+    name: str, head: str, settings: Settings, neck: Neck, num_classes: int, before: list[Step]
 ) -> Built:
     """Masks of what the box step before has found."""
     boxes = [step for step in before if isinstance(step, BoxStep)]
@@ -124,7 +124,7 @@ def build_mask(
     return step, HeadContext(neck.channels, num_classes, 0, roi_size=pooling.size)
 
 
-STEPS: dict[str, Callable[[str, str, Settings, Pyramid, int, list[Step]], Built]] = {
+STEPS: dict[str, Callable[[str, str, Settings, Neck, int, list[Step]], Built]] = {
     "dense": build_dense,
     "rpn": build_dense,
     "box": build_box,
@@ -152,8 +152,8 @@ def _name_of(place: int, kinds: list[str]) -> str:
     return f"stage{kinds[: place + 1].count('box')}"
 
 
-def _neck(backbone: Backbone, settings: Settings) -> Pyramid:
-    """The pyramid, on a backbone cut down to the levels that it reads."""
-    neck = Pyramid(backbone.out_channels, **settings)
+def _neck(backbone: Backbone, settings: Settings) -> Neck:
+    """The neck, on a backbone cut down to the levels that it reads."""
+    neck = make_neck(in_channels=backbone.out_channels, **{"name": "fpn", **settings})
     backbone.keep_levels(neck.end)
     return neck

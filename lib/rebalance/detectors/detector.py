@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rebalance.detectors.flow import Detected, Flow
-from rebalance.detectors.necks import Pyramid
+from rebalance.detectors.necks import Neck
 from rebalance.detectors.selection import best_of_levels, clip_to_images, suppress
 from rebalance.detectors.steps import Step
 from rebalance.detectors.types import Matched, Size, make_truths, of_class
@@ -51,7 +51,7 @@ class Detector(nn.Module):
     def __init__(
         self,
         backbone: nn.Module,
-        neck: Pyramid,
+        neck: Neck,
         heads: Mapping[str, nn.Module],
         steps: Sequence[Step],
         test: DetectionSettings,

@@ -115,6 +115,7 @@ class FcHead(nn.Module):
         class_agnostic: bool = False,
     ) -> None:
         super().__init__()
+        self.num_classes, self.num_columns = context.num_classes, context.num_columns
         layers: list[nn.Module] = [nn.Flatten()]
         features = context.channels * context.roi_size**2
         for _ in range(num_fcs):

@@ -1,0 +1,1 @@
+"""Checkpoints of other projects, for detectors that we have: their names to ours and back."""

@@ -1,0 +1,128 @@
+"""Names of mmdetection 2.x, and of the authors' branches of it."""
+
+from collections import Counter
+
+from torch import nn
+
+from rebalance.detectors.backbones import ResNetBackbone, VGGBackbone
+from rebalance.detectors.detector import Detector
+from rebalance.detectors.heads import FcHead, MaskHead, RetinaHead, RpnHead
+from rebalance.detectors.necks import BalancedPyramid, CarafePyramid, Pyramid, SsdNeck
+from rebalance.detectors.steps import BoxStep
+from rebalance.weights.names import HeadNames, Layout, Row, tower
+
+BACKGROUND_LAST = Layout(lambda ours: ours.roll(-1, 0), lambda theirs: theirs.roll(1, 0))
+"""Our softmax has the background first (label 0), theirs last."""
+
+
+def retina_rows(head: nn.Module) -> list[Row]:
+    """RetinaNet's towers, one for classes and one for boxes."""
+    assert isinstance(head, RetinaHead)
+    return [
+        *tower("class_tower", head.class_tower, "cls_convs.{}.conv.", "cls_convs.{}.gn."),
+        *tower("box_tower", head.box_tower, "reg_convs.{}.conv.", "reg_convs.{}.gn."),
+        Row(r"class_logits\.", "retina_cls."),
+        Row(r"box_deltas\.", "retina_reg."),
+    ]
+
+
+def rpn_rows(head: nn.Module) -> list[Row]:
+    """Region proposals; one logit per anchor in all versions."""
+    return [
+        Row(r"tower\.0\.", "rpn_conv."),
+        Row(r"objectness\.", "rpn_cls."),
+        Row(r"box_deltas\.", "rpn_reg."),
+    ]
+
+
+def box_rows(head: nn.Module) -> list[Row]:
+    """Fully connected layers on pooled RoIs."""
+    assert isinstance(head, FcHead)
+    softmax = head.num_columns == head.num_classes + 1
+    return [
+        *tower("hidden", head.hidden, "shared_fcs.{}.", ""),
+        Row(r"class_logits\.", "fc_cls.", BACKGROUND_LAST if softmax else None),
+        Row(r"box_deltas\.", "fc_reg."),
+    ]
+
+
+def mask_rows(head: nn.Module) -> list[Row]:
+    """Mask heads; mask information flow is a residual convolution there."""
+    assert isinstance(head, MaskHead)
+    return [
+        *tower("convs", head.convs, "convs.{}.conv.", ""),
+        Row(r"upsample\.", "upsample."),
+        Row(r"mask_logits\.", "conv_logits."),
+        Row(r"residual\.", "conv_res.conv."),
+    ]
+
+
+HEADS: dict[type[nn.Module], HeadNames] = {
+    RetinaHead: HeadNames("bbox_head.", retina_rows),
+    RpnHead: HeadNames("rpn_head.", rpn_rows),
+    FcHead: HeadNames("roi_head.bbox_head.", box_rows),
+    MaskHead: HeadNames("roi_head.mask_head.", mask_rows),
+}
+IN_STAGES = ("roi_head.bbox_head.", "roi_head.mask_head.")
+"""Heads that detectors with several stages (or loops of one head) have in a list."""
+
+
+def rows(detector: Detector) -> list[Row]:
+    """All rows of a detector; what has no row has no name there."""
+    return [*backbone_rows(detector), *neck_rows(detector), *head_rows(detector)]
+
+
+def backbone_rows(detector: Detector) -> list[Row]:
+    """ResNet and VGG have torchvision's names there, and those of the blocks added are ours."""
+    known = isinstance(detector.backbone, ResNetBackbone | VGGBackbone)
+    return [Row(r"backbone\.", "backbone.")] if known else []
+
+
+def neck_rows(detector: Detector) -> list[Row]:
+    """Necks; the balanced pyramid is a list of two necks there."""
+    neck = detector.neck
+    if isinstance(neck, CarafePyramid):
+        return [
+            Row(r"neck\.laterals\.(\d+)\.", r"neck.lateral_convs.\1.conv."),
+            Row(r"neck\.outputs\.(\d+)\.", r"neck.fpn_convs.\1.conv."),
+            Row(r"neck\.upsamplers\.", "neck.upsample_modules."),
+        ]
+    if isinstance(neck, SsdNeck):
+        return [
+            Row(r"neck\.scale$", "neck.l2_norm.weight"),
+            Row(r"neck\.extra\.(\d+)\.0\.", r"neck.extra_layers.\1.0.conv."),
+            Row(r"neck\.extra\.(\d+)\.2\.", r"neck.extra_layers.\1.1.conv."),
+        ]
+    if not isinstance(neck, Pyramid):
+        return []
+    theirs = "neck.0." if isinstance(neck, BalancedPyramid) else "neck."
+    levels = range(neck.num_backbone_levels, len(neck.level_channels))
+    return [
+        Row(r"neck\.fpn\.inner_blocks\.(\d+)\.0\.", rf"{theirs}lateral_convs.\1.conv."),
+        Row(r"neck\.fpn\.layer_blocks\.(\d+)\.0\.", rf"{theirs}fpn_convs.\1.conv."),
+        *(
+            Row(rf"neck\.fpn\.extra_blocks\.convs\.{index}\.", f"{theirs}fpn_convs.{level}.conv.")
+            for index, level in enumerate(levels)
+        ),
+        Row(r"neck\.refine\.(\w+)\.", r"neck.1.refine.\1.conv."),
+    ]
+
+
+def head_rows(detector: Detector) -> list[Row]:
+    """Rows of every head that has a name there; those of stages in the order of the steps."""
+    found: list[Row] = []
+    count: Counter[str] = Counter()
+    for name, head in detector.heads.items():
+        if type(head) in HEADS:
+            prefix, rows_of = HEADS[type(head)]
+            theirs = prefix
+            if prefix in IN_STAGES and has_stages(detector):
+                theirs = f"{prefix}{count[prefix]}."
+            count[prefix] += 1
+            found += [row.under(f"heads.{name}.", theirs) for row in rows_of(head)]
+    return found
+
+
+def has_stages(detector: Detector) -> bool:
+    """Whether boxes are refined more than once, by one head or by several."""
+    return sum(isinstance(step, BoxStep) for step in detector.steps) > 1
