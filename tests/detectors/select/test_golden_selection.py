@@ -214,3 +214,77 @@ def test_best_anchors_of_a_level_are_those_of_the_recorded_rpn(name):
             assert len(got) >= len(expected) > 0
             nearest = (got[:, None] - expected).abs().amin(0)
             assert nearest.max() < 1e-6
+
+
+def anchor_rows(maps, num_columns):
+    """[B, A * columns, h, w] maps of the levels -> [B, N, columns], anchors of a level."""
+    rows = [
+        map_.unflatten(1, (-1, num_columns)).permute(0, 3, 4, 1, 2).flatten(1, 3) for map_ in maps
+    ]
+    return torch.cat(rows, dim=1), [level.shape[1] for level in rows]
+
+
+FORWARD = "train_a/bbox_head.forward/0"  # the same maps as at test, where they are not recorded
+PAIRS = ["retinanet_r50_fpn", "retinanet_ignore", "atss_r50_fpn", "fovea_r50_fpn"]
+
+
+@pytest.mark.parametrize("name", [name for name in PAIRS if name in cases_with("batched_nms")])
+def test_best_pairs_are_those_of_the_recorded_detectors(name):
+    case = Case(name)
+    logits, sizes = anchor_rows(case.levels(f"{FORWARD}/cls"), 5)
+    scores = logits.sigmoid()
+    settings = case.model["test_cfg"]
+    rows, labels = best_pairs(
+        scores, sizes, num=settings["nms_pre"], threshold=settings["score_thr"]
+    )
+    best = scores.flatten(0, 1)[rows, labels - 1]
+    if f"{FORWARD}/centerness/0" in case:
+        centerness, _ = anchor_rows(case.levels(f"{FORWARD}/centerness"), 1)
+        best = best * centerness.flatten()[rows].sigmoid()
+    for image, call in enumerate(case.calls("batched_nms")):
+        of_image = rows // scores.shape[1] == image
+        assert (labels[of_image] - 1).tolist() == case[f"{call}/in_idxs"].tolist()
+        torch.testing.assert_close(best[of_image], case[f"{call}/in_scores"], rtol=1e-5, atol=1e-7)
+
+
+# The branches predict images one by one: only the first, which fills the canvas, has the same maps.
+IMAGES = {
+    "paa_r50_fpn": 2,
+    "ranksort_atss": 1,
+    "ranksort_paa": 1,
+    "alrp_retinanet": 1,
+    "ap_retinanet": 1,
+    "alrp_fovea": 1,
+    "ap_fovea": 1,
+    "ranksort_yolact": 1,
+    "yolact_r50": 2,
+}
+
+
+@pytest.mark.parametrize("name", [n for n in cases_with("bbox_head.forward") if n in IMAGES])
+def test_best_anchors_are_those_of_the_recorded_detectors(name):
+    case = Case(name)
+    softmax = name == "yolact_r50"
+    settings = case.model.get("test_cfg") or case.meta["config"]["test_cfg"]
+    logits, sizes = anchor_rows(case.levels(f"{FORWARD}/cls"), 6 if softmax else 5)
+    scores = logits.softmax(2)[..., :5] if softmax else logits.sigmoid()
+    if f"{FORWARD}/iou/0" in case:
+        ious, _ = anchor_rows(case.levels(f"{FORWARD}/iou"), 1)
+        scores = (scores * ious.sigmoid()).sqrt()
+    rows, labels = best_anchors(
+        scores, sizes, num=settings["nms_pre"], threshold=settings["score_thr"]
+    )
+    image = rows // scores.shape[1]
+    calls = case.calls("multiclass_nms") or case.calls("fast_nms")
+    for index in range(IMAGES[name]):
+        recorded = case[f"{calls[index]}/in_scores"][:, :5]
+        expected_rows, expected = pairs_above(recorded, settings["score_thr"])
+        ours = scores.flatten(0, 1)[rows, labels - 1][image == index]
+        # Levels of fewer anchors than may stay are not sorted there.
+        for class_ in range(5):
+            torch.testing.assert_close(
+                ours[labels[image == index] == class_ + 1].sort().values,
+                recorded[expected_rows, expected][expected == class_].sort().values,
+                rtol=1e-5,
+                atol=1e-7,
+            )

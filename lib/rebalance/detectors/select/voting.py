@@ -52,6 +52,8 @@ def score_voting(
         )
     if sigma <= 0:
         raise InputError(f"sigma of score_voting must be > 0, got {sigma}")
+    if not len(boxes):
+        return boxes
     # The voters of a group are a run of the sorted ones, so only pairs within groups are made.
     order = voter_groups.argsort(stable=True)
     sorted_groups = voter_groups[order]
