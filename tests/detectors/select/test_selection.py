@@ -326,6 +326,14 @@ def test_rows_and_levels_of_the_best():
     assert levels.tolist() == [0, 0, 1, 1]
 
 
+def test_a_level_may_be_empty():
+    rows, levels = top_of_levels(torch.tensor([[0.3, 0.4]]), [0, 2, 0], 1)
+    assert rows.tolist() == [[1]]
+    assert levels.tolist() == [1]
+    rows, labels = best_pairs(torch.zeros(2, 0, 3), [0], num=5, threshold=0.1)
+    assert len(rows) == len(labels) == 0
+
+
 @settings(deadline=None, max_examples=50)
 @given(
     st.integers(1, 3),

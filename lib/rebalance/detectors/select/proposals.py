@@ -37,7 +37,7 @@ def select_proposals(
     """
     batch, num = scores.shape
     image = torch.arange(batch, device=boxes.device).repeat_interleave(num)
-    groups = image * (num + 1) + levels.repeat(batch)  # there are at most `num` levels
+    groups = levels.repeat(batch) * batch + image
     boxes, scores = boxes.flatten(0, 1), scores.flatten()
     if min_size is None:
         rows = nms(boxes, scores, groups, iou=iou)

@@ -3,6 +3,8 @@
 import json
 import os
 import re
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +15,28 @@ from torch import Tensor
 
 FOLDER = (
     Path(
-        os.environ.get("REBALANCE_GOLDEN", Path(__file__).resolve().parents[4] / "shared/golden"),
+        os.environ.get("REBALANCE_GOLDEN", Path(__file__).resolve().parents[3] / "shared/golden"),
     )
     / "detectors"
 )
+PHASES = ("train_a", "train_b", "test")
 CASES = sorted(path.stem for path in FOLDER.glob("*.npz"))
 
 
-def cases_with(site: str) -> list[str]:
-    """Names of the cases in which a function was recorded; a skipped one where there is no data."""
-    if not CASES:
-        skip = pytest.mark.skip(reason=f"no recorded detectors in {FOLDER.name}")
-        return [pytest.param("none", marks=skip)]
-    return [name for name in CASES if Case(name).calls(site)]
+def cases_with(*sites: str, among: Iterable[str] = CASES) -> pytest.MarkDecorator:
+    """Parametrises a test by ``name``: the cases in which one of the functions was recorded.
+
+    One skipped case where there is no data.
+    """
+    found = [name for name in CASES if name in among and _sites(name) & set(sites)]
+    missing = pytest.mark.skip(reason="needs golden/detectors (REBALANCE_GOLDEN)")
+    return pytest.mark.parametrize("name", found or [pytest.param("none", marks=missing)])
+
+
+@cache
+def _sites(name: str) -> set[str]:
+    parts = [part.split("/") for part in Case(name).names]
+    return {part[1] for part in parts if part[0] in PHASES and len(part) > 2}
 
 
 class Case:
@@ -48,7 +59,7 @@ class Case:
 
     def calls(self, site: str) -> list[str]:
         """Prefixes "phase/site/n" of the recorded calls of a function, in order."""
-        pattern = re.compile(rf"(train_a|train_b|test)/{re.escape(site)}/\d+(?=/)")
+        pattern = re.compile(rf"({'|'.join(PHASES)})/{re.escape(site)}/\d+(?=/)")
         found = {match[0] for match in map(pattern.match, self.names) if match}
         return sorted(found, key=lambda call: (call.split("/")[0], int(call.split("/")[-1])))
 
