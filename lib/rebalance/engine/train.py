@@ -353,9 +353,12 @@ class _Training:
 def _influential(settings: Mapping[str, Any]) -> str:
     """The settings that decide the result, as JSON."""
     kept = {key: value for key, value in settings.items() if key not in WITHOUT_INFLUENCE}
+    image = {key: v for key, v in settings["image"].items() if key != "test"}
     schedule = {key: v for key, v in settings["schedule"].items() if key != "checkpoint_every"}
     precision = settings["hardware"]["precision"]
-    return json.dumps({**kept, "schedule": schedule, "precision": precision}, sort_keys=True)
+    return json.dumps(
+        {**kept, "image": image, "schedule": schedule, "precision": precision}, sort_keys=True
+    )
 
 
 @contextmanager
