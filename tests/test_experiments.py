@@ -6,8 +6,8 @@ import pytest
 import yaml
 from rebalance.cli import main
 from rebalance.errors import InputError
-from rebalance.experiments import load_experiments, load_yaml, resolve_run
-from rebalance.settings import merged, run_sources
+from rebalance.experiments import _check_masks, load_experiments, load_yaml, resolve_run
+from rebalance.settings import merged, needs_masks, run_sources
 from rebalance.targets import index_manifest, notebook_parameters, result_files, target_files
 
 
@@ -62,6 +62,23 @@ SPOILT = {
     "unknown key of a detector": (
         "papers/focal_eiou.yaml", set_in(*RUN, "detector", value={"box_los": {}}),
         ["papers/focal_eiou.yaml", "runs.retinanet_r50_eiou", "box_los"]),
+    "misspelt key of an image": (
+        "papers/focal_eiou.yaml",
+        set_in(*RUN, "image", value={"train": {"resize": {"name": "square", "sise": 512}}}),
+        ["papers/focal_eiou.yaml: runs.retinanet_r50_eiou.image.train.resize", "'sise'", "'size'"]),
+    "crops before a resize that keeps the ratio": (
+        "papers/focal_eiou.yaml", set_in(*RUN, "image", value={"train": {"augment": "ssd"}}),
+        ["papers/focal_eiou.yaml: runs.retinanet_r50_eiou.image.train.resize.name", "square"]),
+    "range of sizes that falls": (
+        "papers/focal_eiou.yaml",
+        set_in(*RUN, "image", value={"train": {"resize": {
+            "name": "keep_ratio", "min_size": [800, 640], "max_size": 1333}}}),
+        ["papers/focal_eiou.yaml: runs.retinanet_r50_eiou.image.train.resize.min_size",
+         "[low, high], got [800, 640]"]),
+    "size that is drawn at test": (
+        "scales/paper.yaml",
+        set_in("image", "test", "resize", "min_size", value=[640, 800]),
+        ["image.test.resize.min_size: must be integer, got [640, 800]"]),
     "row without a run": (
         "papers/focal_eiou.yaml",
         set_in("targets", "table_2", "rows", 1, "run", value="retinanet_r50_iuo"),
@@ -182,6 +199,38 @@ def test_a_run_changes_only_what_it_says(repository):
     eiou["name"] = baseline["name"]
     objective["box"] = baseline["detector"]["dense"]["objective"]["box"]
     assert eiou == baseline
+
+
+def test_a_run_may_have_sizes_of_its_own_in_training_and_at_test(root):
+    """Block A of the aLRP recipes: 512 x 512 with SSD's augmentation, tested at 833 x 500."""
+    image = {
+        "train": {"resize": {"name": "square", "size": 512}, "augment": "ssd"},
+        "test": {"resize": {"name": "keep_ratio", "min_size": 500, "max_size": 833}},
+    }
+    edit(root, "papers/focal_eiou.yaml", set_in(*RUN, "image", value=image))
+    experiments = load_experiments(root)
+    resolved = resolve_run(experiments, RUN[1], "paper")["image"]
+    assert resolved["train"] == {**image["train"], "horizontal_flip": 0.5}
+    assert resolved["test"] == image["test"]
+    assert resolved["std"] == experiments.scales["paper"]["image"]["std"]
+
+
+@pytest.mark.parametrize(("detector", "expected"), [
+    ({"steps": ["rpn", {"box": "a", "iou": 0.5}], "rpn": {"objective": {"class": {}}}}, False),
+    ({"steps": ["rpn", {"box": "a"}, {"mask": "m"}], "rpn": {"objective": {"class": {}}}}, True),
+    ({"steps": ["dense"], "dense": {"objective": {"name": "linear", "box": {}}}}, False),
+    ({"steps": ["dense"], "dense": {"objective": {"name": "linear", "mask": {}}}}, True),
+])  # fmt: skip
+def test_steps_and_objectives_say_whether_masks_are_needed(detector, expected):
+    assert needs_masks(detector) == expected
+
+
+def test_a_mask_detector_on_boxes_is_refused_by_the_kind_of_the_data():
+    detector = {"steps": [{"mask": "m"}]}
+    _check_masks(detector, "shapes", "shapes", "runs.a")
+    with pytest.raises(InputError, match=r"runs.a.dataset: the detector trains on masks, voc07 \("):
+        _check_masks(detector, "voc07", "voc_download", "runs.a")
+    _check_masks({"steps": [{"box": "b"}]}, "voc07", "voc_download", "runs.a")
 
 
 def test_a_run_depends_on_the_files_of_its_own_parts_only(repository):

@@ -32,7 +32,9 @@ def main() -> None:
     detector = build_detector(run, dataset.source.num_classes)
     optimizer = torch.optim.SGD(detector.parameters(), lr=1e-4, momentum=0.9)
     normalise = Normaliser(run["image"], torch.device("cpu"))
-    plans = training_batches(dataset.sizes, run["schedule"]["batch_size"], seed=0)
+    plans = training_batches(
+        dataset.sizes(), run["schedule"]["batch_size"], seed=0, size_of=dataset.size_of
+    )
     seconds: dict[str, float] = defaultdict(float)
 
     @contextmanager

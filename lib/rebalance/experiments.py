@@ -17,7 +17,7 @@ import yaml
 
 from rebalance.errors import InputError
 from rebalance.rows import row_names
-from rebalance.settings import merged, named_parts
+from rebalance.settings import merged, named_parts, needs_masks
 from rebalance.sources import parts
 
 DEFAULT_VARIANT = "default"
@@ -25,6 +25,8 @@ CURVES = "_curves"
 """Ending of the targets that show the training curves of a table's runs."""
 TRAINED = "_trained"
 """Ending of the targets that show an analytic figure with the series of trained runs in it."""
+WITHOUT_MASKS = ("shapes_voc", "voc_download")
+"""Kinds of data sets whose annotations are boxes only."""
 RESERVED_PARAMETERS = {
     # What the detector passes itself, so that a configuration must not.
     "loss": {"logits", "targets", "labels", "pred_deltas", "target_deltas", "pred_boxes",
@@ -296,9 +298,26 @@ def resolve_run(
         "hardware": at["hardware"],
     }
     _check_schema(experiments.root, resolved, "run", where)
+    _check_images(resolved["image"], where)
+    _check_masks(resolved["detector"], dataset, experiments.datasets[dataset]["kind"], where)
     _check_parts(resolved["backbone"], "backbone", f"{where}.backbone")
     _check_detector_parts(resolved["detector"], f"{where}.detector")
     return resolved
+
+
+def _check_images(image: Mapping[str, Any], where: str) -> None:
+    """A range to draw the shorter side from rises."""
+    side = image["train"]["resize"].get("min_size")
+    if isinstance(side, list) and side[0] > side[1]:
+        raise InputError(f"{where}.image.train.resize.min_size: must be [low, high], got {side}")
+
+
+def _check_masks(detector: Mapping[str, Any], dataset: str, kind: str, where: str) -> None:
+    """A detector that trains on masks gets a kind of data set that has them."""
+    if needs_masks(detector) and kind in WITHOUT_MASKS:
+        raise InputError(
+            f"{where}.dataset: the detector trains on masks, {dataset} ({kind}) has boxes only"
+        )
 
 
 def _checked(root: Path, path: Path, schema: str) -> dict[str, Any]:

@@ -51,6 +51,19 @@ def named_parts(
             yield from named_parts(value, f"{where}.{key}")
 
 
+def needs_masks(detector: Mapping[str, Any]) -> bool:
+    """Whether a detector trains on instance masks.
+
+    Args:
+        detector: a run's ``detector`` settings; its ``steps`` are read: ``{mask: <head>, ...}``, or
+            the name of a step whose objective has a term for masks.
+    """
+    return any(
+        "mask" in (step if isinstance(step, Mapping) else detector[step].get("objective", {}))
+        for step in detector.get("steps", ())
+    )
+
+
 def run_sources(resolved: Mapping[str, Any]) -> list[str]:
     """Library files that a training of this run depends on.
 

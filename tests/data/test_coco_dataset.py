@@ -219,6 +219,68 @@ def test_masks_need_segmentations(on_disk, coco):
         CocoDataset(*on_disk(coco), masks=True)
 
 
+SQUARE = [[2, 2, 10, 2, 10, 20, 2, 20]]
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "message"),
+    [
+        pytest.param(
+            [[2, 2, 10, 20]],
+            r"segmentation must be .* of three points and more, .*, got \[\[2, 2, 10, 20\]\]",
+            id="two points",
+        ),
+        pytest.param([*SQUARE, [1, 2, 3, 4, 5]], "segmentation must be", id="odd"),
+        pytest.param([], r"segmentation must be .*, got \[\]", id="no polygon"),
+        pytest.param([[1, 2, 3, 4, 5, float("nan")]], "segmentation must be", id="nan"),
+        pytest.param([[0, 0, 1e9, 0, 1e9, 1e9]], "segmentation must be", id="out of all bounds"),
+        pytest.param([[1, 2, 3, 4, 5, "6"]], "segmentation must be", id="text"),
+        pytest.param([SQUARE], "segmentation must be", id="nested too deep"),
+        pytest.param("abc", "segmentation must be .*, got 'abc'", id="a string"),
+        pytest.param(
+            {"size": [40, 30], "counts": [0, 1200]},
+            r"segmentation\.size must be \[30, 40\], .*, got \[40, 30\]",
+            id="height and width exchanged",
+        ),
+        pytest.param(
+            {"size": [30, 40], "counts": [0, 1199]},
+            r"segmentation\.counts must be .* that sum to 30 x 40, got \[0, 1199\]",
+            id="a pixel short",
+        ),
+        pytest.param(
+            {"size": [30, 40], "counts": "abc"},
+            r"segmentation\.counts must sum to 30 x 40 = 1200, got",
+            id="compressed runs of another size",
+        ),
+        pytest.param({"counts": [0, 1200]}, r"segmentation\.size must be", id="without a size"),
+    ],
+)
+def test_a_bad_segmentation_is_refused_at_once_by_file_and_annotation(
+    on_disk, coco, segmentation, message
+):
+    for annotation in coco["annotations"]:
+        annotation["segmentation"] = SQUARE
+    coco["annotations"][0]["segmentation"] = segmentation
+    annotations, images = on_disk(coco)
+    CocoDataset(annotations, images)  # boxes do not need it
+    with pytest.raises(InputError, match=f"annotation 1: {message}") as error:
+        CocoDataset(annotations, images, masks=True)
+    assert str(error.value).startswith(f"{annotations}: ")
+    assert "\n" not in str(error.value)
+
+
+def test_ignored_objects_need_no_segmentation(on_disk, coco):
+    for annotation in coco["annotations"]:
+        annotation["segmentation"] = SQUARE
+    coco["annotations"][1].pop("segmentation")
+    assert coco["annotations"][1]["iscrowd"] == 1
+    data = CocoDataset(*on_disk(coco), masks=True)
+    for index, size in enumerate(data.sizes):
+        target = data.target(index)
+        assert target["masks"].shape == (1, *size)
+        assert target["masks"].sum() == 8 * 18
+
+
 @pytest.mark.parametrize("kind", ["cut", "no image", "empty", "no header"])
 @pytest.mark.parametrize("suffix", ["jpg", "png"])
 def test_a_damaged_image_is_refused_by_name(tmp_path, kind, suffix):

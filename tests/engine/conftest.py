@@ -9,6 +9,14 @@ import pytest
 import yaml
 from rebalance.data.shapes import make_shapes
 
+IMAGE = {
+    "train": {"resize": {"name": "keep_ratio", "min_size": 48, "max_size": 64},
+              "horizontal_flip": 0.5},
+    "test": {"resize": {"name": "keep_ratio", "min_size": 48, "max_size": 64}},
+    "mean": [123.675, 116.28, 103.53],
+    "std": [58.395, 57.12, 57.375],
+}  # fmt: skip
+
 DENSE = {
     # the backbone's last stage is not read: DDP must not wait for its gradient
     "neck": {"channels": 8, "first_level": 3, "num_levels": 2},
@@ -92,8 +100,7 @@ def run(shapes):
         "scale": "test",
         "seed": 3,
         "dataset": {"name": "shapes", **splits(shapes)},
-        "image": {"min_size": 48, "max_size": 64, "horizontal_flip": 0.5,
-                  "mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]},
+        "image": IMAGE,
         "backbone": {"name": "plain", "widths": [8, 8, 8, 8]},
         "detector": DENSE,
         "schedule": {"iterations": 12, "batch_size": 4, "lr": 0.01, "momentum": 0.9,

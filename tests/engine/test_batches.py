@@ -85,6 +85,18 @@ def test_batches_are_pure_full_and_of_one_aspect(sizes, batch_size, seed, start)
         assert plan.canvas == canvas_of([sizes[index] for index in plan.indices])
 
 
+def test_a_size_drawn_in_each_iteration_decides_the_canvas():
+    sizes = [(64, 96)] * 8
+    plans = list(
+        islice(training_batches(sizes, 4, seed=0, size_of=lambda i, n: (32 + 32 * n, 40 + i)), 3)
+    )
+    for plan in plans:
+        widest = 40 + max(plan.indices)
+        assert plan.canvas == canvas_of([(32 + 32 * plan.iteration, widest)])
+    later = training_batches(sizes, 4, seed=0, start=2, size_of=lambda i, n: (32 + 32 * n, 40 + i))
+    assert next(later) == plans[2]
+
+
 def test_every_image_is_used_equally_often_within_one():
     sizes = [(64, 96)] * 10 + [(96, 64)] * 3
     plans = islice(training_batches(sizes, 4, seed=0), 200)

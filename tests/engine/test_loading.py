@@ -1,47 +1,17 @@
 """Images and boxes on their way to the network."""
 
+import itertools
+
+import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pycocotools.coco import COCO
 from rebalance.data.coco import CocoDataset
-from rebalance.engine.batches import BatchPlan
-from rebalance.engine.loading import BatchDataset, LoadFailure, Normaliser, batch_loader, transform
+from rebalance.engine.batches import BatchPlan, training_batches
+from rebalance.engine.loading import BatchDataset, LoadFailure, Normaliser, batch_loader
 
-from .conftest import splits
-
-SETTINGS = {"min_size": 48, "max_size": 64, "horizontal_flip": 0.5}
-
-
-def make_example():
-    image = torch.zeros(3, 20, 40, dtype=torch.uint8)
-    image[:, 4:8, 10:30] = 200
-    target = {
-        "boxes": torch.tensor([[10.0, 4, 30, 8]]),
-        "labels": torch.tensor([2]),
-        "ignored_boxes": torch.zeros(0, 4),
-        "image_id": 7,
-    }
-    return image, target
-
-
-def test_flip_mirrors_pixels_and_boxes_by_hand():
-    image, target = make_example()
-    image[:, 4:8, 10] = 100
-    flipped, result = transform(image, target, (20, 40), flip=True)
-    assert result["boxes"].tolist() == [[10, 4, 30, 8]]  # centred: 40 - 30 = 10
-    assert flipped[0, 5, 29] == 100
-    assert type(result["boxes"]) is torch.Tensor
-    _, shifted = transform(image, {**target, "boxes": target["boxes"] - 10}, (20, 40), flip=True)
-    assert shifted["boxes"].tolist() == [[20, -6, 40, -2]]
-
-
-def test_resize_scales_boxes_with_the_pixels_they_enclose():
-    image, target = make_example()
-    resized, result = transform(image, target, (30, 80), flip=False)
-    assert result["boxes"].tolist() == [[20, 6, 60, 12]]
-    assert result["image_size"] == (30, 80)
-    assert resized[0, 7:11, 22:58].float().mean() > 190
-    assert resized[0, :4].max() == resized[0, 15:].max() == 0
+from .conftest import IMAGE, splits
 
 
 def test_padding_is_zero_after_normalising():
@@ -53,15 +23,6 @@ def test_padding_is_zero_after_normalising():
     assert result[1, :, :, 3:].eq(0).all()
 
 
-def test_flips_depend_on_seed_iteration_and_image_only(shapes):
-    dataset = BatchDataset(CocoDataset(**splits(shapes)["train"]), SETTINGS, seed=0)
-    flips = [[dataset._flips(iteration, image) for image in range(200)] for iteration in (0, 0, 1)]
-    assert flips[0] == flips[1] != flips[2]
-    assert 60 < sum(flips[0]) < 140
-    never = BatchDataset(dataset.source, {**SETTINGS, "horizontal_flip": 0.0}, seed=0)
-    assert not any(never._flips(0, image) for image in range(50))
-
-
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_a_corrupt_file_arrives_as_a_value_also_from_a_worker(shapes, tmp_path, num_workers):
     images = tmp_path / "images" / "train"
@@ -71,7 +32,7 @@ def test_a_corrupt_file_arrives_as_a_value_also_from_a_worker(shapes, tmp_path, 
     bad = sorted(images.iterdir())[2]
     bad.write_bytes(bad.read_bytes()[:300])
     source = CocoDataset(splits(shapes)["train"]["annotations"], tmp_path / "images")
-    dataset = BatchDataset(source, SETTINGS, seed=0)
+    dataset = BatchDataset(source, IMAGE, seed=0)
     plans = [BatchPlan(0, (0, 1), (64, 64)), BatchPlan(1, (1, 2), (64, 64))]
     good, broken = batch_loader(dataset, plans, num_workers, pin_memory=False)
     assert good.images.shape == (2, 3, 64, 64)
@@ -81,8 +42,8 @@ def test_a_corrupt_file_arrives_as_a_value_also_from_a_worker(shapes, tmp_path, 
 
 def test_a_batch_holds_each_image_in_its_corner(shapes):
     source = CocoDataset(**splits(shapes)["train"])
-    dataset = BatchDataset(source, {"min_size": 1, "max_size": 64, "horizontal_flip": 0.0}, None)
-    dataset.sizes = source.sizes  # no resizing
+    as_it_is = {"name": "keep_ratio", "min_size": 1000, "max_size": 64}  # the longer side has 64
+    dataset = BatchDataset(source, {**IMAGE, "test": {"resize": as_it_is}}, None)
     batch = dataset[BatchPlan(0, (0, 1, 2), (96, 96))]
     for index, (image, target) in enumerate(zip(batch.images, batch.targets, strict=True)):
         height, width = source.sizes[index]
@@ -91,3 +52,30 @@ def test_a_batch_holds_each_image_in_its_corner(shapes):
         assert image[:, :height, :width].permute(1, 2, 0).reshape(-1, 3).equal(expected.byte())
         assert image[:, height:].max() == 0
         assert target["image_id"] == source.image_ids[index]
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_masks_arrive_in_the_size_of_their_image_whoever_loads_them(shapes, num_workers):
+    """The oracle: pycocotools, each pixel taken from where it is by nearest neighbour."""
+    annotations = splits(shapes)["train"]["annotations"]
+    source = CocoDataset(**splits(shapes)["train"], masks=True)
+    dataset = BatchDataset(source, IMAGE, seed=0)
+    plans = list(itertools.islice(training_batches(dataset.sizes(), 4, seed=0), 6))
+    oracle = COCO(annotations)
+    flipped = set()
+    for plan, batch in zip(plans, batch_loader(dataset, plans, num_workers, False), strict=True):
+        for index, target in zip(plan.indices, batch.targets, strict=True):
+            (height, width), old = target["image_size"], source.sizes[index]
+            assert target["masks"].shape == (len(target["boxes"]), height, width)
+            assert target["masks"].dtype == torch.uint8
+            rows = np.floor(np.arange(height) * (old[0] / height)).astype(int)
+            columns = np.floor(np.arange(width) * (old[1] / width)).astype(int)
+            key = {"imgIds": [target["image_id"]], "iscrowd": False}
+            records = oracle.loadAnns(sorted(oracle.getAnnIds(**key)))
+            expected = np.array([oracle.annToMask(record)[rows][:, columns] for record in records])
+            flip = dataset.prepare._flips(plan.iteration, target["image_id"])
+            flipped.add(flip)
+            if len(records):
+                masks = target["masks"].flip(-1) if flip else target["masks"]
+                np.testing.assert_array_equal(masks.numpy(), expected)
+    assert flipped == {True, False}

@@ -61,7 +61,7 @@ def replayed(folder):
     batches = BatchDataset(dataset, run["image"], seed=None)
     normalise = Normaliser(run["image"], torch.device("cpu"))
     found = {}
-    for plan in prediction_batches(batches.sizes, run["schedule"]["batch_size"]):
+    for plan in prediction_batches(batches.sizes(), run["schedule"]["batch_size"]):
         images, targets = batches[plan]
         images = normalise(images, [target["image_size"] for target in targets])
         rngs = [

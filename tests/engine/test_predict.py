@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from rebalance.cli import main
 from rebalance.engine.predict import coco_results, predict
@@ -27,9 +29,70 @@ def test_results_are_xywh_in_the_pixels_of_the_file_by_hand():
         "scores": torch.tensor([0.5]),
         "labels": torch.tensor([2]),
     }
-    assert coco_results(detection, 7, [11, 44], (2.0, 0.5)) == [
+    assert coco_results(detection, 7, [11, 44], size=(60, 40), original=(30, 80)) == [
         {"image_id": 7, "category_id": 44, "bbox": [20.0, 10.0, 40.0, 15.0], "score": 0.5}
     ]
+
+
+SQUARE_MASKS = {
+    # The box covers the pixels 2 ... 5 by 1 ... 3 of a file of 10 x 6 that the network saw doubled.
+    "probabilities over the box": {"mask_probabilities": torch.full((1, 28, 28), 0.9)},
+    "probabilities over the image": {
+        "image_mask_probabilities": torch.zeros(1, 6, 10).index_put(
+            (torch.tensor(0), torch.arange(1, 4)[:, None], torch.arange(2, 6)), torch.tensor(0.9)
+        )
+    },
+    "bitmaps": {
+        "masks": torch.zeros(1, 6, 10, dtype=torch.bool).index_put(
+            (torch.tensor(0), torch.arange(1, 4)[:, None], torch.arange(2, 6)), torch.tensor(True)
+        )
+    },
+}
+
+
+@pytest.mark.parametrize("masks", SQUARE_MASKS.values(), ids=SQUARE_MASKS.keys())
+def test_masks_are_run_lengths_in_the_size_of_the_file_by_hand(masks):
+    detection = {
+        "boxes": torch.tensor([[4.0, 2, 12, 8]]),
+        "scores": torch.tensor([0.5]),
+        "labels": torch.tensor([1]),
+        "mask_scores": torch.tensor([0.25]),
+    }
+    sizes = {"size": (12, 20), "original": (6, 10)}
+    (result,) = coco_results({**detection, **masks}, 7, [11], **sizes)
+    assert result["bbox"] == [2, 1, 4, 3]
+    assert (result["score"], result["mask_score"]) == (0.5, 0.25)
+    assert result["segmentation"]["size"] == [6, 10]
+    expected = np.zeros((6, 10), np.uint8)
+    expected[1:4, 2:6] = 1
+    np.testing.assert_array_equal(coco_mask.decode(result["segmentation"]), expected)
+    assert json.loads(json.dumps(result)) == result
+    given = {**detection, "masks": [result["segmentation"]]}
+    assert coco_results(given, 7, [11], **sizes) == [result]
+
+
+def test_the_mask_threshold_decides_which_pixels_belong_to_an_object():
+    detection = {
+        "boxes": torch.tensor([[4.0, 2, 12, 8]]),
+        "scores": torch.tensor([0.5]),
+        "labels": torch.tensor([1]),
+        "mask_probabilities": torch.full((1, 28, 28), 0.4),
+    }
+    areas = []
+    for threshold in (0.5, 0.3):
+        (result,) = coco_results(detection, 7, [11], (12, 20), (6, 10), threshold)
+        areas.append(int(coco_mask.area(result["segmentation"])))
+    assert areas == [0, 12]
+
+
+def test_no_detections_with_masks_are_an_empty_list():
+    detection = {
+        "boxes": torch.zeros(0, 4),
+        "scores": torch.zeros(0),
+        "labels": torch.zeros(0, dtype=torch.int64),
+        "mask_probabilities": torch.zeros(0, 28, 28),
+    }
+    assert coco_results(detection, 7, [11], (12, 20), (6, 10)) == []
 
 
 def test_zero_detections_are_an_empty_list(trained, tmp_path):

@@ -24,7 +24,8 @@ def test_a_long_training_on_eight_photographs_finds_their_objects(run, shared_di
     (tmp_path / "eight.json").write_text(json.dumps(coco))
     split = {"annotations": str(tmp_path / "eight.json"), "images": str(folder / "train2017")}
     run["dataset"].update(train=split, val=split)
-    run["image"].update(min_size=128, max_size=192, horizontal_flip=0.0)
+    resize = {"name": "keep_ratio", "min_size": 128, "max_size": 192}
+    run["image"].update(train={"resize": resize, "horizontal_flip": 0.0}, test={"resize": resize})
     run["backbone"] = {"name": "plain", "widths": [16, 32, 64, 64]}
     detector = run["detector"]
     detector["neck"] = {"channels": 48, "first_level": 3, "num_levels": 4}

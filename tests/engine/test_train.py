@@ -1,6 +1,7 @@
 """Training: reproducible to the byte, resumable after any kill, clear when something is wrong."""
 
 import copy
+import json
 import os
 import random
 import signal
@@ -167,6 +168,42 @@ def test_rows_after_the_checkpoint_are_not_written_twice(run, finished, tmp_path
     assert results(finished) == results(tmp_path / "cut")
 
 
+DRAWN = {
+    "ssd": {"resize": {"name": "square", "size": 64}, "horizontal_flip": 0.5, "augment": "ssd"},
+    "sizes": {"resize": {"name": "keep_ratio", "min_size": [40, 64], "max_size": 90},
+              "horizontal_flip": 0.5},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("images", DRAWN)
+def test_what_is_drawn_of_images_is_drawn_again_after_an_interruption(
+    run, tmp_path, interrupt, images
+):
+    run["image"]["train"] = DRAWN[images]
+    run["hardware"]["num_workers"] = 1
+    train(run, tmp_path / "whole", threads=1)
+    run["hardware"]["num_workers"] = 0
+    restore = interrupt(4 * 5)
+    with pytest.raises(Interrupted):
+        train(run, tmp_path / "cut", threads=1)
+    restore()
+    train(run, tmp_path / "cut", threads=1)
+    assert results(tmp_path / "whole") == results(tmp_path / "cut")
+    predict(tmp_path / "cut", tmp_path / "detections.json", threads=1)
+
+
+def test_a_mask_detector_on_boxes_stops_before_it_trains(run, shapes, tmp_path):
+    coco = json.loads((shapes / "annotations" / "train.json").read_text())
+    first = next(a for a in coco["annotations"] if not a["iscrowd"])
+    first.pop("segmentation")
+    (tmp_path / "boxes.json").write_text(json.dumps(coco))
+    run["dataset"]["train"]["annotations"] = str(tmp_path / "boxes.json")
+    run["detector"] = {**run["detector"], "steps": [{"mask": "m"}]}
+    message = rf"boxes.json: annotation {first['id']}: missing key 'segmentation'"
+    with pytest.raises(InputError, match=message):
+        train(run, tmp_path / "out", threads=1)
+
+
 def test_a_half_written_row_is_cut_off(run, finished, tmp_path, interrupt):
     restore = interrupt(4 * 5)
     with pytest.raises(Interrupted):
@@ -198,6 +235,7 @@ def test_settings_without_influence_do_not_lose_the_checkpoint(run, tmp_path, in
     restore()
     run["hardware"]["num_workers"] = 1
     run["schedule"]["checkpoint_every"] = 5
+    run["image"]["test"] = {"resize": {"name": "square", "size": 32}}
     train(run, tmp_path / "cut", threads=1)
     assert "going on after iteration 3" in capsys.readouterr().err
 
@@ -297,8 +335,6 @@ def test_a_file_too_large_for_its_limit_keeps_the_old_checkpoint(tmp_path):
 
 
 def test_images_without_objects_train(run, shapes, tmp_path):
-    import json
-
     coco = json.loads((shapes / "annotations" / "train.json").read_text())
     coco["annotations"] = coco["annotations"][:1]
     (tmp_path / "few.json").write_text(json.dumps(coco))

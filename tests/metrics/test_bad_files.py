@@ -252,6 +252,28 @@ def runs_of(mask):
     return np.diff(np.r_[0, np.flatnonzero(np.diff(flat)), len(flat) - 1]).tolist()
 
 
+def test_masks_beside_boxes_need_a_mask_in_every_result(make_scene, run, tmp_path):
+    ground_truth, results = make_scene(OBJECTS, FOUND)
+    for record in (*ground_truth["annotations"], *results):
+        record["segmentation"] = square_rle()
+    code, _ = run(ground_truth, results, "--with-masks")
+    metrics = json.loads((tmp_path / "m/metrics.json").read_text())
+    assert code == 0
+    assert {"AP", "oLRP", "mask_AP", "mask_APS", "mask_oLRP"} <= set(metrics)
+    header = (tmp_path / "m/classes.csv").read_text().splitlines()[0].split(",")
+    assert header.count("mask_oLRP") == header.count("name") == 1
+    for file in (tmp_path / "m").iterdir():
+        file.unlink()
+    (tmp_path / "m").rmdir()
+    code, error = run(ground_truth, results, "--with-masks", "--iou-type", "segm")
+    assert (code, error.count("\n")) == (2, 1)
+    assert "--with-masks: is for boxes, got --iou-type segm" in error
+    results[1].pop("segmentation")
+    code, error = run(ground_truth, results, "--with-masks")
+    assert (code, error.count("\n")) == (2, 1)
+    assert "dt.json: results[1].segmentation: is missing" in error
+
+
 def test_keypoints_of_another_number(make_scene, run):
     ground_truth, results = make_scene(OBJECTS, FOUND)
     for record in (*ground_truth["annotations"], *results):

@@ -12,7 +12,14 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from rebalance.errors import InputError
-from rebalance.metrics import Evaluation, Weights, evaluate, load_detections, load_ground_truth
+from rebalance.metrics import (
+    Evaluation,
+    Weights,
+    evaluate,
+    evaluate_boxes_and_masks,
+    load_detections,
+    load_ground_truth,
+)
 from rebalance.metrics.lrp import optimal_lrp
 
 BOX_KEYS = ["AP", "AP50", "AP75", "APS", "APM", "APL", "AR1", "AR10", "AR100", "ARS", "ARM", "ARL"]
@@ -175,6 +182,76 @@ def test_masks_equal_pycocotools(random_scene, seed, max_detections, polygons, w
     assert_equal([metrics[key] for key in BOX_KEYS], expected, 1e-12)
 
 
+def with_masks(scene, seed):
+    """The scene with a mask for every object and detection."""
+    rng = np.random.default_rng(seed)
+    for record in (*scene[0]["annotations"], *scene[1]):
+        x, y, w, h = record["bbox"]
+        record["segmentation"] = random_rle(rng, max(x, 0), max(y, 0), w, h)
+    return scene
+
+
+def without(records, *keys):
+    return [{key: value for key, value in r.items() if key not in keys} for r in records]
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), max_detections=st.sampled_from([0, 5, 30]))
+def test_boxes_and_masks_of_one_file_equal_pycocotools_for_each(random_scene, seed, max_detections):
+    """Without boxes, pycocotools takes the areas of the masks: what mmdetection gives it."""
+    ground_truth, results = with_masks(random_scene(seed, 2, 2, 6, max_detections), seed)
+    metrics = evaluate_boxes_and_masks(ground_truth, results, ious=[0.9])
+    boxes = pycocotools_stats(ground_truth, results, "bbox")
+    masks = pycocotools_stats(ground_truth, without(results, "bbox"), "segm")
+    assert_equal([metrics[key] for key in BOX_KEYS], boxes, 1e-12)
+    assert_equal([metrics[f"mask_{key}"] for key in BOX_KEYS], masks, 1e-12)
+    alone = evaluate(ground_truth, without(results, "bbox"), "segm", ious=[0.9])
+    assert_equal([metrics[f"mask_{key}"] for key in ("oLRP", "oLRP_Loc", "AP90")],
+                 [alone[key] for key in ("oLRP", "oLRP_Loc", "AP90")])  # fmt: skip
+    for row, expected in zip(metrics["per_class"], alone["per_class"], strict=True):
+        assert row["category_id"] == expected["category_id"]
+        assert_equal([row["mask_AP"], row["mask_oLRP"], row["mask_N_TP"]],
+                     [expected["AP"], expected["oLRP"], expected["N_TP"]])  # fmt: skip
+
+
+def test_masks_may_be_ranked_by_scores_of_their_own(make_scene):
+    # By box scores the hit comes first: AP 1. By mask scores the false positive does: AP 1/2.
+    objects = [(1, 1, 0, 0, 10, 10)]
+    found = [(1, 1, 0, 0, 10, 10, 0.9), (1, 1, 50, 50, 10, 10, 0.8)]
+    ground_truth, results = with_masks(make_scene(objects, found, 1), 0)
+    ground_truth["annotations"][0]["segmentation"] = results[0]["segmentation"]
+    assert evaluate_boxes_and_masks(ground_truth, results)["mask_AP"] == pytest.approx(1)
+    for result, score in zip(results, (0.2, 0.7), strict=True):
+        result["mask_score"] = score
+    metrics = evaluate_boxes_and_masks(ground_truth, results)
+    assert (metrics["AP"], metrics["mask_AP"]) == pytest.approx((1, 1 / 2))
+    assert metrics["per_class"][0]["mask_threshold"] == 0.2
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), limit=st.integers(1, 6))
+def test_the_number_of_masks_per_image_is_limited_for_lrp_too(random_scene, seed, limit):
+    """As if the file held only the highest scores of each class in each image."""
+    ground_truth, results = with_masks(random_scene(seed, 2, 2, 6, 30, score_steps=1000), seed)
+    ranked = sorted(range(len(results)), key=lambda n: -results[n]["score"])
+    places: dict[tuple[int, int], int] = {}
+    kept = []
+    for n in ranked:
+        key = (results[n]["image_id"], results[n]["category_id"])
+        places[key] = places.get(key, 0) + 1
+        if places[key] <= limit:
+            kept.append(n)
+    limited = evaluate(ground_truth, results, "segm", max_dets=(limit,))
+    expected = evaluate(ground_truth, [results[n] for n in sorted(kept)], "segm")
+    for key in ("oLRP", "oLRP_Loc", "oLRP_FP", "oLRP_FN", "aLRP", "AP"):
+        assert_equal(limited[key], expected[key])
+
+
+def test_areas_are_of_boxes_or_of_masks(make_scene):
+    with pytest.raises(InputError, match="areas_of must be one of"):
+        evaluate(*make_scene([], []), areas_of="outlines")
+
+
 def random_rle(rng, x, y, w, h):
     """A box with holes, 200 x 200, compressed."""
     mask = np.zeros((200, 200), np.uint8, order="F")
@@ -264,6 +341,13 @@ def test_finding_nothing_is_a_result(make_scene):
     with_objects, without = metrics["per_class"]
     assert (with_objects["N_TP"], with_objects["N_FP"], with_objects["N_FN"]) == (0, 0, 1)
     assert np.isnan([without["AP"], without["oLRP"], without["threshold"]]).all()
+
+
+def test_finding_no_masks_is_a_result(make_scene):
+    metrics = evaluate_boxes_and_masks(*with_masks(make_scene([(1, 1, 0, 0, 10, 10)], []), 0))
+    assert metrics["AP"] == metrics["mask_AP"] == metrics["mask_AR100"] == 0
+    assert metrics["mask_oLRP"] == metrics["mask_oLRP_FN"] == 1
+    assert np.isnan(metrics["mask_oLRP_Loc"])
 
 
 def test_a_class_without_ground_truth_is_left_out_of_the_means(make_scene):

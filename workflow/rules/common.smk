@@ -9,7 +9,7 @@ from rebalance.experiments import (
     load_experiments,
     resolve_run,
 )
-from rebalance.settings import run_sources
+from rebalance.settings import needs_masks, run_sources
 from rebalance.sources import notebook_imports, source_files
 from rebalance.targets import (
     annotation_files,

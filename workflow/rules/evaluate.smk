@@ -38,8 +38,9 @@ rule evaluate:
     params:
         tau=lambda w: variant_settings(w).get("tau", 0.5),
         ious=[0.55, 0.6, 0.65, 0.7, 0.8, 0.85, 0.9, 0.95],  # AP<t> that some table asks for
+        masks=lambda w: "--with-masks" if needs_masks(resolved(w)["detector"]) else "",
     shell:
-        "rebalance evaluate --gt {input.annotations} --dt {input.detections}"
+        "rebalance evaluate --gt {input.annotations} --dt {input.detections} {params.masks}"
         " --tau {params.tau} --ious {params.ious} --out {output} > {log} 2>&1"
 
 

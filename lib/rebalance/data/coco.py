@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from rebalance.errors import InputError
+from rebalance.rle import SegmentationError, compressed_masks
 
 _IMAGE_FIELDS = ("id", "file_name", "width", "height")
 _CATEGORY_FIELDS = ("id", "name")
@@ -210,7 +211,8 @@ class CocoDataset(Dataset[tuple[Tensor, dict[str, Any]]]):
     Args:
         annotations: COCO JSON file.
         images: folder that ``file_name`` is relative to.
-        masks: also keep and decode instance masks.
+        masks: also give instance masks. They are checked at once and kept compressed: all of
+            train2017 takes about 0.2 GB and a minute.
 
     Attributes:
         num_classes: number of categories.
@@ -220,7 +222,8 @@ class CocoDataset(Dataset[tuple[Tensor, dict[str, Any]]]):
         sizes: (height, width) of each index, pixels.
 
     Raises:
-        InputError: what `load_coco` refuses, or no image folder.
+        InputError: what `load_coco` refuses, no image folder, or, with ``masks``, an object
+            without a segmentation of its image's size.
     """
 
     def __init__(self, annotations: str | Path, images: str | Path, *, masks: bool = False):
@@ -266,15 +269,38 @@ class CocoDataset(Dataset[tuple[Tensor, dict[str, Any]]]):
         self._ignored = np.array(
             [bool(a["iscrowd"] or a.get("ignore", 0)) for a in annotations], dtype=bool
         )
-        self._segmentations: list[Any] = []
         if self.masks:
-            for annotation in annotations:
-                if "segmentation" not in annotation:
-                    raise InputError(
-                        f"{self.annotations}: annotation {annotation['id']}: missing key "
-                        "'segmentation', needed for masks"
-                    )
-            self._segmentations = [annotation["segmentation"] for annotation in annotations]
+            self._gather_masks(annotations)
+
+    def _gather_masks(self, annotations: list[dict[str, Any]]) -> None:
+        """Compressed masks of the objects, one after the other; the ignored ones have none."""
+        kept = [a for a, ignored in zip(annotations, self._ignored, strict=True) if not ignored]
+        for annotation in kept:
+            if "segmentation" not in annotation:
+                raise InputError(
+                    f"{self.annotations}: annotation {annotation['id']}: missing key "
+                    "'segmentation', needed for masks"
+                )
+        size_of = dict(zip(self.image_ids, self.sizes, strict=True))
+        try:
+            masks = compressed_masks(
+                [annotation["segmentation"] for annotation in kept],
+                [size_of[annotation["image_id"]] for annotation in kept],
+            )
+        except SegmentationError as error:
+            raise InputError(
+                f"{self.annotations}: annotation {kept[error.index]['id']}: {error}"
+            ) from error
+        lengths = np.zeros(len(annotations), dtype=np.int64)
+        lengths[~self._ignored] = [len(mask["counts"]) for mask in masks]
+        self._mask_ends = np.cumsum(lengths)
+        self._mask_bytes = np.frombuffer(b"".join(mask["counts"] for mask in masks), np.uint8)
+
+    def _mask(self, row: int, height: int, width: int) -> np.ndarray:
+        """Mask of an object that is not ignored, uint8 [height, width]."""
+        first = self._mask_ends[row - 1] if row else 0
+        counts = self._mask_bytes[first : self._mask_ends[row]].tobytes()
+        return coco_mask.decode({"size": [height, width], "counts": counts})
 
     def __len__(self) -> int:
         """Number of images."""
@@ -304,7 +330,7 @@ class CocoDataset(Dataset[tuple[Tensor, dict[str, Any]]]):
             height, width = self.sizes[index]
             stack = np.zeros((len(kept), height, width), dtype=np.uint8)
             for position, row in enumerate(kept):
-                stack[position] = decode_mask(self._segmentations[row], height, width)
+                stack[position] = self._mask(row, height, width)
             target["masks"] = torch.from_numpy(stack)
         return target
 

@@ -1,6 +1,6 @@
 """Which images make up which batch, and how large they are, before any of them is read."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from typing import NamedTuple
 
@@ -41,7 +41,11 @@ def canvas_of(sizes: Sequence[Size]) -> Size:
 
 
 def training_batches(
-    sizes: Sequence[Size], batch_size: int, seed: int, start: int = 0
+    sizes: Sequence[Size],
+    batch_size: int,
+    seed: int,
+    start: int = 0,
+    size_of: Callable[[int, int], Size] | None = None,
 ) -> Iterator[BatchPlan]:
     """Endless batches of images that are all wide or all high, from iteration ``start`` on.
 
@@ -50,11 +54,13 @@ def training_batches(
     none is favoured.
 
     Args:
-        sizes: (height, width) of each image after resizing.
+        sizes: (height, width) of each image after resizing; which are wide and which high.
         batch_size: images over all ranks.
         seed: of the run.
         start: iterations to skip.
+        size_of: (index, iteration) -> size, where it is drawn anew in each iteration.
     """
+    drawn = size_of or (lambda index, iteration: sizes[index])
     wide = torch.tensor([width >= height for height, width in sizes])
     waiting: dict[bool, list[int]] = {True: [], False: []}
     iteration = 0
@@ -66,7 +72,7 @@ def training_batches(
             if len(group) < batch_size:
                 continue
             if iteration >= start:
-                canvas = canvas_of([sizes[member] for member in group])
+                canvas = canvas_of([drawn(member, iteration) for member in group])
                 yield BatchPlan(iteration, tuple(group), canvas)
             iteration += 1
             group.clear()

@@ -6,16 +6,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchvision import tv_tensors
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional
 
 from rebalance.data.coco import CocoDataset
-from rebalance.engine.batches import BatchPlan, Size, resized_size
-from rebalance.engine.seeds import keyed_rng
+from rebalance.engine.batches import BatchPlan, Size
+from rebalance.engine.transforms import Preparation
 from rebalance.errors import InputError
-
-BOX_FIELDS = ("boxes", "ignored_boxes")
 
 
 class Batch(NamedTuple):
@@ -23,7 +18,8 @@ class Batch(NamedTuple):
 
     Attributes:
         images: [B, 3, H, W] uint8, each in the upper left corner of the canvas, zero around it.
-        targets: per image "boxes", "labels", "ignored_boxes", "image_id", "image_size" (h, w).
+        targets: per image "boxes", "labels", "ignored_boxes", "image_id", "image_size" (h, w), and
+            with masks "masks" [G, h, w] uint8, of the image's size, not the canvas's.
     """
 
     images: Tensor
@@ -37,24 +33,28 @@ class LoadFailure(NamedTuple):
 
 
 class BatchDataset(Dataset[Batch | LoadFailure]):
-    """Batches by plan: reads, flips, resizes and pads.
+    """Batches by plan: reads, prepares and pads.
 
     Args:
         source: the images.
-        image_settings: "min_size", "max_size", "horizontal_flip" (a probability).
-        seed: of the run; None: no flips (prediction).
+        image_settings: see ``Preparation``.
+        seed: of the run; None: images as at test.
     """
 
     def __init__(
         self, source: CocoDataset, image_settings: Mapping[str, Any], seed: int | None
     ) -> None:
         self.source = source
-        self.flip_probability = float(image_settings["horizontal_flip"])
-        self.seed = seed
-        self.sizes = [
-            resized_size(size, image_settings["min_size"], image_settings["max_size"])
-            for size in source.sizes
-        ]
+        self.prepare = Preparation(image_settings, seed)
+
+    def size_of(self, index: int, iteration: int = 0) -> Size:
+        """(height, width) that the network gets an image in; at test the iteration is nothing."""
+        source = self.source
+        return self.prepare.size_of(source.sizes[index], source.image_ids[index], iteration)
+
+    def sizes(self, iteration: int = 0) -> list[Size]:
+        """``size_of`` every image."""
+        return [self.size_of(index, iteration) for index in range(len(self.source))]
 
     def __getitem__(self, plan: BatchPlan) -> Batch | LoadFailure:
         """The batch of a plan; a file that cannot be used gives a ``LoadFailure``."""
@@ -65,44 +65,10 @@ class BatchDataset(Dataset[Batch | LoadFailure]):
                 image, target = self.source.load(index)
             except InputError as error:
                 return LoadFailure(str(error))
-            flip = self._flips(plan.iteration, target["image_id"])
-            image, target = transform(image, target, self.sizes[index], flip)
+            image, target = self.prepare(image, target, plan.iteration)
             place[:, : image.shape[1], : image.shape[2]] = image
             targets.append(target)
         return Batch(images, targets)
-
-    def _flips(self, iteration: int, image_id: int) -> bool:
-        if self.seed is None or self.flip_probability == 0:
-            return False
-        rng = keyed_rng(self.seed, iteration, image_id, "flip")
-        return bool(torch.rand((), generator=rng) < self.flip_probability)
-
-
-def transform(
-    image: Tensor, target: Mapping[str, Any], size: Size, flip: bool
-) -> tuple[Tensor, dict[str, Any]]:
-    """Resize and flip an image with its boxes.
-
-    Args:
-        image: [3, H, W] uint8.
-        target: what ``CocoDataset.load`` returns.
-        size: (height, width) to resize to.
-        flip: mirror left and right.
-    """
-    old = (image.shape[1], image.shape[2])
-    result = dict(target, image_size=size)
-    boxes = {
-        field: tv_tensors.BoundingBoxes(target[field], format="XYXY", canvas_size=old)
-        for field in BOX_FIELDS
-    }
-    if size != old:
-        image = functional.resize(image, list(size), InterpolationMode.BILINEAR, antialias=True)
-        boxes = {field: functional.resize(box, list(size)) for field, box in boxes.items()}
-    if flip:
-        image = functional.horizontal_flip(image)
-        boxes = {field: functional.horizontal_flip(box) for field, box in boxes.items()}
-    result.update({field: box.as_subclass(Tensor) for field, box in boxes.items()})
-    return image, result
 
 
 def batch_loader(

@@ -1,9 +1,9 @@
 """The positives that a trained detector would be trained on next: positives.json.
 
 The detector runs over the training images once as in training, with assignment, sampling and RoIs
-from its own proposals, but unflipped and without any update. What its steps train on is recorded
-on the way: the boxes of the positives (RoIs, or anchors), their ground truths and labels, and the
-boxes that the regressor makes of them.
+from its own proposals, but with images prepared as at test and without any update. What its steps
+train on is recorded on the way: the boxes of the positives (RoIs, or anchors), their ground truths
+and labels, and the boxes that the regressor makes of them.
 
 positives.json is one object; lengths are in pixels of the network's input unless said otherwise::
 
@@ -59,6 +59,7 @@ from rebalance.engine.progress import progress_bar
 from rebalance.engine.seeds import keyed_rng
 from rebalance.errors import InputError
 from rebalance.samplers.statistics import ForegroundStatistics
+from rebalance.settings import needs_masks
 
 POSITIVES = "positives.json"
 NUM_BINS = 50
@@ -94,7 +95,7 @@ def collect_positives(
         torch.set_num_threads(threads)
     if split not in ("train", "val"):
         raise InputError(f"split must be one of ['train', 'val'], got {split!r}")
-    dataset = CocoDataset(**run["dataset"][split])
+    dataset = CocoDataset(**run["dataset"][split], masks=needs_masks(run["detector"]))
     annotations = run["dataset"][split]["annotations"]
     if len(dataset) == 0:
         raise InputError(f"{annotations}: there are no images")
@@ -135,9 +136,9 @@ def positives_of(
     """
     fabric = single_device_fabric(settings["hardware"]["precision"])
     detector.to(fabric.device).train()
-    batches = BatchDataset(dataset, settings["image"], seed=None)  # None: without flips
+    batches = BatchDataset(dataset, settings["image"], seed=None)  # None: as at test
     normalise = Normaliser(settings["image"], fabric.device)
-    plans = list(prediction_batches(batches.sizes, settings["schedule"]["batch_size"]))
+    plans = list(prediction_batches(batches.sizes(), settings["schedule"]["batch_size"]))
     loader = batch_loader(
         batches, plans, settings["hardware"]["num_workers"], fabric.device.type == "cuda"
     )

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from rebalance.data.coco import CocoDataset
 from rebalance.data.files import write_atomically
 from rebalance.detectors import build_detector
+from rebalance.detectors.masks import encode_masks, pasted_rles, resized_rles
 from rebalance.engine.batches import Size, prediction_batches
 from rebalance.engine.fabric import single_device_fabric
 from rebalance.engine.loading import (
@@ -107,13 +108,14 @@ def run_detector(
     Args:
         detector: trained.
         dataset: the images.
-        settings: of the run; "image", "schedule.batch_size", "hardware" are read.
+        settings: of the run; "image", "detector.test", "schedule.batch_size", "hardware" are read.
     """
     fabric = single_device_fabric(settings["hardware"]["precision"])
     detector.to(fabric.device).eval()
     batches = BatchDataset(dataset, settings["image"], seed=None)
     normalise = Normaliser(settings["image"], fabric.device)
-    plans = list(prediction_batches(batches.sizes, settings["schedule"]["batch_size"]))
+    all_sizes = batches.sizes()
+    plans = list(prediction_batches(all_sizes, settings["schedule"]["batch_size"]))
     loader = batch_loader(
         batches, plans, settings["hardware"]["num_workers"], fabric.device.type == "cuda"
     )
@@ -123,7 +125,7 @@ def run_detector(
         if isinstance(batch, LoadFailure):
             raise InputError(batch.message)
         images, _ = to_device(batch, fabric.device)
-        sizes = [batches.sizes[index] for index in plan.indices]
+        sizes = [all_sizes[index] for index in plan.indices]
         with fabric.autocast(), torch.no_grad():
             detections = detector.predict(normalise(images, sizes), sizes)  # type: ignore[operator]
         for index, size, detection in zip(plan.indices, sizes, detections, strict=True):
@@ -131,33 +133,43 @@ def run_detector(
                 detection,
                 dataset.image_ids[index],
                 dataset.class_ids,
-                scale_factors(size, dataset.sizes[index]),
+                size,
+                dataset.sizes[index],
+                settings["detector"]["test"].get("mask_threshold", 0.5),
             )
     return [result for index in sorted(found) for result in found[index]]
 
 
-def scale_factors(size: Size, original: Size) -> tuple[float, float]:
-    """Factors (x, y) from the network's pixels to those of the image file."""
-    return original[1] / size[1], original[0] / size[0]
-
-
 def coco_results(
-    detection: Mapping[str, Tensor],
+    detection: Mapping[str, Any],
     image_id: int,
     class_ids: list[int],
-    scale: tuple[float, float],
+    size: Size,
+    original: Size,
+    mask_threshold: float = 0.5,
 ) -> list[dict[str, Any]]:
-    """Detections of one image as COCO results: xywh in pixels of the image file.
+    """Detections of one image as COCO results, in pixels of the image file.
 
     Args:
-        detection: "boxes" [D, 4] xyxy in the network's pixels, "scores" [D], "labels" [D].
+        detection: "boxes" [D, 4] xyxy in the network's pixels, "scores" [D], "labels" [D]. With
+            masks also one of "mask_probabilities" [D, h, w], each over its box,
+            "image_mask_probabilities" [D, h, w], each over the image, and "masks", [D, H, W] bool
+            in the pixels of the file or a list of D run-length masks; and "mask_scores" [D] where
+            masks are not ranked by the scores of the boxes.
         image_id: of the annotations.
         class_ids: category id of label 1, 2, ...
-        scale: factors (x, y) to the pixels of the image file.
+        size: (height, width) of the image for the network.
+        original: (height, width) of the image file.
+        mask_threshold: probability from which on a pixel belongs to an object.
+
+    Returns:
+        Per detection "image_id", "category_id", "bbox" (xywh), "score", and with masks
+        "segmentation" (RLE) and "mask_score" where there are "mask_scores".
     """
-    boxes = detection["boxes"].double() * detection["boxes"].new_tensor([*scale, *scale]).double()
-    boxes[:, 2:] -= boxes[:, :2]
-    return [
+    boxes = detection["boxes"].double()
+    boxes *= boxes.new_tensor([original[1] / size[1], original[0] / size[0]] * 2)
+    xywh = torch.cat([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], dim=1)
+    results: list[dict[str, Any]] = [
         {
             "image_id": image_id,
             "category_id": class_ids[label - 1],
@@ -165,6 +177,26 @@ def coco_results(
             "score": score,
         }
         for box, score, label in zip(
-            boxes.tolist(), detection["scores"].tolist(), detection["labels"].tolist(), strict=True
+            xywh.tolist(), detection["scores"].tolist(), detection["labels"].tolist(), strict=True
         )
     ]
+    masks = _run_length_masks(detection, boxes, original, mask_threshold)
+    if masks is not None:
+        for result, mask in zip(results, masks, strict=True):
+            result["segmentation"] = mask
+    if "mask_scores" in detection:
+        for result, score in zip(results, detection["mask_scores"].tolist(), strict=True):
+            result["mask_score"] = score
+    return results
+
+
+def _run_length_masks(
+    detection: Mapping[str, Any], boxes: Tensor, original: Size, threshold: float
+) -> list[dict[str, Any]] | None:
+    """Masks in the pixels of the image file; None if the detector makes none."""
+    if "mask_probabilities" in detection:
+        return pasted_rles(detection["mask_probabilities"], boxes, original, threshold)
+    if "image_mask_probabilities" in detection:
+        return resized_rles(detection["image_mask_probabilities"], original, threshold)
+    masks = detection.get("masks")
+    return encode_masks(masks) if isinstance(masks, Tensor) else masks

@@ -1,6 +1,6 @@
 """Training of one run: resolved settings in, model.safetensors, log.csv and run.yaml out.
 
-A run is defined by its settings and seed. Batches, flips and samples are functions of (seed,
+A run is defined by its settings and seed. Batches, augmentation and samples are functions of (seed,
 iteration, image), so a training that was killed and started again ends with the bytes of one that
 was not (on one machine's CPU, with the same number of threads).
 
@@ -53,7 +53,7 @@ from rebalance.engine.provenance import code_fingerprint, git_commit, versions
 from rebalance.engine.schedule import learning_rate
 from rebalance.engine.seeds import keyed_rng, seed_of
 from rebalance.errors import InputError
-from rebalance.settings import run_sources
+from rebalance.settings import needs_masks, run_sources
 
 MODEL, LOG, SETTINGS = "model.safetensors", "log.csv", "run.yaml"
 STALE_CHECKPOINT = "checkpoint.stale.pt"
@@ -85,7 +85,8 @@ def train(run: Mapping[str, Any], out_dir: str | Path, threads: int | None = Non
         OutputError: the disk is full; the last checkpoint is intact.
     """
     out = prepare_folder(out_dir)
-    dataset = CocoDataset(**run["dataset"]["train"])  # before there are other processes
+    # Before there are other processes.
+    dataset = CocoDataset(**run["dataset"]["train"], masks=needs_masks(run["detector"]))
     if len(dataset) == 0:
         raise InputError(f"{dataset.annotations}: there are no images")
     if threads is not None:
@@ -174,7 +175,11 @@ class _Training:
         dataset = BatchDataset(self.dataset, self.settings["image"], self.seed)
         rank, world = self.fabric.global_rank, self.fabric.world_size
         plans = training_batches(
-            dataset.sizes, self.schedule["batch_size"], self.seed, start=self.iteration
+            dataset.sizes(),
+            self.schedule["batch_size"],
+            self.seed,
+            start=self.iteration,
+            size_of=dataset.size_of,
         )
         return batch_loader(
             dataset,
@@ -348,9 +353,12 @@ class _Training:
 def _influential(settings: Mapping[str, Any]) -> str:
     """The settings that decide the result, as JSON."""
     kept = {key: value for key, value in settings.items() if key not in WITHOUT_INFLUENCE}
+    image = {key: v for key, v in settings["image"].items() if key != "test"}
     schedule = {key: v for key, v in settings["schedule"].items() if key != "checkpoint_every"}
     precision = settings["hardware"]["precision"]
-    return json.dumps({**kept, "schedule": schedule, "precision": precision}, sort_keys=True)
+    return json.dumps(
+        {**kept, "image": image, "schedule": schedule, "precision": precision}, sort_keys=True
+    )
 
 
 @contextmanager

@@ -21,7 +21,7 @@ Conventions, here and in metrics.json:
 
 from rebalance.metrics.annotations import load_detections, load_ground_truth
 from rebalance.metrics.correlation import pearson, score_quality_correlation, spearman, with_ranking
-from rebalance.metrics.evaluate import evaluate, match_files
+from rebalance.metrics.evaluate import evaluate, evaluate_boxes_and_masks, match_files
 from rebalance.metrics.evaluation import ClassMatches, Evaluation
 from rebalance.metrics.lrp import (
     Lrp,
@@ -56,6 +56,7 @@ __all__ = [
     "area_average_precision",
     "average_lrp",
     "evaluate",
+    "evaluate_boxes_and_masks",
     "evaluate_panoptic",
     "interpolated_average_precision",
     "load_detections",

@@ -23,6 +23,7 @@ from rebalance.metrics.records import (
 )
 
 IOU_TYPES = ("bbox", "segm", "keypoints")
+AREAS_OF = ("boxes", "masks")
 Source = str | Path
 
 
@@ -167,16 +168,21 @@ def load_detections(
     ground_truth: GroundTruth,
     iou_type: str = "bbox",
     max_dets: int | None = None,
+    areas_of: str = "boxes",
 ) -> Detections:
     """Detections from a COCO results file (a list of records) or its content; none is a value.
 
-    Of each class in each image only the ``max_dets`` with the highest scores are kept.
+    Of each class in each image only the ``max_dets`` with the highest scores are kept. For segm a
+    ``mask_score`` is taken in place of ``score`` where results have one (Mask Scoring R-CNN).
     The area of a detection, which decides small, medium, large, is that of its ``bbox`` if it has
-    one, else of its mask, else of the box around its keypoints, as in pycocotools.
+    one, else of its mask, else of the box around its keypoints, as in pycocotools;
+    ``areas_of="masks"`` takes the mask's area in any case (segm only), as mmdetection does.
 
     Raises:
         InputError: names the file, the record's index and the field.
     """
+    if areas_of not in AREAS_OF:
+        raise InputError(f"areas_of must be one of {AREAS_OF}, got {areas_of!r}")
     name, records = _open(source, "detections")
     if not isinstance(records, list):
         raise InputError(f"{name}: must be a list of results, got {type(records).__name__}")
@@ -195,7 +201,8 @@ def load_detections(
         ground_truth.class_ids,
         f"the categories of {ground_truth.name}",
     )
-    scores = number_column(label, records, "score")
+    has_own = iou_type == "segm" and bool(records) and "mask_score" in records[0]
+    scores = number_column(label, records, "mask_score" if has_own else "score")
     order = np.lexsort((-scores, image, category))
     groups = (category * len(ground_truth.image_ids) + image)[order]
     ranks = _rank_in_group(groups)
@@ -204,7 +211,7 @@ def load_detections(
         order, groups, ranks = order[kept], groups[kept], ranks[kept]
     xywh, masks, keypoints = _detected_shapes(label, records, ground_truth, image, iou_type)
     areas = xywh[:, 2] * xywh[:, 3]
-    if masks is not None and not _have_boxes(records):
+    if masks is not None and (areas_of == "masks" or not _have_boxes(records)):
         areas = mask_areas(masks)
     return Detections(
         name=name,

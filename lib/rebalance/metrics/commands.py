@@ -24,6 +24,11 @@ def _add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     parser.add_argument("--gt", type=Path, required=True, help="COCO instances JSON")
     parser.add_argument("--dt", type=Path, required=True, help="COCO results JSON (a list)")
     parser.add_argument("--iou-type", default="bbox", help="bbox, segm or keypoints")
+    parser.add_argument(
+        "--with-masks",
+        action="store_true",
+        help="boxes, and beside them masks under names with mask_ (in place of --iou-type)",
+    )
     parser.add_argument("--tau", type=float, default=0.5, help="IoU of a true positive in LRP")
     parser.add_argument(
         "--ious", type=float, nargs="+", default=[], metavar="T", help="0.6 0.9 adds AP60 AP90"
@@ -65,14 +70,15 @@ def _add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
 def evaluate_command(arguments: argparse.Namespace) -> int:
     """Compare detections with ground truth; prints the summary and writes what is asked for."""
     from rebalance.data.files import write_atomically
-    from rebalance.metrics.evaluate import evaluate
+    from rebalance.metrics.evaluate import evaluate, evaluate_boxes_and_masks
     from rebalance.metrics.lrp import Weights
     from rebalance.metrics.output import per_class_csv, summary, to_json
 
-    metrics = evaluate(
+    if arguments.with_masks and arguments.iou_type != "bbox":
+        raise InputError(f"--with-masks: is for boxes, got --iou-type {arguments.iou_type}")
+    metrics = (evaluate_boxes_and_masks if arguments.with_masks else evaluate)(
         arguments.gt,
         arguments.dt,
-        iou_type=arguments.iou_type,
         tau=arguments.tau,
         ious=arguments.ious,
         max_dets=arguments.max_dets,
@@ -82,6 +88,7 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
         ranking=arguments.ranking,
         threshold=arguments.threshold,
         sigmas=arguments.sigmas,
+        **({} if arguments.with_masks else {"iou_type": arguments.iou_type}),
     )
     if arguments.out:
         write_atomically(arguments.out, to_json(metrics).encode())

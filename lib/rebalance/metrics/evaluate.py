@@ -1,6 +1,6 @@
 """Evaluation of a detections file: COCO's AP and AR, and LRP, overall and per class."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -43,6 +43,7 @@ OPTIMUM_COLUMNS = {
     "N_FP": "n_fp",
     "N_FN": "n_fn",
 }
+CLASS_KEYS = ("category_id", "name")
 Columns = dict[str, NDArray[np.float64]]
 
 
@@ -59,6 +60,7 @@ def evaluate(
     ranking: str = "scores",
     threshold: float | None = None,
     sigmas: Sequence[float] | None = None,
+    areas_of: str = "boxes",
 ) -> dict[str, Any]:
     """Every metric of a detections file; values in [0, 1], undefined is nan.
 
@@ -80,6 +82,7 @@ def evaluate(
         threshold: adds the LRP of the detections that score at least so much, taken as hard
             predictions, over the classes that have ground truth or detections then.
         sigmas: OKS deviations, one per keypoint, needed unless there are COCO's 17.
+        areas_of: "boxes" or "masks", see :func:`rebalance.metrics.load_detections`.
 
     Returns:
         - ``AP, AP50, AP75, APS, APM, APL, AR1, AR10, AR100, ARS, ARM, ARL`` (keypoints: ``AP, AP50,
@@ -101,7 +104,7 @@ def evaluate(
     max_dets = _check_arguments(iou_type, tau, ious, max_dets, operating_points)
     box_quality = _box_quality(quality, iou_type)
     ground_truth = load_ground_truth(gt, iou_type)
-    detections = load_detections(dt, ground_truth, iou_type, max_dets[-1])
+    detections = load_detections(dt, ground_truth, iou_type, max_dets[-1], areas_of)
     thresholds = [_nearest_coco(t) for t in (*COCO_THRESHOLDS, *ious, tau)]
     matched = Evaluation(ground_truth, detections, iou_type, thresholds, sigmas=sigmas)
     matched_for_lrp = matched
@@ -132,6 +135,41 @@ def evaluate(
         },
         "per_class": _rows(ground_truth.class_ids, ground_truth.class_names, columns),
     }
+
+
+def evaluate_boxes_and_masks(
+    gt: Source | Record, dt: Source | Sequence[Record], **options: Any
+) -> dict[str, Any]:
+    """What :func:`evaluate` finds for boxes, and for masks under the same names with ``mask_``.
+
+    Small, medium and large masks are so by the area of the mask, as in mmdetection. ``correlation``
+    and ``per_class`` have the masks' numbers beside the boxes', too.
+
+    Args:
+        gt: COCO instances file, or its content, with segmentations.
+        dt: COCO results file, or its content, every result with ``bbox`` and ``segmentation``.
+        options: the other arguments of :func:`evaluate`, but for ``iou_type`` and ``areas_of``.
+
+    Raises:
+        InputError: a file or an argument at fault.
+    """
+    boxes = evaluate(gt, dt, iou_type="bbox", **options)
+    masks = evaluate(gt, dt, iou_type="segm", areas_of="masks", **options)
+    numbers = {key: value for key, value in masks.items() if isinstance(value, float)}
+    return {
+        **boxes,
+        **_of_masks(numbers),
+        "correlation": boxes["correlation"] | _of_masks(masks["correlation"]),
+        "settings": boxes["settings"] | {"iou_type": "bbox and segm"},
+        "per_class": [
+            row | _of_masks({key: mask_row[key] for key in mask_row if key not in CLASS_KEYS})
+            for row, mask_row in zip(boxes["per_class"], masks["per_class"], strict=True)
+        ],
+    }
+
+
+def _of_masks(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"mask_{key}": value for key, value in numbers.items()}
 
 
 def match_files(
