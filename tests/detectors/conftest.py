@@ -7,11 +7,11 @@ import torch
 
 BACKBONE = {"name": "plain", "widths": [8, 8, 16, 16]}
 DENSE = {
-    "neck": {"channels": 16, "first_level": 3, "num_levels": 3},
+    "neck": {"name": "fpn", "channels": 16, "first_level": 3, "num_levels": 3},
     "heads": {"dense": {"name": "retina", "num_convs": 1, "channels": 16, "prior": 0.01}},
     "dense": {
-        "candidates": {"base_scale": 2, "scales_per_octave": 2, "ratios": [0.5, 1.0, 2.0]},
-        "coder": {"weights": [1.0, 1.0, 1.0, 1.0]},
+        "candidates": {"name": "anchors", "base_scale": 2, "scales_per_octave": 2, "ratios": [0.5, 1.0, 2.0]},
+        "coder": {"name": "deltas", "weights": [1.0, 1.0, 1.0, 1.0]},
         "assigner": {"name": "max_iou", "positive_iou": 0.5, "negative_iou": 0.4},
         "sampler": {"name": "all"},
         "objective": {
@@ -21,17 +21,17 @@ DENSE = {
         },
     },
     "steps": ["dense"],
-    "test": {"score_threshold": 0.05, "nms_iou": 0.5, "pre_nms": 100, "max_detections": 50},
+    "test": {"score_threshold": 0.05, "nms": {"name": "nms", "iou": 0.5}, "pre_nms": 100, "max_detections": 50},
 }
 STAGED = {
-    "neck": {"channels": 16, "first_level": 2, "num_levels": 5, "extra": "pool"},
+    "neck": {"name": "fpn", "channels": 16, "first_level": 2, "num_levels": 5, "extra": "pool"},
     "heads": {
         "rpn": {"name": "rpn", "channels": 16},
         "box": {"name": "fc", "num_fcs": 1, "channels": 16, "class_agnostic": False},
     },
     "rpn": {
-        "candidates": {"base_scale": 4, "scales_per_octave": 1, "ratios": [0.5, 1.0, 2.0]},
-        "coder": {"weights": [1.0, 1.0, 1.0, 1.0]},
+        "candidates": {"name": "anchors", "base_scale": 4, "scales_per_octave": 1, "ratios": [0.5, 1.0, 2.0]},
+        "coder": {"name": "deltas", "weights": [1.0, 1.0, 1.0, 1.0]},
         "assigner": {"name": "max_iou", "positive_iou": 0.7, "negative_iou": 0.3,
                      "low_quality_iou": 0.3},
         "sampler": {"name": "combined", "num": 32, "positive_fraction": 0.5},
@@ -49,7 +49,7 @@ STAGED = {
     "box": {
         "rois": {"name": "rpn", "add_ground_truth": True},
         "pooling": {"size": 3},
-        "coder": {"weights": [10.0, 10.0, 5.0, 5.0]},
+        "coder": {"name": "deltas", "weights": [10.0, 10.0, 5.0, 5.0]},
         "assigner": {"name": "max_iou", "positive_iou": 0.5, "negative_iou": 0.5,
                      "low_quality_iou": None},
         "sampler": {"name": "combined", "num": 16, "positive_fraction": 0.25},
@@ -61,7 +61,7 @@ STAGED = {
         },
     },
     "steps": ["rpn", {"box": "box", "iou": 0.5}],
-    "test": {"score_threshold": 0.05, "nms_iou": 0.5, "max_detections": 50},
+    "test": {"score_threshold": 0.05, "nms": {"name": "nms", "iou": 0.5}, "max_detections": 50},
 }  # fmt: skip
 
 

@@ -19,11 +19,11 @@ IMAGE = {
 
 DENSE = {
     # the backbone's last stage is not read: DDP must not wait for its gradient
-    "neck": {"channels": 8, "first_level": 3, "num_levels": 2},
+    "neck": {"name": "fpn", "channels": 8, "first_level": 3, "num_levels": 2},
     "heads": {"dense": {"name": "retina", "num_convs": 1, "channels": 8, "prior": 0.01}},
     "dense": {
-        "candidates": {"base_scale": 2, "scales_per_octave": 1, "ratios": [0.5, 1.0, 2.0]},
-        "coder": {"weights": [1.0, 1.0, 1.0, 1.0]},
+        "candidates": {"name": "anchors", "base_scale": 2, "scales_per_octave": 1, "ratios": [0.5, 1.0, 2.0]},
+        "coder": {"name": "deltas", "weights": [1.0, 1.0, 1.0, 1.0]},
         "assigner": {"name": "max_iou", "positive_iou": 0.5, "negative_iou": 0.4},
         "sampler": {"name": "combined", "num": 64, "positive_fraction": 0.5},
         "objective": {
@@ -33,17 +33,17 @@ DENSE = {
         },
     },
     "steps": ["dense"],
-    "test": {"score_threshold": 0.05, "nms_iou": 0.5, "pre_nms": 100, "max_detections": 50},
+    "test": {"score_threshold": 0.05, "nms": {"name": "nms", "iou": 0.5}, "pre_nms": 100, "max_detections": 50},
 }
 STAGED = {
-    "neck": {"channels": 8, "first_level": 2, "num_levels": 4, "extra": "pool"},
+    "neck": {"name": "fpn", "channels": 8, "first_level": 2, "num_levels": 4, "extra": "pool"},
     "heads": {
         "rpn": {"name": "rpn", "channels": 8},
         "box": {"name": "fc", "num_fcs": 1, "channels": 16, "class_agnostic": False},
     },
     "rpn": {
-        "candidates": {"base_scale": 4, "scales_per_octave": 1, "ratios": [0.5, 1.0, 2.0]},
-        "coder": {"weights": [1.0, 1.0, 1.0, 1.0]},
+        "candidates": {"name": "anchors", "base_scale": 4, "scales_per_octave": 1, "ratios": [0.5, 1.0, 2.0]},
+        "coder": {"name": "deltas", "weights": [1.0, 1.0, 1.0, 1.0]},
         "assigner": {"name": "max_iou", "positive_iou": 0.7, "negative_iou": 0.3,
                      "low_quality_iou": 0.3},
         "sampler": {"name": "combined", "num": 32, "positive_fraction": 0.5},
@@ -61,7 +61,7 @@ STAGED = {
     "box": {
         "rois": {"name": "rpn", "add_ground_truth": True},
         "pooling": {"size": 3},
-        "coder": {"weights": [10.0, 10.0, 5.0, 5.0]},
+        "coder": {"name": "deltas", "weights": [10.0, 10.0, 5.0, 5.0]},
         "assigner": {"name": "max_iou", "positive_iou": 0.5, "negative_iou": 0.5,
                      "low_quality_iou": None},
         "sampler": {"name": "combined", "num": 16, "positive_fraction": 0.25},
@@ -73,7 +73,7 @@ STAGED = {
         },
     },
     "steps": ["rpn", {"box": "box", "iou": 0.5}],
-    "test": {"score_threshold": 0.05, "nms_iou": 0.5, "max_detections": 50},
+    "test": {"score_threshold": 0.05, "nms": {"name": "nms", "iou": 0.5}, "max_detections": 50},
 }  # fmt: skip
 
 

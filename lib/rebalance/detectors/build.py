@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rebalance.assigners import make_assigner
-from rebalance.detectors.anchors import AnchorGrid
 from rebalance.detectors.backbones import Backbone, make_backbone
-from rebalance.detectors.box_coder import BoxCoder
-from rebalance.detectors.detector import DetectionSettings, Detector
+from rebalance.detectors.candidates import CANDIDATES, Grid
+from rebalance.detectors.coders import CODERS, Coder
+from rebalance.detectors.detector import Detector
 from rebalance.detectors.heads import HeadContext, make_head
 from rebalance.detectors.inside import InsideRule
 from rebalance.detectors.necks import Neck, make_neck
@@ -15,8 +15,10 @@ from rebalance.detectors.objectives import make_objective
 from rebalance.detectors.pooling import RoiPooling
 from rebalance.detectors.proposals import ProposalSettings
 from rebalance.detectors.roi_sources import make_roi_source
+from rebalance.detectors.selection import make_detection_settings
 from rebalance.detectors.steps import BoxStep, DenseStep, MaskStep, Step
 from rebalance.errors import InputError
+from rebalance.lookup import bind_options
 from rebalance.samplers import make_sampler
 
 Settings = Mapping[str, Any]
@@ -51,14 +53,14 @@ def build_detector(settings: Settings, num_classes: int) -> Detector:
     heads = {
         head: make_head(context, **detector["heads"][head]) for head, context in contexts.items()
     }
-    return Detector(backbone, neck, heads, steps, DetectionSettings(**detector["test"]))
+    return Detector(backbone, neck, heads, steps, make_detection_settings(**detector["test"]))
 
 
 def build_dense(
     name: str, head: str, settings: Settings, neck: Neck, num_classes: int, before: list[Step]
 ) -> Built:
     """A step over a grid; with "proposals" the region proposal network."""
-    grid = AnchorGrid(neck.strides, **settings["candidates"])
+    grid = _grid(neck, settings["candidates"])
     objective = make_objective(**settings["objective"])
     proposals = settings.get("proposals")
     classes = num_classes if proposals is None else 1
@@ -66,7 +68,7 @@ def build_dense(
         name,
         head,
         grid,
-        BoxCoder(**settings["coder"]),
+        _coder(settings["coder"]),
         make_assigner(**settings["assigner"]),
         make_sampler(**settings["sampler"]),
         objective,
@@ -92,7 +94,7 @@ def build_box(
         head,
         make_roi_source(**settings["rois"]),
         pooling,
-        BoxCoder(**settings["coder"]),
+        _coder(settings["coder"]),
         make_assigner(**{**settings["assigner"], "positive_iou": iou, "negative_iou": iou}),
         make_sampler(**settings["sampler"]),
         objective,
@@ -131,6 +133,16 @@ STEPS: dict[str, Callable[[str, str, Settings, Neck, int, list[Step]], Built]] =
     "mask": build_mask,
 }
 """Kind of step -> what builds it from its settings."""
+
+
+def _grid(neck: Neck, settings: Settings) -> Grid:
+    options = {key: value for key, value in settings.items() if key != "name"}
+    return bind_options("candidates", CANDIDATES, settings["name"], options)(neck.strides)
+
+
+def _coder(settings: Settings) -> Coder:
+    options = {key: value for key, value in settings.items() if key != "name"}
+    return bind_options("coder", CODERS, settings["name"], options)()
 
 
 def _read_entry(entry: str | Settings) -> tuple[str, str, Settings]:

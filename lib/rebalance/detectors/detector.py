@@ -2,39 +2,18 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from rebalance.detectors.flow import Detected, Flow
+from rebalance.detectors.flow import Flow
 from rebalance.detectors.necks import Neck
-from rebalance.detectors.selection import best_of_levels, clip_to_images, suppress
+from rebalance.detectors.selection import DetectionSettings, select_detections
 from rebalance.detectors.steps import Step
-from rebalance.detectors.types import Matched, Size, make_truths, of_class
+from rebalance.detectors.types import Matched, Size, make_truths
 
 Detections = dict[str, Tensor]
-
-
-class DetectionSettings(NamedTuple):
-    """How detections are selected.
-
-    Attributes:
-        score_threshold: detections score higher.
-        nms_iou: overlap above which the lower score is dropped.
-        max_detections: per image.
-        pre_nms: (candidate, class) pairs per level and image that reach the suppression; None: all
-            above the threshold.
-        average: what of several box steps is averaged, their "scores" or their "logits".
-        loops: box steps at prediction; beyond the last, the last one is repeated. None: all.
-    """
-
-    score_threshold: float = 0.05
-    nms_iou: float = 0.5
-    max_detections: int = 100
-    pre_nms: int | None = None
-    average: str = "scores"
-    loops: int | None = None
 
 
 class Detector(nn.Module):
@@ -120,7 +99,7 @@ class Detector(nn.Module):
         steps = self.prediction_steps()
         for step in steps:
             step.predict_step(flow, self.heads)
-        detected = self._select(flow)
+        detected = select_detections(flow, self.test)
         for step in steps:
             step.detect_step(flow, self.heads, detected)
         fields = {
@@ -148,31 +127,3 @@ class Detector(nn.Module):
     def _start(self, images: Tensor, sizes: list[Size]) -> Flow:
         maps = self.neck(self.backbone(images))
         return Flow(maps, self.neck.strides, (images.shape[2], images.shape[3]), sizes)
-
-    def _select(self, flow: Flow) -> Detected:
-        """Threshold, decode, suppress."""
-        assert flow.last is not None
-        step, predictions, candidates = flow.last
-        assert predictions.deltas is not None
-        assert predictions.logits is not None
-        logits = flow.logits or [predictions.logits]
-        if self.test.average == "logits":
-            scores = step.objective.scores(torch.stack(logits).mean(dim=0))
-        else:
-            scores = torch.stack([step.objective.scores(of_step) for of_step in logits]).mean(dim=0)
-        rows, columns = best_of_levels(
-            scores, candidates, self.test.score_threshold, self.test.pre_nms
-        )
-        image = candidates.image[rows]
-        deltas = of_class(predictions.deltas[rows], columns + 1)
-        boxes = step.coder.decode(deltas, candidates.boxes[rows])
-        return suppress(
-            rows,
-            clip_to_images(boxes, image, flow.sizes),
-            scores[rows, columns],
-            columns + 1,
-            image,
-            len(flow.sizes),
-            self.test.nms_iou,
-            self.test.max_detections,
-        )

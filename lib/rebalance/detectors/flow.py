@@ -6,7 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from rebalance.detectors.box_coder import BoxCoder
+from rebalance.detectors.coders import Coder
 from rebalance.detectors.objectives import Objective
 from rebalance.detectors.types import Candidates, Matched, Predictions, Size
 
@@ -14,7 +14,7 @@ from rebalance.detectors.types import Candidates, Matched, Predictions, Size
 class Deciding(Protocol):
     """A step whose predictions become detections."""
 
-    coder: BoxCoder
+    coder: Coder
 
     @property
     def objective(self) -> Objective:

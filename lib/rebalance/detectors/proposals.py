@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torchvision.ops import batched_nms
 
-from rebalance.detectors.box_coder import BoxCoder
-from rebalance.detectors.selection import clip_to_images
-from rebalance.detectors.types import Candidates, Predictions, Size, make_candidates
+from rebalance.detectors.coders import Coder, clip_boxes
+from rebalance.detectors.select import select_proposals, top_of_levels
+from rebalance.detectors.types import Candidates, Predictions, Size, sizes_on
 
 
 class ProposalSettings(NamedTuple):
@@ -18,21 +17,22 @@ class ProposalSettings(NamedTuple):
         pre_nms: best candidates per level that reach the suppression.
         post_nms: proposals per image.
         nms_iou: overlap above which the lower score is dropped.
-        min_size: proposals have sides of at least this many pixels (and more than 0).
+        min_size: proposals have sides of at least this many pixels (and more than 0); None: any
+            box may be one, even an empty one (older mmdetection).
     """
 
     pre_nms: int = 1000
     post_nms: int = 1000
     nms_iou: float = 0.7
-    min_size: float = 0.0
+    min_size: float | None = 0.0
 
 
 @torch.no_grad()
-def select_proposals(
+def propose(
     predictions: Predictions,
     candidates: Candidates,
     sizes: Sequence[Size],
-    coder: BoxCoder,
+    coder: Coder,
     settings: ProposalSettings,
 ) -> Candidates:
     """The proposals of a batch, those of each image in falling order of their score.
@@ -46,31 +46,22 @@ def select_proposals(
     """
     assert predictions.logits is not None
     assert predictions.deltas is not None
-    num_images, level_sizes = len(candidates.counts), candidates.level_sizes
-    assert level_sizes is not None
-    # The best of each level, for all images at once.
-    scores, rows, levels, start = [], [], [], 0
-    for level, of_level in enumerate(
-        predictions.logits.view(num_images, -1).split(list(level_sizes), dim=1)
-    ):
-        best, places = of_level.topk(min(settings.pre_nms, of_level.shape[1]), dim=1)
-        scores.append(best)
-        rows.append(places + start)
-        levels.append(torch.full_like(places, level))
-        start += of_level.shape[1]
-    score, place, level_of = (torch.cat(parts, dim=1) for parts in (scores, rows, levels))
-    first = torch.tensor(candidates.starts).to(place.device, non_blocking=True)
-    row = (place + first[:, None]).flatten()
-    image = candidates.image[row]
-    boxes = coder.decode(predictions.deltas[row, 0], candidates.boxes[row])
-    boxes = clip_to_images(boxes, image, sizes)
-    sides = boxes[:, 2:] - boxes[:, :2]
-    large = ((sides > 0) & (sides >= settings.min_size)).all(dim=1).nonzero().squeeze(1)
-    counts = torch.bincount(image[large], minlength=num_images).tolist()
-    boxes, score, level_of = boxes[large], score.flatten()[large], level_of.flatten()[large]
-    return make_candidates([
-        of_image[0][batched_nms(*of_image, settings.nms_iou)[: settings.post_nms]]
-        for of_image in zip(
-            boxes.split(counts), score.split(counts), level_of.split(counts), strict=True
-        )
-    ])  # fmt: skip
+    assert candidates.level_sizes is not None
+    num_images = len(candidates.counts)
+    logits = predictions.logits.view(num_images, -1)
+    places, levels = top_of_levels(logits, candidates.level_sizes, settings.pre_nms)
+    first = torch.arange(num_images, device=places.device) * logits.shape[1]
+    rows = places + first[:, None]
+    boxes = coder.decode(predictions.deltas[rows, 0], candidates.boxes[rows])
+    boxes = clip_boxes(boxes, sizes_on(sizes, boxes.device)[:, None])
+    chosen = select_proposals(
+        boxes,
+        logits.gather(1, places),
+        levels,
+        iou=settings.nms_iou,
+        post_nms=settings.post_nms,
+        min_size=settings.min_size,
+    )
+    image = chosen // places.shape[1]
+    counts = torch.bincount(image, minlength=num_images).tolist()
+    return Candidates(boxes.flatten(0, 1)[chosen], image, tuple(counts))

@@ -1,85 +1,118 @@
-"""From scored boxes to detections: threshold, non-maximum suppression, the best few."""
+"""From a step's predictions to detections: threshold, decode, suppress, keep the best few."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms
 
-from rebalance.detectors.flow import Detected
-from rebalance.detectors.types import Candidates, Size
+from rebalance.detectors.coders import clip_boxes
+from rebalance.detectors.flow import Deciding, Detected, Flow
+from rebalance.detectors.select import (
+    CHOICES,
+    SUPPRESSIONS,
+    Suppression,
+    best_of_groups,
+    box_rows_of_size,
+)
+from rebalance.detectors.types import Candidates, of_class, sizes_on
+from rebalance.errors import InputError
+from rebalance.lookup import bind_options
+
+AVERAGES = ("scores", "logits")
 
 
-def clip_to_images(boxes: Tensor, image: Tensor, sizes: Sequence[Size]) -> Tensor:
-    """[R, 4] boxes, each cut to its image ([R] int64) of (height, width) pixels."""
-    limits = torch.tensor([[w, h, w, h] for h, w in sizes], dtype=boxes.dtype)
-    limits = limits.to(boxes.device, non_blocking=True)[image]
-    return boxes.clamp(min=0).minimum(limits)
+class DetectionSettings(NamedTuple):
+    """How detections are selected.
+
+    Attributes:
+        score_threshold: detections score higher.
+        suppression: see ``rebalance.detectors.select``.
+        max_detections: per image.
+        pre_nms: of a grid, candidates per level and image that reach the suppression; None: all
+            above the threshold.
+        choose: of what these are the best: "pairs" of candidate and class (mmdetection 2.28), or
+            "anchors", with all their classes (the published branches).
+        drop_empty: drop boxes without area (torchvision); mmdetection keeps them.
+        average: what of several box steps is averaged, their "scores" or their "logits".
+        loops: box steps at prediction; beyond the last, the last one is repeated. None: all.
+        mask_threshold: of the probabilities of masks.
+    """
+
+    score_threshold: float
+    suppression: Suppression
+    max_detections: int = 100
+    pre_nms: int | None = None
+    choose: str = "pairs"
+    drop_empty: bool = True
+    average: str = "scores"
+    loops: int | None = None
+    mask_threshold: float = 0.5
 
 
-def best_of_levels(
-    scores: Tensor, candidates: Candidates, score_threshold: float, pre_nms: int | None
+def make_detection_settings(nms: Mapping[str, Any], **options: Any) -> DetectionSettings:
+    """Settings from a detector's ``test``: ``nms`` is ``{name, options of the suppression}``.
+
+    Raises:
+        InputError: an unknown name, a number of loops below 1.
+    """
+    settings = DetectionSettings(
+        suppression=bind_options("nms", SUPPRESSIONS, **_named(nms)), **options
+    )
+    for field, allowed in (("choose", tuple(CHOICES)), ("average", AVERAGES)):
+        if getattr(settings, field) not in allowed:
+            raise InputError(
+                f"test.{field} must be one of {allowed}, got {getattr(settings, field)!r}"
+            )
+    if settings.loops is not None and settings.loops < 1:
+        raise InputError(f"test.loops must be 1 or more, got {settings.loops}")
+    return settings
+
+
+def _named(settings: Mapping[str, Any]) -> dict[str, Any]:
+    options = {key: value for key, value in settings.items() if key != "name"}
+    return {"name": settings["name"], "options": options}
+
+
+def select_detections(flow: Flow, settings: DetectionSettings) -> Detected:
+    """Detections of a batch from the predictions that the flow's last step has left."""
+    assert flow.last is not None
+    step, predictions, candidates = flow.last
+    scores = _scores(step, flow.logits or [predictions.logits], settings.average)
+    rows, labels = _choose(scores, candidates, settings)
+    image = candidates.image[rows]
+    assert predictions.deltas is not None
+    boxes = step.coder.decode(of_class(predictions.deltas[rows], labels), candidates.boxes[rows])
+    boxes = clip_boxes(boxes, sizes_on(flow.sizes, boxes.device)[image])
+    if settings.drop_empty:
+        solid = box_rows_of_size(boxes)
+        rows, labels, image, boxes = rows[solid], labels[solid], image[solid], boxes[solid]
+    groups = image * (scores.shape[1] + 1) + labels
+    keep, kept_scores = settings.suppression(boxes, scores[rows, labels - 1], groups)
+    best = best_of_groups(kept_scores, image[keep], settings.max_detections)
+    keep, kept_scores = keep[best], kept_scores[best]
+    counts = torch.bincount(image[keep], minlength=len(flow.sizes)).tolist()
+    found = Candidates(boxes[keep], image[keep], tuple(counts))
+    return Detected(found, kept_scores, labels[keep], rows[keep])
+
+
+def _scores(step: Deciding, logits: Sequence[Tensor | None], average: str) -> Tensor:
+    """[N, C] over all passes of the box steps."""
+    of_steps = [one for one in logits if one is not None]
+    if average == "logits":
+        return step.objective.scores(torch.stack(of_steps).mean(dim=0))
+    return torch.stack([step.objective.scores(one) for one in of_steps]).mean(dim=0)
+
+
+def _choose(
+    scores: Tensor, candidates: Candidates, settings: DetectionSettings
 ) -> tuple[Tensor, Tensor]:
-    """The ``pre_nms`` best (candidate, class) pairs of each level and image above the threshold.
-
-    Args:
-        scores: [N, C].
-        candidates: with levels, if ``pre_nms`` is given.
-        score_threshold: scores must exceed it.
-        pre_nms: most pairs of a level and image; None: all.
-
-    Returns:
-        [K] rows and [K] columns of ``scores``.
-    """
-    if pre_nms is None:
-        rows, columns = (scores > score_threshold).nonzero(as_tuple=True)
-        return rows, columns
-    assert candidates.level_sizes is not None
-    num_images, num_classes = len(candidates.counts), scores.shape[1]
-    found, start = [], 0
-    flat = scores.view(num_images, -1)  # an image's candidates end to end, classes innermost
-    for size in candidates.level_sizes:
-        of_level = flat[:, start * num_classes : (start + size) * num_classes]
-        best, places = of_level.topk(min(pre_nms, of_level.shape[1]), dim=1)
-        image = torch.arange(num_images, device=scores.device)[:, None]
-        places = places + start * num_classes + image * flat.shape[1]
-        found.append(torch.where(best > score_threshold, places, -1).flatten())
-        start += size
-    pairs = torch.cat(found)
-    pairs = pairs[pairs >= 0]
-    return pairs // num_classes, pairs % num_classes
-
-
-def suppress(
-    rows: Tensor,
-    boxes: Tensor,
-    scores: Tensor,
-    labels: Tensor,
-    image: Tensor,
-    num_images: int,
-    nms_iou: float,
-    max_detections: int,
-) -> Detected:
-    """Drop empty boxes, suppress per image and class, keep the highest scores of each image.
-
-    Args:
-        rows: [K] into the candidates.
-        boxes: [K, 4] xyxy, cut to their images.
-        scores: [K].
-        labels: [K] int64; boxes of different labels never suppress each other.
-        image: [K] int64.
-        num_images: B.
-        nms_iou: a box that overlaps a better one by more is dropped.
-        max_detections: most boxes of an image.
-    """
-    solid = ((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])).nonzero().squeeze(1)
-    solid = solid[image[solid].argsort(stable=True)]
-    kept = [
-        of_image[batched_nms(boxes[of_image], scores[of_image], labels[of_image], nms_iou)]
-        for of_image in solid.split(torch.bincount(image[solid], minlength=num_images).tolist())
-    ]
-    kept = [of_image[:max_detections] for of_image in kept]
-    keep = torch.cat(kept)
-    counts = tuple(len(of_image) for of_image in kept)
-    chosen = Candidates(boxes[keep], image[keep], counts)
-    return Detected(chosen, scores[keep], labels[keep], rows[keep])
+    """[K] rows and [K] labels of what reaches the suppression."""
+    if candidates.level_sizes is None:
+        rows, columns = (scores > settings.score_threshold).nonzero(as_tuple=True)
+        return rows, columns + 1
+    choose: Callable[..., tuple[Tensor, Tensor]] = partial(
+        CHOICES[settings.choose], num=settings.pre_nms, threshold=settings.score_threshold
+    )
+    return choose(scores.unflatten(0, (len(candidates.counts), -1)), candidates.level_sizes)

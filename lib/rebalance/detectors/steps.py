@@ -12,16 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from rebalance.assigners import Assigner
-from rebalance.detectors.anchors import AnchorGrid
-from rebalance.detectors.box_coder import BoxCoder
+from rebalance.detectors.candidates import Grid
+from rebalance.detectors.coders import Coder, DeltaCoder, clip_boxes
 from rebalance.detectors.flow import Detected, Flow
 from rebalance.detectors.inside import InsideRule
 from rebalance.detectors.matching import match
 from rebalance.detectors.objectives import Objective
 from rebalance.detectors.pooling import RoiPooling
-from rebalance.detectors.proposals import ProposalSettings, select_proposals
+from rebalance.detectors.proposals import ProposalSettings, propose
 from rebalance.detectors.roi_sources import RoiSource
-from rebalance.detectors.selection import clip_to_images
 from rebalance.detectors.types import (
     Candidates,
     Matched,
@@ -31,6 +30,7 @@ from rebalance.detectors.types import (
     make_candidates,
     of_class,
     repeat_candidates,
+    sizes_on,
 )
 from rebalance.errors import InputError
 from rebalance.samplers import Sampler
@@ -95,8 +95,8 @@ class DenseStep(Step):
         self,
         name: str,
         head: str,
-        grid: AnchorGrid,
-        coder: BoxCoder,
+        grid: Grid,
+        coder: Coder,
         assigner: Assigner,
         sampler: Sampler,
         objective: Objective,
@@ -140,7 +140,7 @@ class DenseStep(Step):
             ],
         )
         if self.proposals is not None:
-            flow.rois = select_proposals(
+            flow.rois = propose(
                 predictions, candidates, flow.sizes, self.coder, self.proposals[0]
             )
         return matched(matches)
@@ -151,7 +151,7 @@ class DenseStep(Step):
         if self.proposals is None:
             flow.last = self, predictions, candidates
         else:
-            flow.rois = select_proposals(
+            flow.rois = propose(
                 predictions, candidates, flow.sizes, self.coder, self.proposals[1]
             )
 
@@ -180,7 +180,7 @@ class BoxStep(Step):
         head: str,
         rois: RoiSource,
         pooling: RoiPooling,
-        coder: BoxCoder,
+        coder: Coder,
         assigner: Assigner,
         sampler: Sampler,
         objective: Objective,
@@ -258,7 +258,7 @@ class BoxStep(Step):
         best = self.objective.scores(predictions.logits).argmax(dim=1) + 1
         deltas = of_class(predictions.deltas, torch.where(labels > 0, labels, best))
         boxes = self.coder.decode(deltas, rois.boxes)
-        return rois._replace(boxes=clip_to_images(boxes, rois.image, flow.sizes))
+        return rois._replace(boxes=clip_boxes(boxes, sizes_on(flow.sizes, boxes.device)[rois.image]))
 
     def _training_rois(
         self, proposals: Candidates, truths: Truths, rngs: Sequence[torch.Generator]
@@ -341,7 +341,7 @@ class MaskStep(Step):
                 feature = heads[earlier](pooled, feature).extra["mask_feature"]
         flow.mask_heads.append(self.head)
         predictions = heads[self.head](pooled, feature)
-        return Matched(predictions, taken, truths, own, BoxCoder(), taken=True)
+        return Matched(predictions, taken, truths, own, DeltaCoder(), taken=True)
 
     def detect_step(self, flow: Flow, heads: Heads, detected: Detected) -> None:
         """Leave the probabilities of the detected classes, [D, h, w]."""

@@ -25,7 +25,7 @@ from torch import Tensor
 from torchvision.ops import roi_align
 
 from rebalance.boxes import box_centers, paired_iou, ratio
-from rebalance.detectors.box_coder import BoxCoder
+from rebalance.detectors.coders import Coder
 
 Size = tuple[int, int]  # (height, width), pixels
 
@@ -188,7 +188,7 @@ class Matched:
         candidates: Candidates,
         truths: Truths,
         matches: Matches,
-        coder: BoxCoder,
+        coder: Coder,
         *,
         taken: bool = False,
         given: Mapping[str, Tensor] | None = None,
@@ -336,6 +336,11 @@ class Matched:
         if name in self.predictions.extra:
             return self.predictions.extra[name][self.positives]
         raise AttributeError(f"no head or step gives {name!r}")
+
+
+def sizes_on(sizes: Sequence[Size], device: torch.device) -> Tensor:
+    """[B, 2] (height, width) of each image."""
+    return torch.tensor(sizes).to(device, non_blocking=True)
 
 
 def of_class(values: Tensor, labels: Tensor) -> Tensor:
