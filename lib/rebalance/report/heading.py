@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from rebalance.report.page import PAPER_SCALE
+from rebalance.figures.claims import PAPER_SCALE
 from rebalance.report.table import ARROWS, metric_label, read_metric
 
 
@@ -54,8 +54,8 @@ def legend_html(metrics: Sequence[Mapping[str, Any]]) -> str:
 
 
 def doubts_html(doubts: Sequence[str]) -> str:
-    """What is doubtful about the printed table; nothing if there is nothing."""
+    """What is doubtful about the printed original; nothing if there is nothing."""
     if not doubts:
         return ""
     items = "".join(f"<li>{escape(doubt)}</li>" for doubt in doubts)
-    return f'<h2>Doubts about the printed table</h2><ul class="fine">{items}</ul>'
+    return f'<h2>Misprints, readings and doubts</h2><ul class="fine">{items}</ul>'
