@@ -5,10 +5,10 @@ from rebalance.figures.claims import printed_claim, printed_number
 from rebalance.report.claims import (
     claims_heading_html,
     claims_html,
+    doubts_html,
     frame_html,
     measured_claims_html,
 )
-from rebalance.report.heading import doubts_html
 
 
 def test_page_escapes_and_says_what_does_not_hold():

@@ -96,6 +96,14 @@ def frame_html(frame: pd.DataFrame) -> str:
     return _scroll(f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>")
 
 
+def doubts_html(doubts: Sequence[str]) -> str:
+    """What is doubtful about the printed original; nothing if there is nothing."""
+    if not doubts:
+        return ""
+    items = "".join(f"<li>{escape(doubt)}</li>" for doubt in doubts)
+    return f'<h2>Misprints, readings and doubts</h2><ul class="fine">{items}</ul>'
+
+
 def show(value: Any) -> str:
     """A cell: yes or no, four significant digits, lists joined."""
     if value is None or (isinstance(value, float) and pd.isna(value)):

@@ -1,4 +1,4 @@
-"""Top and small print of a rendered notebook: what it shows, at which scale, what to doubt."""
+"""Top and small print of a page of trained runs: what it shows, at which scale, how to read it."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -51,11 +51,3 @@ def legend_html(metrics: Sequence[Mapping[str, Any]]) -> str:
         "± is the standard deviation over seeds, where there are several; – is undefined or "
         "not measured.</p>"
     )
-
-
-def doubts_html(doubts: Sequence[str]) -> str:
-    """What is doubtful about the printed original; nothing if there is nothing."""
-    if not doubts:
-        return ""
-    items = "".join(f"<li>{escape(doubt)}</li>" for doubt in doubts)
-    return f'<h2>Misprints, readings and doubts</h2><ul class="fine">{items}</ul>'

@@ -50,12 +50,12 @@ def test_seeds_are_pooled_and_drawn_from_the_first(series, tmp_path):
 
 
 def test_a_source_that_is_the_base_source_is_told_from_an_rpn(series, numbers):
-    held = [claim.holds for claim in positives.source_claims(series, {})]
+    held = [claim.holds for claim in positives.roi_source_claims(series, {})]
     assert held[0]  # concentrated near 0.5
     corners = positives.corner_claims(series, numbers("bbgen_figure_6"))
     # Generated boxes stay within the limit and favour the outside.
     assert [claim.holds for claim in corners[:2]] == [True, False]
-    table = positives.source_table(series).set_index("source")
+    table = positives.roi_source_table(series).set_index("source")
     assert table.loc["RPN", "RoIs"] == 6000
     assert table.loc["RPN"].drop("RoIs").sum() == pytest.approx(1)
     assert list(table.index)[-1] == "RPN"

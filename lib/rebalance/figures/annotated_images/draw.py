@@ -57,7 +57,7 @@ def _faded(pixels: Any, white: float = 0.55) -> Any:
     return white + (1 - white) * grey
 
 
-def _say(ax: Axes, text: str) -> None:
+def _note(ax: Axes, text: str) -> None:
     """What is not annotated, over the middle of the panel."""
     ax.text(
         0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", fontsize=8, color=INK,
@@ -94,7 +94,7 @@ def _draw_keypoints(ax: Axes, image: AnnotatedImage, shades: Sequence[str]) -> N
     ]
     _show(ax, image.pixels if some else _faded(image.pixels))
     if not some:
-        _say(ax, "keypoints are not annotated\nin this data set")
+        _note(ax, "keypoints are not annotated\nin this data set")
     for keypoints, skeleton, colour in some:
         for first, second in skeleton:
             ends = keypoints[[first - 1, second - 1]]
@@ -109,7 +109,7 @@ def _draw_masks(ax: Axes, image: AnnotatedImage, shades: Sequence[str]) -> None:
     parts = _masks(image, shades)
     _show(ax, image.pixels if parts else _faded(image.pixels))
     if not parts:
-        _say(ax, "masks are not annotated\nin this data set")
+        _note(ax, "masks are not annotated\nin this data set")
     for _, mask, colour in parts:
         _tint(ax, mask, colour, 0.55)
         _outline(ax, mask)
@@ -149,7 +149,7 @@ def _draw_panoptic(ax: Axes, image: AnnotatedImage, shades: Sequence[str]) -> No
             x, y = _middle(mask)
             _tag(ax, x, y, name, colour, ha="center", va="center")
     if image.segments is None and not parts:
-        _say(ax, "neither stuff nor things are annotated\nby pixel in this data set")
+        _note(ax, "neither stuff nor things are annotated\nby pixel in this data set")
     elif image.segments is None:
         ax.text(
             0.5, 0.015, "grey: stuff, not annotated in this data set", transform=ax.transAxes,

@@ -4,7 +4,7 @@ from rebalance.figures.box_generator.compute import (
     corner_claims,
     initial_claims,
     region_claims,
-    source_claims,
+    roi_source_claims,
     thousand_claims,
     two_step_claims,
 )
@@ -12,7 +12,7 @@ from rebalance.figures.box_generator.draw import (
     plot_corners,
     plot_initial_losses,
     plot_regions,
-    plot_sources,
+    plot_roi_sources,
     plot_thousand,
     plot_two_steps,
 )
@@ -22,7 +22,7 @@ FIGURES: dict[str, FamilyFigure] = {
     "two_steps": FamilyFigure(two_step_claims, plot_two_steps),
     "thousand": FamilyFigure(thousand_claims, plot_thousand),
     "regions": FamilyFigure(region_claims, plot_regions),
-    "sources": FamilyFigure(source_claims, plot_sources),
+    "sources": FamilyFigure(roi_source_claims, plot_roi_sources),
     "corners": FamilyFigure(corner_claims, plot_corners),
     "initial_losses": FamilyFigure(initial_claims, plot_initial_losses),
 }

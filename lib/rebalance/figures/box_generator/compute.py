@@ -19,7 +19,7 @@ from rebalance.samplers.statistics import REFERENCE_BOX, corner_shares
 SEED = 0
 REFERENCE = torch.tensor(REFERENCE_BOX, dtype=torch.float64)
 """The works do not print the box of their drawings; this one is that of Figure 6."""
-SOURCES = {
+ROI_SOURCES = {
     "base, T = 0.5": "base_0.5",
     "left skew": "left_skew",
     "uniform": "uniform",
@@ -107,7 +107,7 @@ def region_claims(numbers: Mapping[str, Any]) -> list[Claim]:
     ]  # fmt: skip
 
 
-def source_ious() -> dict[str, Tensor]:
+def roi_source_ious() -> dict[str, Tensor]:
     """Source -> [100000] IoUs of RoIs around one ground truth that the image border is far from."""
     truth = torch.tensor([[1000.0, 1000.0, 1400.0, 1300.0]])
     label = torch.ones(1, dtype=torch.int64)
@@ -115,7 +115,7 @@ def source_ious() -> dict[str, Tensor]:
         name: generate_positive_rois(
             truth, label, ROIS_PER_SOURCE, *IOU_PRESETS[preset], (3000, 3000), rng=_rng()
         ).ious
-        for name, preset in SOURCES.items()
+        for name, preset in ROI_SOURCES.items()
     }
 
 
@@ -125,9 +125,9 @@ def iou_shares(ious: Tensor) -> list[float]:
     return (counts / counts.sum()).tolist()
 
 
-def source_claims(numbers: Mapping[str, Any]) -> list[Claim]:
+def roi_source_claims(numbers: Mapping[str, Any]) -> list[Claim]:
     """bbgen Figure 5: the shape of the four generated sources; the RPN's needs a training."""
-    shares = {name: iou_shares(ious) for name, ious in source_ious().items()}
+    shares = {name: iou_shares(ious) for name, ious in roi_source_ious().items()}
     base, uniform = shares["base, T = 0.5"], shares["uniform"]
     text = {name: ", ".join(f"{share:.3f}" for share in values) for name, values in shares.items()}
     return [

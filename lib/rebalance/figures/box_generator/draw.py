@@ -19,7 +19,7 @@ from rebalance.figures.box_generator.compute import (
     corners_drawn,
     generated,
     initial_losses,
-    source_ious,
+    roi_source_ious,
     two_steps,
 )
 from rebalance.figures.style import (
@@ -118,7 +118,7 @@ def plot_regions() -> Figure:
     return fig
 
 
-def plot_sources(trained: Mapping[str, NDArray[np.int64]] | None = None) -> Figure:
+def plot_roi_sources(trained: Mapping[str, NDArray[np.int64]] | None = None) -> Figure:
     """IoU of the RoIs that each source gives.
 
     Args:
@@ -126,7 +126,7 @@ def plot_sources(trained: Mapping[str, NDArray[np.int64]] | None = None) -> Figu
             generated sources.
     """
     fig, ax = figure(columns=1, aspect=0.72)
-    sources = source_ious()
+    sources = roi_source_ious()
     edges = torch.linspace(0.5, 1, 51).numpy()
     for name, colour in colours(sources).items():
         counts = torch.histc(sources[name], bins=50, min=0.5, max=1.0)

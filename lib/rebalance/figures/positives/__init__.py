@@ -8,18 +8,18 @@ from rebalance.figures.positives.compute import (
     near_half_table,
     regressor_claims,
     regressor_table,
-    source_claims,
-    source_table,
+    roi_source_claims,
+    roi_source_table,
 )
 from rebalance.figures.positives.draw import (
     plot_corners_with,
     plot_near_half,
     plot_regressor,
-    plot_sources_with,
+    plot_roi_sources_with,
 )
 
 FIGURES: dict[str, TabledFigure] = {
-    "sources": TabledFigure(source_claims, plot_sources_with, source_table),
+    "sources": TabledFigure(roi_source_claims, plot_roi_sources_with, roi_source_table),
     "corners": TabledFigure(corner_claims, plot_corners_with, corner_table),
     "near_half": TabledFigure(near_half_claims, plot_near_half, near_half_table),
     "regressor": TabledFigure(regressor_claims, plot_regressor, regressor_table),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rebalance.boxes import paired_iou
 from rebalance.errors import InputError
-from rebalance.figures.box_generator.compute import REFERENCE, iou_shares, source_ious
+from rebalance.figures.box_generator.compute import REFERENCE, iou_shares, roi_source_ious
 from rebalance.figures.claims import Claim, printed_claim, printed_number
 from rebalance.generators.regions import feasible_region, quadrant_areas
 from rebalance.jsonfile import read_json
@@ -122,9 +122,9 @@ def _text(shares: Sequence[float]) -> str:
     return ", ".join(f"{share:.3f}" for share in shares)
 
 
-def source_claims(series: Series, numbers: Mapping[str, Any]) -> list[Claim]:
+def roi_source_claims(series: Series, numbers: Mapping[str, Any]) -> list[Claim]:
     """bbgen Figure 5, thesis 4.5: RPN and base are concentrated near 0.5, the RPN less so."""
-    base = iou_shares(source_ious()["base, T = 0.5"])
+    base = iou_shares(roi_source_ious()["base, T = 0.5"])
     claims = []
     for label, positives in series.items():
         shares = positives.tenth_shares
@@ -137,9 +137,9 @@ def source_claims(series: Series, numbers: Mapping[str, Any]) -> list[Claim]:
     return claims
 
 
-def source_table(series: Series) -> pd.DataFrame:
+def roi_source_table(series: Series) -> pd.DataFrame:
     """RoIs of the generated sources and the trained ones, and their shares by IoU."""
-    lines = {name: [len(ious), *iou_shares(ious)] for name, ious in source_ious().items()}
+    lines = {name: [len(ious), *iou_shares(ious)] for name, ious in roi_source_ious().items()}
     for label, positives in series.items():
         lines[label] = [int(positives.iou_counts.sum()), *positives.tenth_shares]
     names = ["RoIs", *(f"{low / 10:.1f} to {low / 10 + 0.1:.1f}" for low in range(5, 10))]

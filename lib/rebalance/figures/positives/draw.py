@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from rebalance.figures.box_generator.compute import REFERENCE
-from rebalance.figures.box_generator.draw import plot_corners, plot_sources
+from rebalance.figures.box_generator.draw import plot_corners, plot_roi_sources
 from rebalance.figures.positives.compute import Series, regressor_table
 from rebalance.figures.style import INK, PALETTE, SEQUENTIAL, figure, legend_below
 from rebalance.figures.texttable import draw_table
@@ -16,9 +16,9 @@ from rebalance.generators.regions import feasible_region
 ROI = PALETTE[2]
 
 
-def plot_sources_with(series: Series) -> Figure:
+def plot_roi_sources_with(series: Series) -> Figure:
     """bbgen Figure 5: IoU of the generated sources and of the trained ones."""
-    return plot_sources({label: made.iou_counts for label, made in series.items()})
+    return plot_roi_sources({label: made.iou_counts for label, made in series.items()})
 
 
 def plot_corners_with(series: Series) -> Figure:
