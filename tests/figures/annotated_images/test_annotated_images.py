@@ -192,7 +192,7 @@ def test_figures_of_the_data_sets_at_hand(data_set, what, request, tmp_path):
     assert failing(what, annotations) == missing
     assert len(FIGURES[what].table(annotations)) > 1
     first = FIGURES[what].draw(annotations)
-    annotated_images._source.cache_clear()
+    annotated_images._load_split.cache_clear()
     annotated_images._ambiguous_pair.cache_clear()
     for name, fig in (("a", first), ("b", FIGURES[what].draw(annotations))):
         save_bitmap(fig, tmp_path / f"{name}.png", 60)

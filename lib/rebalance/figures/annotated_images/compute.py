@@ -86,7 +86,7 @@ def _beside(annotations: str, kind: str) -> Path:
     return path.with_name(f"{kind}_{path.name}")
 
 
-class _Source:
+class _AnnotatedSplit:
     """The annotations of one split by image, with those of its further tasks."""
 
     def __init__(self, annotations: str) -> None:
@@ -175,8 +175,8 @@ class _Source:
 
 
 @cache
-def _source(annotations: str) -> _Source:
-    return _Source(annotations)
+def _load_split(annotations: str) -> _AnnotatedSplit:
+    return _AnnotatedSplit(annotations)
 
 
 # --- Figure 1.1: four tasks ---------------------------------------------------------------------
@@ -193,13 +193,13 @@ def tasks_image(annotations: Annotations) -> AnnotatedImage:
     Raises:
         InputError: no such image, no image folder, a damaged image.
     """
-    source = _source(annotations[SPLIT])
+    split = _load_split(annotations[SPLIT])
     low, high = OBJECTS
     best = None
-    for image_id, objects in sorted(source.objects.items()):
-        if not low <= len(objects) <= high or min(map(source.share, objects)) < LEAST_SHARE:
+    for image_id, objects in sorted(split.objects.items()):
+        if not low <= len(objects) <= high or min(map(split.share, objects)) < LEAST_SHARE:
             continue
-        tasks = any(a["id"] in source.keypoints for a in objects) + (image_id in source.panoptic)
+        tasks = any(a["id"] in split.keypoints for a in objects) + (image_id in split.panoptic)
         classes = len({a["category_id"] for a in objects})
         key = (-tasks, -classes, len(objects), image_id)
         best = key if best is None else min(best, key)
@@ -208,7 +208,7 @@ def tasks_image(annotations: Annotations) -> AnnotatedImage:
             f"{annotations[SPLIT]}: no image has {low} to {high} objects of at least "
             f"{LEAST_SHARE:.0%} of its area each"
         )
-    return source.load(best[-1])
+    return split.load(best[-1])
 
 
 def annotated_counts(image: AnnotatedImage) -> dict[str, int | None]:
@@ -313,10 +313,10 @@ class AmbiguousPair(NamedTuple):
 
 @cache
 def _ambiguous_pair(annotations: str) -> AmbiguousPair:
-    source = _source(annotations)
+    split = _load_split(annotations)
     best: tuple[float, int, Positive] | None = None
-    for _, first, second in sorted(_covering_pairs(source), key=lambda pair: -pair[0])[:MOST_PAIRS]:
-        hidden, front = source.instance(first), source.instance(second)
+    for _, first, second in sorted(_covering_pairs(split), key=lambda pair: -pair[0])[:MOST_PAIRS]:
+        hidden, front = split.instance(first), split.instance(second)
         positive = _search(hidden, front, lambda own, other, iou: (other, -own, iou))
         if best is None or positive.other_share > best[0]:
             best = (positive.other_share, first["image_id"], positive)
@@ -326,7 +326,7 @@ def _ambiguous_pair(annotations: str) -> AmbiguousPair:
         )
     _, image_id, covered = best
     missed = _search(covered.other, covered.of, lambda own, other, iou: (-own, other, iou))
-    return AmbiguousPair(source.load(image_id), covered, missed)
+    return AmbiguousPair(split.load(image_id), covered, missed)
 
 
 def ambiguous_pair(annotations: Annotations) -> AmbiguousPair:
@@ -343,22 +343,22 @@ def ambiguous_pair(annotations: Annotations) -> AmbiguousPair:
 
 
 def _covering_pairs(
-    source: _Source,
+    split: _AnnotatedSplit,
 ) -> Iterator[tuple[float, dict[str, Any], dict[str, Any]]]:
     """Share of an object's box that lies on the mask of another, the object, the other."""
     images = 0
-    for _, objects in sorted(source.objects.items()):
+    for _, objects in sorted(split.objects.items()):
         pairs = [
             (first, second)
             for first in objects
             for second in objects
             if first["category_id"] != second["category_id"]
-            and min(source.share(first), source.share(second)) >= LEAST_PART
+            and min(split.share(first), split.share(second)) >= LEAST_PART
             and _overlaps(first["bbox"], second["bbox"])
         ]
         if not pairs:
             continue
-        masks = {a["id"]: source.mask(a) for pair in pairs for a in pair}
+        masks = {a["id"]: split.mask(a) for pair in pairs for a in pair}
         for first, second in pairs:
             own, other = masks[first["id"]], masks[second["id"]]
             if own is not None and other is not None and own.any():
