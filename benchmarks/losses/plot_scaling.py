@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 from batches import Batch
-from rebalance.plots.style import colours, figure, legend_below, save_bitmap
+from rebalance.figures.style import colours, figure, legend_below, save_bitmap
 
 PICTURE = Path(__file__).parents[2] / "docs" / "figures" / "ranking_scaling.png"
 NAMES = ("rank_sort", "alrp", "ap", "focal")

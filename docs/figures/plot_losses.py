@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 from matplotlib.axes import Axes
+from rebalance.figures.style import colours, figure, legend_below, line_styles, save_bitmap
 from rebalance.losses import LOSSES, alrp_loss, ap_loss, make_loss, rank_sort_loss
-from rebalance.plots.style import colours, figure, legend_below, line_styles, save_bitmap
 from torch import Tensor
 
 HERE = Path(__file__).parent

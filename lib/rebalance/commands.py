@@ -59,7 +59,7 @@ def show_run(arguments: argparse.Namespace) -> None:
 
 def render_command(arguments: argparse.Namespace) -> int:
     """0, or 1 and one line on stderr when a cell of the notebook failed."""
-    from rebalance.notebooks import NotebookError
+    from rebalance.report.notebooks import NotebookError
     from rebalance.targets import render_target
 
     experiments = load_experiments()

@@ -170,7 +170,7 @@ def render_target(
     Raises:
         NotebookError: a cell failed.
     """
-    from rebalance.notebooks import run_notebook
+    from rebalance.report.notebooks import run_notebook
 
     notebook = Path(notebook_file(experiments, target))
     run_notebook(notebook, notebook_parameters(experiments, target, scale, data), executed, html)

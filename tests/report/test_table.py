@@ -6,17 +6,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from rebalance.errors import InputError
-from rebalance.report.heading import doubts_html, heading_html, legend_html
-from rebalance.report.table import (
+from rebalance.figures.comparison.compute import (
     Metric,
     as_fraction,
     assemble,
+    save_table,
+)
+from rebalance.report.claims import doubts_html
+from rebalance.report.heading import heading_html, legend_html
+from rebalance.report.table import (
     best_rows,
     decimals,
     metric_label,
-    save_table,
+    run_links_html,
     show_number,
-    sources_html,
     style_table,
 )
 from rebalance.rows import row_names
@@ -149,9 +152,9 @@ def test_best_is_bold_in_each_column_and_arrows_say_which_way(table):
     assert "needs &lt;masks&gt;" in html
 
 
-def test_sources_link_logs_relative_to_the_table(table, tmp_path):
+def test_runs_link_logs_relative_to_the_table(table, tmp_path):
     rows, files = table
-    html = sources_html(rows, files, tmp_path / "work" / "table_1" / "table.csv")
+    html = run_links_html(rows, files, tmp_path / "work" / "table_1" / "table.csv")
     links = re.findall(r'href="([^"]*)"', html)
     assert "../../runs/a/seed1/log.csv" in links
     assert "table.csv" in links
@@ -257,7 +260,7 @@ def test_a_metric_is_read_from_the_file_that_it_names(table, tmp_path):
     tidy = assemble(rows, [*METRICS, metric], files)
     assert cell(tidy, "a", "mean_positive_rois")["measured"] == 10.5
     assert cell(tidy, "a", "AP")["measured"] == pytest.approx(0.32)
-    assert "positives.json" in sources_html(rows, files, tmp_path / "table.csv")
+    assert "positives.json" in run_links_html(rows, files, tmp_path / "table.csv")
 
 
 @pytest.mark.parametrize("printed", [28.3, 57.4, 0.5, 100, 55.55])

@@ -109,6 +109,14 @@ def test_changing_a_setting_trains_only_the_run_that_has_it(built):
     assert planned["train"] == 1
 
 
+def test_a_figure_depends_on_its_own_family(make_project):
+    planned = make_project().snakemake("--dry-run", "thesis_figure_5_2").stdout
+    for file in ("metric_behaviour/compute.py", "metric_behaviour/draw.py", "claims.py"):
+        assert f"lib/rebalance/figures/{file}" in planned
+    assert "lib/rebalance/metrics/lrp.py" in planned  # what the family computes with
+    assert "lib/rebalance/figures/toy_boxes/" not in planned
+
+
 def test_a_failing_cell_keeps_the_executed_notebook_with_its_traceback(make_project):
     project = make_project()
     path = project.root / "notebooks/training_curves.ipynb"

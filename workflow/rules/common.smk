@@ -159,9 +159,17 @@ def target_inputs(wildcards):
 
 
 def target_sources(wildcards):
-    """The notebook, and the library files that it imports or that run it."""
-    notebook = notebook_file(EXPERIMENTS, target_of(wildcards))
-    return [notebook, *lib_sources("rebalance.notebooks", *notebook_imports(notebook))]
+    """The notebook, and the library files that it imports, of its family, or that run it."""
+    target = target_of(wildcards)
+    notebook = notebook_file(EXPERIMENTS, target)
+    family = target.settings.get("parameters", {}).get("family")
+    modules = [f"rebalance.figures.{family}"] if family else []
+    return [
+        notebook,
+        *lib_sources(
+            "rebalance.report.notebooks", *notebook_imports(notebook), *modules
+        ),
+    ]
 
 
 def target_parameters(wildcards):

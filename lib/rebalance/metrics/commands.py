@@ -100,7 +100,7 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
 
 def _write_report(arguments: argparse.Namespace) -> int:
     """0, or 1 and one line on stderr when the report's notebook failed."""
-    from rebalance.notebooks import NotebookError, run_notebook
+    from rebalance.report.notebooks import NotebookError, run_notebook
 
     if not REPORT_NOTEBOOK.is_file():
         raise InputError(f"--html: needs {REPORT_NOTEBOOK}; install the package with pip -e")

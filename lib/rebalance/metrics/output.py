@@ -1,15 +1,37 @@
-"""Metrics as text: JSON, in which undefined is ``null``, a per-class CSV and a summary."""
+"""Metrics in files: JSON, in which undefined is ``null``, a per-class CSV and a summary."""
 
 import csv
 import io
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+from rebalance.errors import InputError
+from rebalance.jsonfile import read_json
 
 
 def to_json(content: Any) -> str:
     """JSON text in which nan is ``null``."""
     return json.dumps(_nan_to_none(content), indent=1, allow_nan=False) + "\n"
+
+
+def read_metrics(path: Path, names: Sequence[str]) -> dict[str, float]:
+    """The named numbers of one metrics.json or the like; null (undefined) becomes nan.
+
+    Raises:
+        InputError: no such file, not JSON, or a metric is absent or not a number.
+    """
+    content = read_json(path, "file of metrics")
+    values = {}
+    for name in names:
+        if name not in content:
+            raise InputError(f"{path}: no metric {name!r}, it has {sorted(content)}")
+        value = content[name]
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise InputError(f"{path}: {name} must be a number or null, got {value!r}")
+        values[name] = float("nan") if value is None else float(value)
+    return values
 
 
 def per_class_csv(rows: Sequence[dict[str, Any]]) -> str:

@@ -28,7 +28,7 @@ def add_report_commands(commands: "argparse._SubParsersAction[argparse.ArgumentP
 
 def run_notebook_command(arguments: argparse.Namespace) -> int:
     """0, or 1 and one line on stderr when a cell of the notebook failed."""
-    from rebalance.notebooks import NotebookError, read_parameters, run_notebook
+    from rebalance.report.notebooks import NotebookError, read_parameters, run_notebook
 
     parameters = read_parameters(arguments.parameters)
     try:

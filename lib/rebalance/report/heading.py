@@ -1,10 +1,10 @@
-"""Top and small print of a rendered notebook: what it shows, at which scale, what to doubt."""
+"""Top and small print of a page of trained runs: what it shows, at which scale, how to read it."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from rebalance.report.page import PAPER_SCALE
+from rebalance.figures.claims import PAPER_SCALE
 from rebalance.report.table import ARROWS, metric_label, read_metric
 
 
@@ -51,11 +51,3 @@ def legend_html(metrics: Sequence[Mapping[str, Any]]) -> str:
         "± is the standard deviation over seeds, where there are several; – is undefined or "
         "not measured.</p>"
     )
-
-
-def doubts_html(doubts: Sequence[str]) -> str:
-    """What is doubtful about the printed table; nothing if there is nothing."""
-    if not doubts:
-        return ""
-    items = "".join(f"<li>{escape(doubt)}</li>" for doubt in doubts)
-    return f'<h2>Doubts about the printed table</h2><ul class="fine">{items}</ul>'

@@ -9,8 +9,9 @@ from typing import Any
 from urllib.parse import quote
 
 from rebalance.errors import InputError
+from rebalance.figures.claims import PAPER_SCALE
 from rebalance.jsonfile import read_json
-from rebalance.report.page import HERE, PAPER_SCALE, page_css
+from rebalance.report.page import HERE, page_css
 
 #: What a target's status is called on its card, in the order of the filters.
 STATUSES = {

@@ -3,8 +3,6 @@
 from functools import cache
 from pathlib import Path
 
-#: The one scale whose numbers may be held against those that the works report.
-PAPER_SCALE = "paper"
 HERE = Path(__file__).parent
 
 

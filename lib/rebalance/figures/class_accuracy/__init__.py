@@ -1,0 +1,1 @@
+"""AP of single classes under two assignments (GGIoU Figure 2)."""

@@ -1,0 +1,1 @@
+"""Measured numbers beside reported ones, for every table of trained runs."""

@@ -1,0 +1,178 @@
+"""A table of a work: numbers measured here, over seeds, beside the numbers that the work reports.
+
+Units: files and frames hold AP, oLRP and their like in [0, 1]; what a work prints in percent (and
+``reported`` therefore holds in percent) is divided by 100 on reading and multiplied on showing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rebalance.errors import InputError
+from rebalance.metrics.output import read_metrics
+
+COLUMNS = (
+    ["run", "variant", "metric", "better", "seeds", "measured", "std", "reported", "difference"]
+)  # fmt: skip
+"""Columns of the tidy frame beside the settings of its rows."""
+
+
+BETTER = ("higher", "lower", None)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A column of the table.
+
+    Attributes:
+        name: key in metrics.json, and in the ``reported`` numbers of a row.
+        percent: printed, and so reported, in percent.
+        better: "higher", "lower", or None where neither is better.
+        measured: False for what the work reports and no file of a run has (memory, ...).
+        reads: kind of the file that has it, "metrics" or "positives".
+    """
+
+    name: str
+    percent: bool
+    better: str | None
+    measured: bool = True
+    reads: str = "metrics"
+
+
+def read_metric(entry: Mapping[str, Any]) -> Metric:
+    """A Metric from its description {name, percent, better[, measured][, reads]}.
+
+    Raises:
+        InputError: a key is missing or unknown, or ``better`` is none of higher, lower, null.
+    """
+    try:
+        metric = Metric(**entry)
+    except TypeError:
+        raise InputError(
+            "a metric has the keys name, percent, better and perhaps measured and reads, "
+            f"got {dict(entry)}"
+        ) from None
+    if metric.better not in BETTER:
+        raise InputError(
+            f"metric {metric.name!r}: better must be 'higher', 'lower' or null, "
+            f"got {metric.better!r}"
+        )
+    return metric
+
+
+def assemble(
+    rows: Sequence[Mapping[str, Any]],
+    metrics: Sequence[Mapping[str, Any]],
+    files: Sequence[Mapping[str, Sequence[str]]],
+) -> pd.DataFrame:
+    """The tidy table: one line per row of the work's table and metric, at full precision.
+
+    Args:
+        rows: each {setting: {column: value}, run: name or None, variant, reported:
+            {metric: value as printed, or None}, missing: why it is not measured, or None}.
+        metrics: each {name, percent, better[, measured][, reads]}; see Metric.
+        files: for each row, kind of file -> the file of each seed; none where ``missing``. Kinds
+            are those that metrics read, and others to be linked ("log").
+
+    Returns:
+        A frame with the columns "row" (0, 1, ...), the settings, those of COLUMNS, and "missing".
+        measured is the mean over seeds, undefined (nan) as soon as one seed is; std the sample
+        standard deviation, nan for fewer than two seeds; difference = measured - reported.
+
+    Raises:
+        InputError: a row is incomplete, rows differ in their settings, a row is both measured and
+            missing or neither, or a file lacks a metric.
+    """
+    columns = [read_metric(entry) for entry in metrics]
+    if len(files) != len(rows):
+        raise InputError(f"files has {len(files)} entries for {len(rows)} rows")
+    kinds = {metric.reads for metric in columns if metric.measured}
+    lines = []
+    for index, (row, row_files) in enumerate(zip(rows, files, strict=True)):
+        _check_row(index, row, rows[0], [metric.name for metric in columns])
+        _check_files(index, row, row_files, kinds)
+        seeds = {
+            kind: [
+                read_metrics(
+                    Path(file), [m.name for m in columns if m.measured and m.reads == kind]
+                )
+                for file in row_files[kind]
+            ]
+            for kind in kinds
+        }
+        for metric in columns:
+            values = np.array(
+                [seed[metric.name] for seed in seeds[metric.reads]] if metric.measured else []
+            )
+            measured = float(values.mean()) if len(values) else float("nan")
+            reported = as_fraction(row["reported"].get(metric.name), metric.percent)
+            numbers = {
+                "seeds": len(values),
+                "measured": measured,
+                "std": float(values.std(ddof=1)) if len(values) > 1 else float("nan"),
+                "reported": reported,
+                "difference": measured - reported,
+            }
+            shown = {"run": row["run"], "variant": row["variant"]}
+            kind = {"metric": metric.name, "better": metric.better}
+            missing = {"missing": row["missing"]}
+            lines.append({"row": index} | dict(row["setting"]) | shown | kind | numbers | missing)
+    return pd.DataFrame(lines)
+
+
+def _where(index: int, row: Mapping[str, Any]) -> str:
+    return f"row {index} ({', '.join(str(value) for value in row['setting'].values())})"
+
+
+def _check_row(
+    index: int, row: Mapping[str, Any], first: Mapping[str, Any], metrics: list[str]
+) -> None:
+    """Raise InputError unless a row has its keys and the settings of the first."""
+    allowed = {"setting", "run", "variant", "reported", "missing"}
+    if set(row) != allowed:
+        raise InputError(f"row {index} must have the keys {sorted(allowed)}, got {sorted(row)}")
+    settings = list(row["setting"])
+    where = _where(index, row)
+    if settings != list(first["setting"]):
+        raise InputError(f"{where} has the settings {settings}, row 0 has {list(first['setting'])}")
+    taken = [name for name in settings if name in {"row", "missing", *COLUMNS}]
+    if taken or not settings:
+        raise InputError(f"{where}: settings need at least one name, other than {taken}")
+    unknown = sorted(set(row["reported"]) - set(metrics))
+    if unknown:
+        raise InputError(f"{where} reports {unknown}, the table has the metrics {metrics}")
+
+
+def _check_files(
+    index: int, row: Mapping[str, Any], files: Mapping[str, Sequence[str]], kinds: set[str]
+) -> None:
+    """Raise InputError unless a row has as many files of each kind, or is missing."""
+    where = _where(index, row)
+    if not kinds <= set(files):
+        raise InputError(f"{where} has files of {sorted(files)}, metrics read {sorted(kinds)}")
+    counts = {kind: len(paths) for kind, paths in files.items()}
+    if len(set(counts.values())) > 1:
+        raise InputError(f"{where} must have one file of each kind per seed, got {counts}")
+    if (row["missing"] is None) == (not any(counts.values())):
+        raise InputError(
+            f"{where} must have files or a reason why it is missing, and not both; "
+            f"got {counts} and missing = {row['missing']!r}"
+        )
+
+
+def as_fraction(printed: float | None, percent: bool) -> float:
+    """A printed number as files hold it: percent / 100, exactly in decimals; None is nan."""
+    if printed is None:
+        return float("nan")
+    return float(Decimal(repr(printed)) / 100) if percent else float(printed)
+
+
+def save_table(tidy: pd.DataFrame, path: str | Path) -> None:
+    """Write the tidy table as CSV at full precision; undefined numbers are empty cells."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    tidy.to_csv(path, index=False)

@@ -1,0 +1,1 @@
+"""Drawing of the diagrams: what ``compute`` connects gets its places here."""

@@ -1,0 +1,96 @@
+"""What a family of figures and tables offers by name, so that a target's entry finds its file.
+
+A target says ``family: box_generator, what: two_steps``; the ``FIGURES`` of
+``rebalance.figures.box_generator`` then name the function of its ``compute.py`` that says what
+comes out and the function of its ``draw.py`` that draws it. ``TABLES`` do so for tables.
+"""
+
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from rebalance.errors import InputError
+from rebalance.figures.claims import Claim
+
+Row = Mapping[str, Any]
+"""A row of a target: ``setting`` (what it is called by) and ``reported`` (printed numbers)."""
+MadeTable = tuple[pd.DataFrame, list[Claim]]
+"""What is shown of a table, and what comes out of what the work prints."""
+
+
+@dataclass(frozen=True)
+class FamilyFigure:
+    """One figure of a family; both functions take the same data, if they take any.
+
+    Attributes:
+        claims: of the data and the printed numbers: what of them comes out.
+        draw: the figure, of the data.
+    """
+
+    claims: Callable[..., list[Claim]]
+    draw: Callable[..., Figure]
+
+
+@dataclass(frozen=True)
+class TabledFigure(FamilyFigure):
+    """A figure with a table below it.
+
+    Attributes:
+        table: what is drawn in numbers, of the data.
+    """
+
+    table: Callable[..., pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class FigureOfRuns(FamilyFigure):
+    """A figure with a point or a line per run.
+
+    Attributes:
+        load: of the files of the runs and the rows that name them: the data.
+    """
+
+    load: Callable[..., pd.DataFrame]
+
+
+def find_figure(family: str, what: str) -> FamilyFigure:
+    """The figure called ``what`` in the ``FIGURES`` of ``rebalance.figures.<family>``.
+
+    Raises:
+        InputError: no such family, or it has no such figure.
+    """
+    figure: FamilyFigure = _find(family, "FIGURES", what)
+    return figure
+
+
+def find_table(family: str, what: str) -> Callable[[Sequence[Row]], MadeTable]:
+    """The maker of the table called ``what`` in the ``TABLES`` of ``rebalance.figures.<family>``.
+
+    Raises:
+        InputError: no such family, or it has no such table.
+    """
+    make: Callable[[Sequence[Row]], MadeTable] = _find(family, "TABLES", what)
+    return make
+
+
+def families() -> list[str]:
+    """Names of all families, sorted."""
+    folder = str(Path(__file__).parent)
+    return sorted(module.name for module in pkgutil.iter_modules([folder]) if module.ispkg)
+
+
+def _find(family: str, table: str, what: str) -> Any:
+    if family not in families():
+        raise InputError(f"family: must be one of {families()}, got {family!r}")
+    offered = getattr(import_module(f"rebalance.figures.{family}"), table, {})
+    if what not in offered:
+        raise InputError(
+            f"what: the {table} of family {family!r} are {sorted(offered)}, got {what!r}"
+        )
+    return offered[what]

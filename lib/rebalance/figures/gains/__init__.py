@@ -1,0 +1,1 @@
+"""Gain in AP over the IoU threshold (GGIoU Figure 3)."""

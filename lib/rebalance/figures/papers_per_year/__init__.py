@@ -1,0 +1,1 @@
+"""Papers per imbalance problem and year (thesis Figure 3.3)."""

@@ -1,0 +1,26 @@
+"""What trained detectors train on (bbgen Figures 5 and 6; thesis 3.12, 3.14, 4.5 and 4.6)."""
+
+from rebalance.figures.family import TabledFigure
+from rebalance.figures.positives.compute import (
+    corner_claims,
+    corner_table,
+    near_half_claims,
+    near_half_table,
+    regressor_claims,
+    regressor_table,
+    roi_source_claims,
+    roi_source_table,
+)
+from rebalance.figures.positives.draw import (
+    plot_corners_with,
+    plot_near_half,
+    plot_regressor,
+    plot_roi_sources_with,
+)
+
+FIGURES: dict[str, TabledFigure] = {
+    "sources": TabledFigure(roi_source_claims, plot_roi_sources_with, roi_source_table),
+    "corners": TabledFigure(corner_claims, plot_corners_with, corner_table),
+    "near_half": TabledFigure(near_half_claims, plot_near_half, near_half_table),
+    "regressor": TabledFigure(regressor_claims, plot_regressor, regressor_table),
+}

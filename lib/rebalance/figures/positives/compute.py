@@ -1,0 +1,275 @@
+"""What the positives of trained detectors say (bbgen Figures 5, 6; thesis 3.12, 3.14, 4.5, 4.6).
+
+Numbers come from positives.json, see ``rebalance.engine.positives``.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from rebalance.boxes import paired_iou
+from rebalance.errors import InputError
+from rebalance.figures.box_generator.compute import REFERENCE, iou_shares, roi_source_ious
+from rebalance.figures.claims import Claim, printed_claim, printed_number
+from rebalance.generators.regions import feasible_region, quadrant_areas
+from rebalance.jsonfile import read_json
+from rebalance.samplers.statistics import CornerShares, corner_shares
+
+BINS_PER_TENTH = 10
+"""Bins of width 0.01 in one of width 0.1."""
+ABOUT = (0.5, 1.5)
+"""What counts as "about" a printed number, as factors of it."""
+CROWD_RADIUS = 0.05
+"""Around the reference's corner; its sides are 0.3 long."""
+FLOAT_SLACK = 1e-4
+"""Corners are kept to six decimals."""
+
+
+@dataclass(frozen=True)
+class Positives:
+    """Positives of one run, pooled over its seeds.
+
+    Attributes:
+        iou_edges: [51], 0.5 ... 1.
+        iou_counts: [50], positives by IoU with their ground truth.
+        mean_positives: per image.
+        corners: [K, 2] xy relative to the reference box, of the first seed.
+        corners_near_half: [K, 2], of positives with an IoU in [0.5, 0.6], of the first seed.
+        after_edges: [51], 0 ... 1.
+        counts: [50, 50], positives by IoU before and after regression.
+        bins: low, high, num, degraded, lost (shares), error_before, error_after (means), one line
+            per 0.1 of the IoU before.
+    """
+
+    iou_edges: NDArray[np.float64]
+    iou_counts: NDArray[np.int64]
+    mean_positives: float
+    corners: torch.Tensor
+    corners_near_half: torch.Tensor
+    after_edges: NDArray[np.float64]
+    counts: NDArray[np.int64]
+    bins: pd.DataFrame
+
+    @property
+    def tenth_shares(self) -> list[float]:
+        """Shares of the five bins of width 0.1; nan without positives."""
+        counts = self.iou_counts.reshape(-1, BINS_PER_TENTH).sum(axis=1)
+        return [float(count) / (int(counts.sum()) or math.nan) for count in counts]
+
+
+Series = Mapping[str, Positives]
+
+
+def load_positives(runs: Mapping[str, Sequence[str]]) -> dict[str, Positives]:
+    """The positives of each run; of several heads those of the first.
+
+    Args:
+        runs: label -> one positives.json per seed.
+
+    Raises:
+        InputError: a file is absent, not JSON, or lacks a field.
+    """
+    return {label: _pooled([_first_head(Path(file)) for file in files])
+            for label, files in runs.items()}  # fmt: skip
+
+
+def _first_head(path: Path) -> Mapping[str, Any]:
+    content = read_json(path, "file of positives")
+    try:
+        head: dict[str, Any] = content["heads"][0]
+    except (KeyError, IndexError, TypeError):
+        raise InputError(f"{path}: heads: must be a list of one entry or more") from None
+    needed = {"mean_positives", "iou_edges", "iou_counts", "corners", "corners_near_half",
+              "regression"}  # fmt: skip
+    if missing := sorted(needed - set(head)):
+        raise InputError(f"{path}: heads[0] has no {', '.join(missing)}")
+    return head
+
+
+def _pooled(heads: Sequence[Mapping[str, Any]]) -> Positives:
+    first = heads[0]
+    regressions = [head["regression"] for head in heads]
+    return Positives(
+        iou_edges=np.array(first["iou_edges"]),
+        iou_counts=np.sum([head["iou_counts"] for head in heads], axis=0),
+        mean_positives=float(np.mean([head["mean_positives"] for head in heads])),
+        corners=torch.tensor(first["corners"], dtype=torch.float64).view(-1, 2),
+        corners_near_half=torch.tensor(first["corners_near_half"], dtype=torch.float64).view(-1, 2),
+        after_edges=np.array(regressions[0]["after_edges"]),
+        counts=np.sum([regression["counts"] for regression in regressions], axis=0),
+        bins=_pooled_bins([pd.DataFrame(regression["bins"]) for regression in regressions]),
+    )
+
+
+def _pooled_bins(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Means over all positives of the seeds, not over the seeds."""
+    total = pd.concat([frame["num"] for frame in frames], axis=1).sum(axis=1)
+    pooled = frames[0][["low", "high"]].assign(num=total)
+    for name in ("degraded", "lost", "error_before", "error_after"):
+        sums = sum(frame[name].astype(float).fillna(0) * frame["num"] for frame in frames)
+        pooled[name] = sums / total.where(total > 0)
+    return pooled
+
+
+def _text(shares: Sequence[float]) -> str:
+    return ", ".join(f"{share:.3f}" for share in shares)
+
+
+def roi_source_claims(series: Series, numbers: Mapping[str, Any]) -> list[Claim]:
+    """bbgen Figure 5, thesis 4.5: RPN and base are concentrated near 0.5, the RPN less so."""
+    base = iou_shares(roi_source_ious()["base, T = 0.5"])
+    claims = []
+    for label, positives in series.items():
+        shares = positives.tenth_shares
+        claims += [
+            printed_claim(f"RoIs of the {label} are concentrated near 0.5",
+                          shares == sorted(shares, reverse=True), _text(shares)),
+            printed_claim(f"those of the {label} less so than those of the base source, T = 0.5",
+                          shares[0] < base[0], f"{shares[0]:.3f} against {base[0]:.3f} below 0.6"),
+        ]  # fmt: skip
+    return claims
+
+
+def roi_source_table(series: Series) -> pd.DataFrame:
+    """RoIs of the generated sources and the trained ones, and their shares by IoU."""
+    lines = {name: [len(ious), *iou_shares(ious)] for name, ious in roi_source_ious().items()}
+    for label, positives in series.items():
+        lines[label] = [int(positives.iou_counts.sum()), *positives.tenth_shares]
+    names = ["RoIs", *(f"{low / 10:.1f} to {low / 10 + 0.1:.1f}" for low in range(5, 10))]
+    frame = pd.DataFrame.from_dict(lines, orient="index", columns=names)
+    return frame.rename_axis("source").reset_index()
+
+
+def points_beyond(points: torch.Tensor, min_iou: float = 0.5) -> int:
+    """Corners from which no box reaches ``min_iou``: the best ends where the reference ends."""
+    boxes = torch.cat([points, REFERENCE[2:].expand(len(points), 2)], dim=1)
+    return int((paired_iou(boxes, REFERENCE.expand(len(points), 4)) < min_iou - FLOAT_SLACK).sum())
+
+
+def corner_claims(series: Series, numbers: Mapping[str, Any]) -> list[Claim]:
+    """bbgen Figure 6, thesis 4.6: corners of the RPN's RoIs lie inside more often than outside."""
+    shares = [value for key, value in numbers.items() if key.startswith("share_")]
+    beyond = next(value for key, value in numbers.items() if key.startswith("points_outside"))
+    areas = quadrant_areas(torch.tensor([0.5]))
+    uniform = float(areas.inside / (areas.inside + areas.outside + 2 * areas.mixed))
+    claims = []
+    for label, positives in series.items():
+        ours = corner_shares(positives.corners)
+        claims += [
+            printed_number(f"points of the {label} beyond the limit of 0.5",
+                           points_beyond(positives.corners), beyond),
+            printed_claim(
+                f"more corners of the {label} inside the box than outside on both axes "
+                f"(printed: {shares[0]} and {shares[1]})",
+                ours.inside > ours.outside, f"{ours.inside:.3f} and {ours.outside:.3f}"),
+            printed_claim(
+                "more of them inside than in a source that is uniform in space",
+                ours.inside > uniform, f"{ours.inside:.3f} against {uniform:.3f} of the area"),
+        ]  # fmt: skip
+    return claims
+
+
+def corner_table(series: Series) -> pd.DataFrame:
+    """Where the corners lie: source, number, shares inside, outside, mixed."""
+    return pd.DataFrame([
+        _corner_line(label, len(positives.corners), corner_shares(positives.corners))
+        for label, positives in series.items()
+    ])  # fmt: skip
+
+
+def _corner_line(label: str, num: int, shares: CornerShares) -> dict[str, Any]:
+    names = ("inside", "outside on both axes", "in between")
+    return {"source": label, "corners": num, **dict(zip(names, shares, strict=True))}
+
+
+def crowding(points: torch.Tensor) -> float:
+    """How much denser points lie near the reference's corner than over the feasible region of 0.5.
+
+    Near is within CROWD_RADIUS; 1 means evenly spread.
+    """
+    if len(points) == 0:
+        return math.nan
+    x, y = feasible_region(REFERENCE, 0.5, "top_left").T
+    area = float((x * y.roll(-1) - y * x.roll(-1)).sum().abs() / 2)
+    near = (points - REFERENCE[:2]).norm(dim=1) < CROWD_RADIUS
+    return float(near.double().mean()) / (math.pi * CROWD_RADIUS**2 / area)
+
+
+def near_half_claims(series: Series, numbers: Mapping[str, Any]) -> list[Claim]:
+    """thesis Figure 3.14: a thousand points, denser around the corner of the reference box."""
+    claims = []
+    for label, positives in series.items():
+        points = positives.corners_near_half
+        density = crowding(points)
+        claims += [
+            printed_number(f"RoIs of the {label} drawn", len(points), numbers["rois"],
+                           note="" if len(points) == numbers["rois"] else
+                           "the run has no more positives in this range"),
+            printed_claim(
+                "they are denser around the top-left corner of the reference box", density > 1,
+                f"{density:.1f} times as dense within {CROWD_RADIUS} of it as over all"),
+        ]  # fmt: skip
+    return claims
+
+
+def near_half_table(series: Series) -> pd.DataFrame:
+    """As ``corner_table``, of the positives with an IoU of 0.5 to 0.6."""
+    return pd.DataFrame([
+        _corner_line(label, len(points), corner_shares(points))
+        for label, points in ((name, made.corners_near_half) for name, made in series.items())
+    ])  # fmt: skip
+
+
+def bin_names(bins: pd.DataFrame) -> list[str]:
+    """``0.5-0.6``, ``0.6-0.7``, ..."""
+    return [f"{low:.1f}-{high:.1f}" for low, high in zip(bins["low"], bins["high"], strict=True)]
+
+
+def regressor_claims(series: Series, numbers: Mapping[str, Any]) -> list[Claim]:
+    """thesis Figure 3.12: where the regressor helps, where it harms."""
+    printed_lost = numbers["lost_share_in_bin_0_5_to_0_6_about"]
+    printed_worse = [str(name).replace("1.0", "1") for name in
+                     numbers["bins_where_no_regression_is_better"]]  # fmt: skip
+    claims = []
+    for label, positives in series.items():
+        bins = positives.bins
+        lost = float(bins["lost"].iloc[0])
+        grows = bins["error_after"] > bins["error_before"]
+        worse = [name for name, grown in zip(bin_names(bins), grows, strict=True) if grown]
+        low, high = (factor * printed_lost for factor in ABOUT)
+        claims += [
+            printed_claim(
+                f"about {printed_lost} of the positives of {label} with an IoU of 0.5 to 0.6 fall "
+                "under 0.5", low <= lost <= high, f"{lost:.3f}",
+                f"from {low:g} to {high:g} counts as about"),
+            printed_claim(
+                f"the mean error grows for an IoU of {' and '.join(printed_worse)}, and only there",
+                [name.replace("1.0", "1") for name in worse] == printed_worse,
+                ", ".join(worse) or "nowhere"),
+        ]  # fmt: skip
+    return claims
+
+
+def regressor_table(series: Series) -> pd.DataFrame:
+    """thesis Figure 3.12 (c): one line per 0.1 of the IoU before regression."""
+    frames = []
+    for label, positives in series.items():
+        bins = positives.bins
+        frames.append(pd.DataFrame({
+            "run": label,
+            "IoU before": bin_names(bins),
+            "positives": bins["num"],
+            "degraded (%)": 100 * bins["degraded"],
+            "under 0.5 after (%)": 100 * bins["lost"],
+            "mean error before": bins["error_before"],
+            "mean error after": bins["error_after"],
+        }))  # fmt: skip
+    table = pd.concat(frames, ignore_index=True)
+    return table.drop(columns="run") if len(series) == 1 else table

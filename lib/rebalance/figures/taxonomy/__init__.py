@@ -1,0 +1,1 @@
+"""The tree of imbalance problems (thesis Figure 3.1)."""

@@ -1,0 +1,140 @@
+"""Figures with a point or a line per run (focal_eiou Figure 4, thesis Figure 3.17)."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rebalance.errors import InputError
+from rebalance.figures.claims import Claim, printed_claim
+from rebalance.figures.family import Row
+from rebalance.figures.training_curves.compute import load_logs, smooth
+from rebalance.metrics.output import read_metrics
+
+Runs = Mapping[str, Sequence[str]]
+
+BASELINE = "baseline"
+START_PART, SPAN_PART = 0.02, 0.05
+"""Parts of a training: what its losses are compared with, and what they are smoothed over."""
+RPN_LOSSES = {"classification": "rpn_class_loss", "regression": "rpn_box_loss"}
+
+
+def loss_settings(runs: Runs, rows: Sequence[Row]) -> pd.DataFrame:
+    """AP of each run by what was set.
+
+    Args:
+        runs: label -> one metrics.json per seed, in the order of ``rows``.
+        rows: settings ``panel`` (a, b, c or BASELINE), ``series``, ``value``; reported AP in per
+            cent where it is printed.
+
+    Returns:
+        panel, series, value, AP, spread (standard deviation over seeds, nan for one) and reported,
+        the last three in per cent.
+    """
+    lines = []
+    for row, files in zip(rows, runs.values(), strict=True):
+        seeds = np.array([read_metrics(Path(file), ["AP"])["AP"] for file in files]) * 100
+        lines.append({
+            **row["setting"],
+            "AP": float(seeds.mean()),
+            "spread": float(seeds.std(ddof=1)) if len(seeds) > 1 else float("nan"),
+            "reported": row["reported"].get("AP", float("nan")),
+        })  # fmt: skip
+    return pd.DataFrame(lines).astype({"value": float})
+
+
+def _curve(points: pd.DataFrame, series: str) -> pd.Series:
+    """AP over the value set, of one series."""
+    return points[points["series"] == series].set_index("value")["AP"].sort_index()
+
+
+def _values(curve: pd.Series) -> str:
+    return ", ".join(f"{value:g}: {ap:.1f}" for value, ap in curve.items())
+
+
+def loss_setting_claims(points: pd.DataFrame, numbers: Mapping[str, Any]) -> list[Claim]:
+    """focal_eiou Figure 4: where the curves peak, and how they fall."""
+    eiou, l1 = _curve(points, "EIoU"), _curve(points, "FocalL1")
+    v1, focal, star = (_curve(points, f"Focal-EIoU{end}") for end in (" (v1)", "", "*"))
+    baseline = float(points.loc[points["panel"] == BASELINE, "AP"].iloc[0])
+    weight = float(numbers["a"]["best_loss_weight"])
+    beta = float(numbers["b"]["best_beta_focal_l1"])
+    gamma = float(numbers["c"]["best_gamma_focal_eiou"])
+    own = eiou[weight]
+    drops = [float(curve.max() - curve.iloc[-1]) for curve in (star, focal)]
+    return [
+        printed_claim(f"(a) EIoU is best with a loss weight of {weight}", eiou.idxmax() == weight,
+                      _values(eiou)),
+        printed_claim(f"(a) AP drops for weights above {weight}",
+                      bool((eiou[eiou.index > weight] < own).all()),
+                      _values(eiou[eiou.index >= weight])),
+        printed_claim(
+            f"(a) that weight gains over the baseline (printed: "
+            f"{numbers['a']['best_gain_over_baseline']})", own > baseline,
+            f"{own - baseline:+.1f}"),
+        printed_claim(f"(b) FocalL1 is best with a beta of {beta}", l1.idxmax() == beta,
+                      _values(l1)),
+        printed_claim("(b) Focal-EIoU (v1) never improves on EIoU", bool((v1 <= own).all()),
+                      f"{_values(v1)} against {own:.1f}"),
+        printed_claim(f"(c) Focal-EIoU is best with a gamma of {gamma}", focal.idxmax() == gamma,
+                      _values(focal)),
+        printed_claim("(c) Focal-EIoU is below the baseline at gamma 2", focal[2.0] < baseline,
+                      f"{focal[2.0]:.1f} against {baseline:.1f}; EIoU has {own:.1f}",
+                      "the baseline is taken to be RetinaNet's smooth L1"),
+        printed_claim("(c) Focal-EIoU* gains over EIoU at its best gamma", star.max() > own,
+                      f"{star.max():.1f} at {star.idxmax():g} against {own:.1f}",
+                      "over what it gains is not said; EIoU is our reading"),
+        printed_claim("(c) it drops more from there to the largest gamma than Focal-EIoU does",
+                      drops[0] > drops[1], f"{drops[0]:.1f} against {drops[1]:.1f}"),
+    ]  # fmt: skip
+
+
+def rpn_losses(runs: Runs, rows: Sequence[Row]) -> pd.DataFrame:
+    """The two losses of the region proposal network over the training.
+
+    Args:
+        runs: label -> one log.csv per seed.
+        rows: not used.
+
+    Returns:
+        run, loss (classification, regression), iteration, value (mean over seeds, smoothed over
+        SPAN_PART of the training), left (value by the mean over the first START_PART).
+
+    Raises:
+        InputError: a log that lacks one of the two losses.
+    """
+    frames = []
+    for label, logs in load_logs(runs).items():
+        for name, column in RPN_LOSSES.items():
+            for log, file in zip(logs, runs[label], strict=True):
+                if column not in log:
+                    raise InputError(f"{file}: no column {column!r}, it has {list(log)}")
+            series = [log.set_index("iteration")[column] for log in logs]
+            mean = pd.concat(series, axis=1, join="inner").mean(axis=1)
+            start = float(mean.iloc[: max(1, round(START_PART * len(mean)))].mean())
+            value = smooth(mean.to_numpy(), SPAN_PART * len(mean))
+            frames.append(pd.DataFrame({
+                "run": label, "loss": name, "iteration": mean.index, "value": value,
+                "left": value / start,
+            }))  # fmt: skip
+    return pd.concat(frames, ignore_index=True)
+
+
+def rpn_loss_claims(losses: pd.DataFrame, numbers: Mapping[str, Any]) -> list[Claim]:
+    """thesis Figure 3.17: classification falls faster."""
+    claims = []
+    for label, some in losses.groupby("run"):
+        left = {name: group["left"].to_numpy() for name, group in some.groupby("loss")}
+        means = [float(left[name].mean()) for name in RPN_LOSSES]
+        lower = float((left["classification"] < left["regression"]).mean())
+        claims += [
+            printed_claim(f"{label}: the classification loss falls faster", means[0] < means[1],
+                          f"of its start {means[0]:.2f} is left, against {means[1]:.2f}, on "
+                          "average",
+                          "both relative to their own start, averaged over the training"),
+            printed_claim(f"{label}: less of it is left at most iterations", lower > 0.5,
+                          f"{100 * lower:.0f} % of them"),
+        ]  # fmt: skip
+    return claims

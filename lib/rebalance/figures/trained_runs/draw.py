@@ -1,0 +1,69 @@
+"""Figures with a point or a line per run; see ``rebalance.figures.trained_runs.compute``."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from rebalance.figures.claims import PAPER_SCALE
+from rebalance.figures.style import FIXED_COLOURS, INK, PALETTE, colours, figure, legend_below
+from rebalance.figures.trained_runs.compute import BASELINE, RPN_LOSSES
+
+PANELS = {
+    "a": ("(a) weight of the box loss", "loss weight"),
+    "b": ("(b) β", "β"),
+    "c": ("(c) γ", "γ"),
+}
+
+
+def plot_loss_settings(points: pd.DataFrame, scale: str) -> Figure:
+    """focal_eiou Figure 4: AP over weight, beta and gamma.
+
+    Args:
+        points: see ``loss_settings``.
+        scale: where AP was measured; printed points are drawn at the paper's only.
+    """
+    fig, axes = figure(columns=2, grid=(1, 3), aspect=0.95, sharey=True)
+    shades = colours(points.loc[points["panel"] != BASELINE, "series"])
+    for ax, (panel, (title, label)) in zip(axes, PANELS.items(), strict=True):
+        some = points[points["panel"] == panel]
+        for name, curve in some.groupby("series", sort=False):
+            ax.errorbar(curve["value"], curve["AP"], yerr=curve["spread"].fillna(0), fmt="o-",
+                        color=shades[str(name)], label=name, elinewidth=0.8)  # fmt: skip
+        printed = some.dropna(subset=["reported"])
+        if scale == PAPER_SCALE and len(printed):
+            ax.plot(printed["value"], printed["reported"], "D", markerfacecolor="none",
+                    markeredgecolor=INK, label="reported")  # fmt: skip
+        for _, line in points[points["panel"] == BASELINE].iterrows():
+            ax.axhline(line["AP"], color=FIXED_COLOURS["baseline"], linestyle=(0, (5, 2)),
+                       linewidth=1, label=f"baseline, {line['series']}")  # fmt: skip
+        ax.set(title=title, xlabel=label)
+        ax.set_xticks(sorted(set(some["value"])))
+    axes[0].set_ylabel(f"AP (%), {scale} scale")
+    entries = {
+        label: handle
+        for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
+    }  # fmt: skip
+    fig.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=4)
+    return fig
+
+
+def plot_rpn_losses(losses: pd.DataFrame, scale: str) -> Figure:
+    """thesis Figure 3.17: both losses, and what is left of them.
+
+    Args:
+        losses: see ``rpn_losses``.
+        scale: where the runs were trained.
+    """
+    fig, (left, right) = figure(columns=2, grid=(1, 2), aspect=0.68)
+    several = losses["run"].nunique() > 1
+    for (run, name), curve in losses.groupby(["run", "loss"], sort=False):
+        colour = PALETTE[list(RPN_LOSSES).index(str(name))]
+        label = f"{run}, {name}" if several else str(name)
+        left.plot(curve["iteration"], curve["value"], color=colour, label=label)
+        right.plot(curve["iteration"], curve["left"], color=colour)
+    left.set(title="(a) losses of the RPN", ylabel="loss, smoothed", xlabel="iteration")
+    right.set(title="(b) by their start", ylabel="share of its start", xlabel="iteration")
+    for ax in (left, right):
+        ax.set_ylim(bottom=0)
+        ax.margins(x=0)
+    legend_below(fig, left)
+    return fig

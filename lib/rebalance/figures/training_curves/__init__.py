@@ -1,0 +1,1 @@
+"""Losses and learning rate over the training, for every table of trained runs."""

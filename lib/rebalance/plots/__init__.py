@@ -1,1 +1,0 @@
-"""Figures: each function takes values and gives a matplotlib Figure in the look of ``style``."""

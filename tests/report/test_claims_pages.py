@@ -1,0 +1,47 @@
+"""What comes out of a work's claims, as pages show it."""
+
+import pandas as pd
+from rebalance.figures.claims import printed_claim, printed_number
+from rebalance.report.claims import (
+    claims_heading_html,
+    claims_html,
+    doubts_html,
+    frame_html,
+    measured_claims_html,
+)
+
+
+def test_page_escapes_and_says_what_does_not_hold():
+    claims = [printed_claim("a < b", True), printed_number("x & y", 0.8, 0.66, note="<why>")]
+    table = claims_html(claims)
+    assert "a &lt; b" in table
+    assert "&lt;why&gt;" in table
+    assert table.count("does not hold") == 1
+    assert "1 of 2 hold: differs" in claims_heading_html("T", "lead", claims)
+    on_data = claims_heading_html("T", "lead", claims, dataset="shapes")
+    assert "1 of 2 hold on shapes<" in on_data
+    assert "T · shapes" in on_data
+    assert "1 of 1 claims hold<" in claims_heading_html("T", "lead", claims[:1])
+    assert doubts_html([]) == ""
+    assert "<li>a &amp; b</li>" in doubts_html(["a & b"])
+
+
+def test_frame_shows_lists_booleans_and_undefined():
+    html = frame_html(
+        pd.DataFrame({"a_b": [True, False], "c": [[1, 2], None], "d": [float("nan"), -0.5],
+                      "e": [343000.0, 0.123456]})
+    )  # fmt: skip
+    for expected in ("<th", "a b", ">yes<", ">no<", ">1, 2<", ">–<", ">−0.5<", ">343000<",
+                     ">0.1235<"):  # fmt: skip
+        assert expected in html
+
+
+# Pages and targets -------------------------------------------------------------------------------
+
+
+def test_claims_about_what_is_measured_name_the_scale():
+    page = measured_claims_html([], "shapes", "small networks")
+    assert "measured at the shapes scale" in page
+    assert "small networks" in page
+    assert "no reproduction" in page
+    assert "no reproduction" not in measured_claims_html([], "paper", "the works' own")
