@@ -242,6 +242,15 @@ def test_matrix_nms_is_the_loop_over_masks(num, seed, kernel):
     assert high.tolist() == rows[found >= 0.5].tolist()
 
 
+def test_three_equal_masks_leave_one():
+    """The third: 0 by the first, 0 / 0 by the second, which is itself nothing."""
+    masks = torch.ones(3, 2, 2, dtype=torch.bool)
+    scores, groups = torch.tensor([0.7, 0.9, 0.8]), torch.zeros(3).long()
+    rows, found = matrix_nms(masks, scores, groups, kernel="linear", threshold=0.0)
+    assert rows.tolist() == [1, 0, 2]
+    torch.testing.assert_close(found, torch.tensor([0.9, 0, 0]))
+
+
 @pytest.mark.parametrize("kernel", ["gaussian", "linear"])
 def test_no_mask_and_one_mask(kernel):
     none = matrix_nms(torch.zeros(0, 4, 4, dtype=torch.bool), *EMPTY[1:], kernel=kernel)
@@ -309,6 +318,13 @@ def test_choices_of_a_level_are_the_loops(batch, sizes, num, threshold, seed):
         found = list(found)
         assert len(found) == len(expected)
         assert set(found) == expected
+
+
+@pytest.mark.parametrize("choose", [best_pairs, best_anchors])
+def test_scores_must_exceed_the_threshold(choose):
+    rows, labels = choose(torch.tensor([[[0.25, 0.5]]]), [1], num=None, threshold=0.25)
+    assert rows.tolist() == [0]
+    assert labels.tolist() == [2]
 
 
 def test_anchors_can_be_ranked_by_another_score():
