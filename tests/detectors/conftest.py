@@ -10,7 +10,12 @@ DENSE = {
     "neck": {"name": "fpn", "channels": 16, "first_level": 3, "num_levels": 3},
     "heads": {"dense": {"name": "retina", "num_convs": 1, "channels": 16, "prior": 0.01}},
     "dense": {
-        "candidates": {"name": "anchors", "base_scale": 2, "scales_per_octave": 2, "ratios": [0.5, 1.0, 2.0]},
+        "candidates": {
+            "name": "anchors",
+            "base_scale": 2,
+            "scales_per_octave": 2,
+            "ratios": [0.5, 1.0, 2.0],
+        },
         "coder": {"name": "deltas", "weights": [1.0, 1.0, 1.0, 1.0]},
         "assigner": {"name": "max_iou", "positive_iou": 0.5, "negative_iou": 0.4},
         "sampler": {"name": "all"},
@@ -21,7 +26,12 @@ DENSE = {
         },
     },
     "steps": ["dense"],
-    "test": {"score_threshold": 0.05, "nms": {"name": "nms", "iou": 0.5}, "pre_nms": 100, "max_detections": 50},
+    "test": {
+        "score_threshold": 0.05,
+        "nms": {"name": "nms", "iou": 0.5},
+        "pre_nms": 100,
+        "max_detections": 50,
+    },
 }
 STAGED = {
     "neck": {"name": "fpn", "channels": 16, "first_level": 2, "num_levels": 5, "extra": "pool"},
@@ -30,7 +40,7 @@ STAGED = {
         "box": {"name": "fc", "num_fcs": 1, "channels": 16, "class_agnostic": False},
     },
     "rpn": {
-        "candidates": {"name": "anchors", "base_scale": 4, "scales_per_octave": 1, "ratios": [0.5, 1.0, 2.0]},
+        "candidates": {"name": "anchors", "base_scale": 4, "scales_per_octave": 1},
         "coder": {"name": "deltas", "weights": [1.0, 1.0, 1.0, 1.0]},
         "assigner": {"name": "max_iou", "positive_iou": 0.7, "negative_iou": 0.3,
                      "low_quality_iou": 0.3},

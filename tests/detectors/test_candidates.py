@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from rebalance.detectors.anchors import AnchorGrid
 from rebalance.detectors.candidates import CANDIDATES, anchors, cells, points, ssd_anchors
+from rebalance.detectors.inside import InsideRule
 from rebalance.errors import InputError
+from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from .recorded import Case, cases_with
 
@@ -48,7 +49,13 @@ def test_anchors_are_the_recorded_ones(name):
     call = f"train_a/{head}.get_anchors/0"
     compared = 0
     for image, meta in enumerate(case.meta["img_metas"]):
-        inside = grid.within(maps_of(*sizes), tuple(meta["pad_shape"][:2])).split(level_sizes)
+        taking_part = InsideRule("padded")(
+            boxes, tuple(level_sizes), tuple(meta["img_shape"][:2]), (10**6, 10**6)
+        )
+        inside = torch.ones(len(boxes), dtype=torch.bool)
+        if taking_part is not None:
+            inside = torch.zeros(len(boxes), dtype=torch.bool).index_fill(0, taking_part.rows, True)
+        inside = inside.split(level_sizes)
         for level, of_level in enumerate(boxes.split(level_sizes)):
             if f"{call}/0/{image}/{level}" in case:
                 recorded = case[f"{call}/0/{image}/{level}"]
@@ -67,9 +74,16 @@ def test_anchors_are_the_recorded_ones(name):
 def test_rounded_anchors_are_torchvisions(options):
     maps = maps_of((5, 7), (3, 4), (1, 1))
     boxes, level_sizes = anchors([8, 16, 32], rounded=True, **options)(maps)
-    expected, expected_sizes = AnchorGrid([8, 16, 32], **options)(maps)
-    assert torch.equal(boxes, expected)
-    assert level_sizes == expected_sizes
+    base, octave = options["base_scale"], options["scales_per_octave"]
+    sizes = tuple(
+        tuple(base * stride * 2 ** (k / octave) for k in range(octave)) for stride in (8, 16, 32)
+    )
+    theirs = AnchorGenerator(sizes, (options.get("ratios", (0.5, 1.0, 2.0)),) * 3)
+    strides = [[torch.tensor(stride)] * 2 for stride in (8, 16, 32)]
+    theirs.set_cell_anchors(torch.float32, torch.device("cpu"))
+    levels = theirs.grid_anchors([list(map_.shape[-2:]) for map_ in maps], strides)
+    assert torch.equal(boxes, torch.cat(levels))
+    assert level_sizes == [len(level) for level in levels]
 
 
 def test_a_list_of_scales_says_the_same_as_octaves():

@@ -3,7 +3,9 @@
 import pytest
 import torch
 from rebalance.detectors import build_detector
-from rebalance.detectors.selection import suppress
+from rebalance.detectors.flow import Flow
+from rebalance.detectors.selection import make_detection_settings, select_detections
+from rebalance.detectors.types import Predictions, make_candidates
 from rebalance.errors import InputError
 from rebalance.losses import focal_loss, smooth_l1_loss
 from torchvision.ops import box_iou, nms
@@ -110,14 +112,18 @@ def test_detections_stay_inside_the_image_not_its_canvas(detector):
     assert found["boxes"][:, 3].max() <= 40
 
 
-def test_selection_by_hand():
+def test_selection_by_hand(detector):
     boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 9], [5, 5, 5, 9]])
-    rows, image = torch.arange(4), torch.zeros(4, dtype=torch.int64)
-    scores, labels = torch.tensor([0.9, 0.8, 0.7, 0.99]), torch.tensor([1, 1, 2, 1])
-    found = suppress(rows, boxes, scores, labels, image, 1, 0.5, 100)
+    scores = torch.tensor([[0.9, 0.1], [0.8, 0.1], [0.1, 0.7], [0.99, 0.1]])
+    predictions = Predictions(scores.logit(), torch.zeros(4, 1, 4))
+    flow = Flow([], [], (20, 20), [(20, 20)])
+    flow.last = detector.steps[0], predictions, make_candidates([boxes])
+    settings = make_detection_settings({"name": "nms", "iou": 0.5}, score_threshold=0.5)
+    found = select_detections(flow, settings)
     # the second overlaps the first by 0.9; the third is of another class; the fourth is empty
     assert found.scores.tolist() == pytest.approx([0.9, 0.7])
     assert found.rows.tolist() == [0, 2]
+    assert found.labels.tolist() == [1, 2]
 
 
 def test_it_learns_two_objects(detector):

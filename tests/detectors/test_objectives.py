@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from rebalance.assigners import make_assigner
-from rebalance.detectors.box_coder import BoxCoder
+from rebalance.detectors.coders import DeltaCoder
 from rebalance.detectors.inside import InsideRule
 from rebalance.detectors.matching import match
 from rebalance.detectors.objectives import make_objective
@@ -46,7 +46,7 @@ def matched(logits, gt, deltas, boxes=ANCHORS, truths=TRUTHS, labels=(1, 3)):
         candidates,
         make_truths(targets, (64, 64)),
         matches,
-        BoxCoder(),
+        DeltaCoder(),
     )
 
 
@@ -74,7 +74,7 @@ def test_an_image_without_positives_counts_one_in_positives_of_images():
     matches = Matches(torch.arange(4), torch.tensor([0, 1, -1, -1]), torch.zeros(4))
     predictions = Predictions(torch.zeros(4, 1), torch.zeros(4, 1, 4))
     objective = linear({"name": "l1"}, per="positives_of_images")
-    losses = objective(Matched(predictions, candidates, truths, matches, BoxCoder()))
+    losses = objective(Matched(predictions, candidates, truths, matches, DeltaCoder()))
     torch.testing.assert_close(losses["class_loss"], torch.tensor(4 * math.log(2) / 3))
 
 
@@ -89,7 +89,7 @@ def test_a_term_may_have_a_count_of_its_own():
 def test_a_loss_on_boxes_gets_decoded_boxes():
     deltas = torch.randn(2, 4, generator=torch.Generator().manual_seed(0)) * 0.1
     _, box_loss = both(linear({"name": "giou"}), torch.zeros(2, 3), [0, 1], deltas)
-    decoded = BoxCoder().decode(deltas, ANCHORS)
+    decoded = DeltaCoder().decode(deltas, ANCHORS)
     torch.testing.assert_close(box_loss, giou_loss(decoded, torch.tensor(TRUTHS)).sum() / 2)
 
 
@@ -153,8 +153,10 @@ def test_an_overlap_balanced_loss_gets_deltas_and_boxes():
     box = {"name": "iou_balanced", "gamma": 1.5, "beta": 0.11, "weight": 2.5}
     _, box_loss = both(linear(box), torch.zeros(2, 3), [0, 1], deltas)
     truths = torch.tensor(TRUTHS)
-    weights = box_iou(BoxCoder().decode(deltas, ANCHORS), truths).diagonal() ** 1.5
-    errors = smooth_l1_loss(deltas, BoxCoder().encode(truths, ANCHORS), beta=0.11, reduction="none")
+    weights = box_iou(DeltaCoder().decode(deltas, ANCHORS), truths).diagonal() ** 1.5
+    errors = smooth_l1_loss(
+        deltas, DeltaCoder().encode(truths, ANCHORS), beta=0.11, reduction="none"
+    )
     torch.testing.assert_close(box_loss, 2.5 * (weights * errors.sum(dim=1)).sum() / 2)
 
 

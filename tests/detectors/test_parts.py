@@ -7,9 +7,9 @@ import torch
 import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rebalance.detectors.anchors import AnchorGrid
 from rebalance.detectors.backbones import ResNetBackbone, load_weights, make_backbone
-from rebalance.detectors.box_coder import BoxCoder
+from rebalance.detectors.candidates import anchors as lay_anchors
+from rebalance.detectors.coders import DeltaCoder
 from rebalance.detectors.heads import HeadContext, RetinaHead
 from rebalance.detectors.necks import Pyramid
 from rebalance.errors import InputError
@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 ])  # fmt: skip
 def test_deltas_by_hand(box, weights, expected):
     reference = torch.tensor([[0.0, 0, 10, 20]])
-    deltas = BoxCoder(weights).encode(torch.tensor([box]).float(), reference)
+    deltas = DeltaCoder(weights).encode(torch.tensor([box]).float(), reference)
     torch.testing.assert_close(deltas, torch.tensor([expected]).float())
 
 
@@ -35,18 +35,18 @@ side = st.floats(0.5, 30)  # sides differ less than 62.5 fold, so nothing is cla
 @given(st.tuples(corner, corner, side, side), st.tuples(corner, corner, side, side))
 def test_decoding_inverts_encoding(one, other):
     boxes = torch.tensor([[x, y, x + w, y + h] for x, y, w, h in (one, other)]).double()
-    coder = BoxCoder((10.0, 10.0, 5.0, 5.0))
+    coder = DeltaCoder((10.0, 10.0, 5.0, 5.0))
     decoded = coder.decode(coder.encode(boxes[:1], boxes[1:]), boxes[1:])
     torch.testing.assert_close(decoded, boxes[:1], atol=1e-6, rtol=1e-6)
 
 
 def test_huge_deltas_decode_to_finite_boxes():
-    boxes = BoxCoder().decode(torch.tensor([[0.0, 0, 1e4, 1e4]]), torch.tensor([[0.0, 0, 8, 8]]))
+    boxes = DeltaCoder().decode(torch.tensor([[0.0, 0, 1e4, 1e4]]), torch.tensor([[0.0, 0, 8, 8]]))
     torch.testing.assert_close(boxes[0, 2] - boxes[0, 0], torch.tensor(8 * 1000 / 16))
 
 
 def test_anchors_by_hand():
-    grid = AnchorGrid([8, 16], base_scale=2, scales_per_octave=1, ratios=[1.0])
+    grid = lay_anchors([8, 16], base_scale=2, scales_per_octave=1, ratios=[1.0])
     anchors, level_sizes = grid([torch.zeros(1, 1, 2, 3), torch.zeros(1, 1, 1, 2)])
     assert level_sizes == [6, 2]
     assert anchors[:4].tolist() == [[-8, -8, 8, 8], [0, -8, 16, 8], [8, -8, 24, 8], [-8, 0, 8, 16]]

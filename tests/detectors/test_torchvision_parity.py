@@ -8,6 +8,7 @@ import torch
 import yaml
 from rebalance.detectors import build_detector
 from torchvision.models.detection import FasterRCNN, RetinaNet
+from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.models.detection.faster_rcnn import _default_anchorgen as _rcnn_anchorgen
 from torchvision.models.detection.image_list import ImageList
@@ -60,6 +61,14 @@ def translated(state):
     return result
 
 
+def exact_anchors():
+    """torchvision's anchors of RetinaNet without cutting their sizes to whole pixels."""
+    sizes = tuple(
+        tuple(4 * stride * 2 ** (k / 3) for k in range(3)) for stride in (8, 16, 32, 64, 128)
+    )
+    return AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * 5)
+
+
 def pair(repository, name, change=()):
     """Ours with the settings of config/detectors.yaml, and torchvision's with the same weights."""
     detectors = yaml.safe_load((repository / "config" / "detectors.yaml").read_text())
@@ -85,9 +94,7 @@ def pair(repository, name, change=()):
             extra_blocks=LastLevelP6P7(256, 256), **extra,
         )  # fmt: skip
         theirs = RetinaNet(body, NUM_CLASSES + 1, detections_per_img=100)
-        theirs.anchor_generator = ours.steps[
-            0
-        ].grid.generator  # theirs has sizes cut to whole pixels
+        theirs.anchor_generator = exact_anchors()  # theirs has sizes cut to whole pixels
     else:
         body = resnet_fpn_backbone(backbone_name="resnet18", weights=None, **extra)
         theirs = FasterRCNN(
@@ -196,7 +203,7 @@ def test_cell_anchors_are_torchvisions(repository):
         ours, _ = pair(repository, name)
         grid = ours.steps[0].grid
         wanted = _default_anchorgen() if name == "retinanet" else _rcnn_anchorgen()
-        for mine, reference in zip(grid.generator.cell_anchors, wanted.cell_anchors, strict=True):
+        for mine, reference in zip(grid.shapes, wanted.cell_anchors, strict=True):
             assert (mine - reference).abs().max() <= most
 
 

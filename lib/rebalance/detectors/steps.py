@@ -140,9 +140,7 @@ class DenseStep(Step):
             ],
         )
         if self.proposals is not None:
-            flow.rois = propose(
-                predictions, candidates, flow.sizes, self.coder, self.proposals[0]
-            )
+            flow.rois = propose(predictions, candidates, flow.sizes, self.coder, self.proposals[0])
         return matched(matches)
 
     def predict_step(self, flow: Flow, heads: Heads) -> None:
@@ -151,9 +149,7 @@ class DenseStep(Step):
         if self.proposals is None:
             flow.last = self, predictions, candidates
         else:
-            flow.rois = propose(
-                predictions, candidates, flow.sizes, self.coder, self.proposals[1]
-            )
+            flow.rois = propose(predictions, candidates, flow.sizes, self.coder, self.proposals[1])
 
 
 class BoxStep(Step):
@@ -258,7 +254,9 @@ class BoxStep(Step):
         best = self.objective.scores(predictions.logits).argmax(dim=1) + 1
         deltas = of_class(predictions.deltas, torch.where(labels > 0, labels, best))
         boxes = self.coder.decode(deltas, rois.boxes)
-        return rois._replace(boxes=clip_boxes(boxes, sizes_on(flow.sizes, boxes.device)[rois.image]))
+        return rois._replace(
+            boxes=clip_boxes(boxes, sizes_on(flow.sizes, boxes.device)[rois.image])
+        )
 
     def _training_rois(
         self, proposals: Candidates, truths: Truths, rngs: Sequence[torch.Generator]

@@ -1,6 +1,5 @@
 """Boxes on the cells of pyramid levels, made once per size of the maps."""
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -74,22 +73,6 @@ class CellGrid(Grid):
     ) -> None:
         super().__init__(strides, [len(boxes) for boxes in shapes])
         self.shapes, self.offset, self.input_size = list(shapes), offset, input_size
-
-    def within(self, maps: Sequence[Tensor], image_size: Size) -> Tensor:
-        """[N] bool: the cell begins within an image of (height, width) pixels.
-
-        mmdetection's valid anchors, when given the image's padded size: cells of the rest of the
-        canvas, which is there for a larger image of the batch, take no part.
-        """
-        valid = []
-        sizes = _sizes(maps)
-        for (rows, columns), (y_step, x_step), num in zip(
-            sizes, self._steps(sizes), self.nums_per_cell, strict=True
-        ):
-            cells = torch.zeros(rows, columns, num, dtype=torch.bool, device=maps[0].device)
-            cells[: math.ceil(image_size[0] / y_step), : math.ceil(image_size[1] / x_step)] = True
-            valid.append(cells.flatten())
-        return torch.cat(valid)
 
     def _steps(self, sizes: Sequence[Size]) -> list[tuple[float, float]]:
         if self.input_size is None:

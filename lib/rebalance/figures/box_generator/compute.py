@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rebalance.boxes import paired_iou
-from rebalance.detectors.box_coder import BoxCoder
+from rebalance.detectors.coders import DeltaCoder
 from rebalance.figures.claims import Claim, printed_claim, printed_number
 from rebalance.generators import generate_boxes, generate_positive_rois
 from rebalance.generators.regions import feasible_region, quadrant_areas
@@ -182,7 +182,7 @@ def initial_losses() -> dict[str, Tensor]:
     rois = generate_positive_rois(
         truths, torch.tensor([1, 2, 3]), 32, *IOU_PRESETS["uniform"], (480, 640), rng=_rng()
     )
-    coder = BoxCoder((10.0, 10.0, 5.0, 5.0))
+    coder = DeltaCoder((10.0, 10.0, 5.0, 5.0))
     targets = coder.encode(truths[rois.gt_idxs], rois.boxes)
     losses = F.smooth_l1_loss(targets, torch.zeros_like(targets), reduction="none").sum(1)
     return {"truths": truths, "rois": rois.boxes, "regression": losses}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rebalance.assigners import make_assigner
 from rebalance.assigners.assignment import NEGATIVE
 from rebalance.data.coco import load_coco
-from rebalance.detectors.anchors import AnchorGrid
+from rebalance.detectors.candidates import anchors as lay_anchors
 from rebalance.figures.claims import Claim, printed_claim
 
 Annotations = Mapping[str, str]
@@ -71,7 +71,7 @@ def anchors_per_label(objects: pd.DataFrame) -> tuple[float, pd.Series]:
     Returns:
         Background anchors per image, and foreground anchors per image by class.
     """
-    grid = AnchorGrid(STRIDES)
+    grid = lay_anchors(STRIDES, rounded=True)
     assigner = make_assigner("max_iou", positive_iou=0.5, negative_iou=0.4, low_quality_iou=None)
     classes = sorted(objects["class"].unique())
     label_of = {name: index + 1 for index, name in enumerate(classes)}
