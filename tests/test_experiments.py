@@ -148,6 +148,11 @@ SPOILT = {
         "config.yaml", set_in("scale", value="papper"), ["config.yaml", "scale", "papper"]),
     "unknown kind of data set": (
         "datasets.yaml", set_in("shapes", "kind", value="shape"), ["datasets.yaml", "shapes.kind"]),
+    "no image of a split": (
+        "datasets.yaml", set_in("coco_tiny_few", "first", value=0),
+        ["datasets.yaml", "coco_tiny_few.first"]),
+    "the first of a data set that is drawn": (
+        "datasets.yaml", set_in("shapes", "first", value=8), ["datasets.yaml", "shapes", "first"]),
 }  # fmt: skip
 
 

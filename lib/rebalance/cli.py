@@ -39,7 +39,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"rebalance {arguments.command}: {error}", file=sys.stderr)
         return 2
     return result or 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -144,8 +144,11 @@ rule coco_folder:
         dataset=datasets_of("coco_folder"),
     params:
         out=f"{DATA}/{{dataset}}",
+        first=lambda w: (
+            f"--first {dataset_of(w)['first']}" if "first" in dataset_of(w) else ""
+        ),
     shell:
-        "rebalance data coco-folder --out {params.out}"
+        "rebalance data coco-folder --out {params.out} {params.first}"
         " --train-annotations {input.train} --train-images {input.train_images}"
         " --val-annotations {input.val} --val-images {input.val_images} > {log} 2>&1"
 
