@@ -26,7 +26,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from rebalance.engine.provenance import code_fingerprint
 from rebalance.experiments import Experiments, load_experiments, resolve_run
-from rebalance.plots.style import save_bitmap, use_style
+from rebalance.figures.style import save_bitmap, use_style
 from rebalance.settings import run_sources
 from rebalance.sources import source_files
 from rebalance.targets import notebook_parameters

@@ -6,8 +6,8 @@ from functools import cache
 
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
-from rebalance.plots.diagrams.parts import Node, canvas, place
-from rebalance.plots.style import PALETTE, SOFT
+from rebalance.figures.diagrams.draw.parts import Node, canvas, place
+from rebalance.figures.style import PALETTE, SOFT
 
 TARGET = "bbgen_table_4"
 """Reads metrics and positives, of runs on a data set that is converted: most kinds of rules."""

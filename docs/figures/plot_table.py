@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from rebalance.plots.style import INK, LINE, SOFT, use_style
+from rebalance.figures.style import INK, LINE, SOFT, use_style
 from rebalance.report.heading import heading_html
 from rebalance.report.table import assemble, best_rows, metric_label, read_metric, style_table
 

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from rebalance import report
+from rebalance.errors import InputError
 
 REPORT_NOTEBOOK = Path(report.__file__).parent / "detections_report.ipynb"
 
