@@ -1,0 +1,200 @@
+"""Whole detectors against the published code: losses, gradients, detections of the golden cases.
+
+``golden_settings/<case>.yaml`` says what a case is in our settings, and what our losses are called
+there::
+
+    like: another case, whose settings are merged below these
+    backbone, detector: ours
+    losses: {our loss: their terms, summed}
+    gradients: {parameter of theirs: tolerance, relative to its largest gradient; default 1e-3}
+    without: [phases in which the published code departs or raises, see the comment there]
+
+The folder of the data is found through REBALANCE_GOLDEN.
+"""
+
+import copy
+
+import pytest
+import torch
+import yaml
+from rebalance.detectors import build_detector
+from rebalance.detectors.masks import paste_masks
+from rebalance.settings import merged
+from rebalance.weights.convert import export_weights, import_weights
+
+from detectors.golden import FOLDER, REPOSITORY, GoldenCase
+
+pytestmark = pytest.mark.skipif(
+    not FOLDER.is_dir(), reason="needs golden/detectors (REBALANCE_GOLDEN)"
+)
+SETTINGS = REPOSITORY / "tests" / "detectors" / "golden_settings"
+CASES = sorted(path.stem for path in SETTINGS.glob("*.yaml"))
+LOSSES = 1e-3  # the README's tolerances for a whole network
+GRADIENTS = 1e-3
+KINKED = 2e-2
+"""Of the first convolution: kinks of ReLU and max-pooling on the way."""
+
+
+def settings_of(name):
+    settings = yaml.safe_load((SETTINGS / f"{name}.yaml").read_text())
+    if "like" in settings:
+        return merged(settings_of(settings.pop("like")), settings)
+    return settings
+
+
+def load(name):
+    """The case, its settings, and our detector with its weights."""
+    case, settings = GoldenCase(name), settings_of(name)
+    detector = build_detector(settings, num_classes=case.meta["num_classes"])
+    detector.load_state_dict(import_weights(case.state(), detector, "mmdetection"))
+    return case, settings, detector
+
+
+def targets_of(case, scene):
+    """Targets of a scene; in scene c no image has an object."""
+    targets = []
+    for image, meta in enumerate(case.meta["img_metas"]):
+        source = "a" if scene == "c" else scene
+        boxes = case[f"in/{source}/gt_boxes/{image}"].reshape(-1, 4)
+        labels = case[f"in/{source}/gt_labels/{image}"].long().reshape(-1) + 1
+        height, width = meta["img_shape"][:2]
+        target = {
+            "boxes": boxes,
+            "labels": labels,
+            "ignored_boxes": torch.zeros(0, 4),
+            "image_size": (height, width),
+            "image_id": image,
+        }
+        if f"in/{source}/gt_bboxes_ignore/{image}" in case:
+            target["ignored_boxes"] = case[f"in/{source}/gt_bboxes_ignore/{image}"].reshape(-1, 4)
+        if f"in/{source}/gt_masks/{image}" in case:
+            target["masks"] = case[f"in/{source}/gt_masks/{image}"]
+        if scene == "c":
+            target = {
+                **target,
+                **{key: target[key][:0] for key in ("boxes", "labels", "masks") if key in target},
+            }
+        targets.append(target)
+    return targets
+
+
+def losses_of(case, detector, scene):
+    rngs = [torch.Generator().manual_seed(0) for _ in case.meta["img_metas"]]
+    return detector.train()(case["in/img"], targets_of(case, scene), rngs)
+
+
+def summed(term):
+    return sum(term) if isinstance(term, list) else term
+
+
+def scenes(*letters):
+    """Parametrises by case and those scenes that it has."""
+    pairs = [
+        (name, scene)
+        for name in CASES
+        for scene in letters
+        if f"train_{scene}" not in settings_of(name).get("without", [])
+    ]
+    return pytest.mark.parametrize(("name", "scene"), pairs)
+
+
+@scenes("a", "b", "c")
+def test_losses_are_the_published_ones(name, scene):
+    case, settings, detector = load(name)
+    losses = losses_of(case, detector, scene)
+    recorded = case.meta["losses"][f"train_{scene}"]
+    assert losses.keys() == settings["losses"].keys()
+    for ours, theirs in settings["losses"].items():
+        terms = [theirs] if isinstance(theirs, str) else theirs
+        expected = torch.tensor(float(sum(summed(recorded[term]) for term in terms)))
+        torch.testing.assert_close(
+            losses[ours].detach(), expected, rtol=LOSSES, atol=1e-6,
+            msg=lambda m, name=ours: f"{name}: {m}",
+        )  # fmt: skip
+    total = torch.tensor(recorded["__total__"])
+    torch.testing.assert_close(sum(losses.values()).detach(), total, rtol=LOSSES, atol=1e-6)
+
+
+@scenes("a", "b")
+def test_gradients_are_the_published_ones(name, scene):
+    case, settings, detector = load(name)
+    sum(losses_of(case, detector, scene).values()).backward()
+    gradients = copy.deepcopy(detector)
+    with torch.no_grad():
+        for ours, parameter in detector.named_parameters():
+            gradient = parameter.grad
+            value = torch.zeros_like(parameter) if gradient is None else gradient
+            gradients.get_parameter(ours).copy_(value)
+    ours = export_weights(gradients, "mmdetection")
+    phase, compared = f"train_{scene}", 0
+    tolerances = settings.get("gradients", {})
+    for theirs, norm in case.meta["grad_norms"][phase].items():
+        wide = theirs.startswith("backbone.")
+        tolerance = tolerances.get(theirs, KINKED if wide else GRADIENTS)
+        if norm is not None:
+            expected = torch.tensor(float(norm))
+            torch.testing.assert_close(
+                ours[theirs].norm(), expected, rtol=tolerance, atol=1e-5,
+                msg=lambda m, name=theirs: f"norm of {name}: {m}",
+            )  # fmt: skip
+        if f"{phase}/grad/{theirs}" in case:
+            expected = case[f"{phase}/grad/{theirs}"]
+            largest = float(expected.abs().max()) if expected.numel() else 0.0
+            torch.testing.assert_close(
+                ours[theirs], expected, rtol=0, atol=tolerance * largest + 1e-6,
+                msg=lambda m, name=theirs: f"{name}: {m}",
+            )  # fmt: skip
+            compared += 1
+    assert compared > 0
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in CASES if "test" not in settings_of(n).get("without", [])]
+)
+def test_detections_are_the_published_ones(name):
+    case, _, detector = load(name)
+    sizes = [tuple(meta["img_shape"][:2]) for meta in case.meta["img_metas"]]
+    found = detector.eval().predict(case["in/img"], sizes)
+    for image, (detections, size) in enumerate(zip(found, sizes, strict=True)):
+        if f"test/result/{image}/boxes" not in case:
+            continue
+        boxes = case[f"test/result/{image}/boxes"]
+        labels = case[f"test/result/{image}/labels"].long() + 1
+        assert len(detections["boxes"]) == len(boxes) > 0
+        partners = partners_of(detections, boxes, labels)
+        if f"test/result/{image}/masks_packed" in case:
+            masks = unpacked(case, f"test/result/{image}")
+            ours = masks_of(detections, size)[partners]
+            different = (ours != masks).float().mean()
+            assert different < 1e-3
+        if f"test/result/{image}/mask_scores" in case:
+            scores = case[f"test/result/{image}/mask_scores"]
+            torch.testing.assert_close(
+                detections["mask_scores"][partners], scores, rtol=1e-3, atol=1e-5
+            )
+
+
+def partners_of(detections, boxes, labels):
+    """[D] our row of each recorded detection; each is found once, as order is not compared."""
+    ours = torch.cat([detections["boxes"], detections["scores"][:, None] * 100], dim=1)
+    theirs = torch.cat([boxes[:, :4], boxes[:, 4:] * 100], dim=1)
+    apart = (ours.nan_to_num(-1)[None] - theirs.nan_to_num(-1)[:, None]).abs().amax(dim=2)
+    apart = torch.where(detections["labels"][None] == labels[:, None], apart, torch.inf)
+    nearest, rows = apart.min(dim=1)
+    assert nearest.max() < 0.02, f"no partner within 0.02 for {(nearest >= 0.02).sum()}"
+    assert len(rows.unique()) == len(rows)
+    return rows
+
+
+def unpacked(case, prefix):
+    depth, height, width = case[f"{prefix}/masks_shape"].tolist()
+    packed = case[f"{prefix}/masks_packed"]
+    shifts = torch.arange(7, -1, -1, dtype=torch.uint8)
+    bits = (packed[..., None] >> shifts) & 1
+    return bits.flatten(-2)[..., :width].reshape(depth, height, width).bool()
+
+
+def masks_of(detections, size):
+    if "masks" in detections:
+        return detections["masks"]
+    return paste_masks(detections["mask_probabilities"], detections["boxes"], size)
