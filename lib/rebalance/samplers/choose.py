@@ -101,10 +101,10 @@ def choose_instance_balanced(candidates: Tensor, num: int, pool: Pool) -> Tensor
     """
     if len(candidates) <= num:
         return candidates
-    numbers = uniform((len(candidates),), pool.rng, candidates.device)
-    ranks, num_groups = _random_ranks(pool.assignment.gt_idxs[candidates], numbers)
+    numbers = _two_uniform(candidates, pool)
+    ranks, num_groups = _random_ranks(pool.assignment.gt_idxs[candidates], numbers[0])
     share = (num / num_groups).round() + 1
-    return _smallest(candidates, (ranks >= share) + numbers, num)
+    return _smallest(candidates, (ranks >= share) + numbers[1], num)
 
 
 def choose_iou_balanced(candidates: Tensor, num: int, pool: Pool) -> Tensor:
@@ -117,9 +117,9 @@ def choose_iou_balanced(candidates: Tensor, num: int, pool: Pool) -> Tensor:
         return candidates
     overlaps = pool.assignment.overlaps[candidates].double()
     bins = _bins(overlaps, overlaps.amax(), pool.num_iou_bins)
-    numbers = uniform((len(candidates),), pool.rng, candidates.device)
-    ranks, _ = _random_ranks(bins, numbers)
-    return _smallest(candidates, (ranks >= num // pool.num_iou_bins) + numbers, num)
+    numbers = _two_uniform(candidates, pool)
+    ranks, _ = _random_ranks(bins, numbers[0])
+    return _smallest(candidates, (ranks >= num // pool.num_iou_bins) + numbers[1], num)
 
 
 def choose_iou_balanced_published(candidates: Tensor, num: int, pool: Pool) -> Tensor:
@@ -136,10 +136,19 @@ def choose_iou_balanced_published(candidates: Tensor, num: int, pool: Pool) -> T
     overlaps = pool.assignment.overlaps[candidates].double()
     bins = _bins(overlaps, pool.assignment.overlaps.amax().double(), pool.num_iou_bins)
     touching = overlaps > 0
-    numbers = uniform((len(candidates),), pool.rng, candidates.device)
-    ranks, _ = _random_ranks(torch.where(touching, bins, -1), numbers)
+    numbers = _two_uniform(candidates, pool)
+    ranks, _ = _random_ranks(torch.where(touching, bins, -1), numbers[0])
     last = torch.where(touching, (ranks >= num // pool.num_iou_bins).long(), 2)
-    return _smallest(candidates, last + numbers, num)
+    return _smallest(candidates, last + numbers[1], num)
+
+
+def _two_uniform(candidates: Tensor, pool: Pool) -> Tensor:
+    """[2, P] numbers: for ranks within groups, and for a choice over all groups.
+
+    With the same numbers for both, those of a large group that come after its share would have
+    smaller ones than those of a small group, and be taken more often.
+    """
+    return uniform((2, len(candidates)), pool.rng, candidates.device)
 
 
 def _bins(overlaps: Tensor, widest: Tensor, num: int) -> Tensor:
