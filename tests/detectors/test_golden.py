@@ -5,14 +5,17 @@ there::
 
     like: another case, whose settings are merged below these
     backbone, detector: ours
-    losses: {our loss: their terms, summed}
+    losses: {our loss: their terms, summed; null: not in this case}
     gradients: {parameter of theirs: tolerance, relative to its largest gradient; default 1e-3}
+    recorded_samples: {number of a step: its sampler there, whose recorded draws it is given}
+    ties: later_first, where boxes of exactly equal scores were suppressed in the other order
     without: [phases in which the published code departs or raises, see the comment there]
 
 The folder of the data is found through REBALANCE_GOLDEN.
 """
 
 import copy
+import itertools
 
 import pytest
 import torch
@@ -78,9 +81,25 @@ def targets_of(case, scene):
     return targets
 
 
-def losses_of(case, detector, scene):
+def losses_of(case, settings, detector, scene):
+    for step, site in settings.get("recorded_samples", {}).items():
+        detector.steps[step].sampler = recorded_sampler(case, f"train_{scene}/{site}", scene)
     rngs = [torch.Generator().manual_seed(0) for _ in case.meta["img_metas"]]
     return detector.train()(case["in/img"], targets_of(case, scene), rngs)
+
+
+def recorded_sampler(case, prefix, scene):
+    """What the published sampler drew, image after image, of ground truths before proposals."""
+    images = itertools.count()
+
+    def sample(assignment, **_):
+        image = next(images)
+        drawn = [case[f"{prefix}/{image}/{kind}_inds"].long() for kind in ("pos", "neg")]
+        num_truths = len(case[f"in/{scene}/gt_boxes/{image}"].reshape(-1, 4))
+        # Ours has the ground truths behind the proposals.
+        return ((torch.cat(drawn) - num_truths) % len(assignment.gt_idxs)).sort().values
+
+    return sample
 
 
 def summed(term):
@@ -101,10 +120,11 @@ def scenes(*letters):
 @scenes("a", "b", "c")
 def test_losses_are_the_published_ones(name, scene):
     case, settings, detector = load(name)
-    losses = losses_of(case, detector, scene)
+    losses = losses_of(case, settings, detector, scene)
     recorded = case.meta["losses"][f"train_{scene}"]
-    assert losses.keys() == settings["losses"].keys()
-    for ours, theirs in settings["losses"].items():
+    terms_of = {ours: theirs for ours, theirs in settings["losses"].items() if theirs is not None}
+    assert losses.keys() == terms_of.keys()
+    for ours, theirs in terms_of.items():
         terms = [theirs] if isinstance(theirs, str) else theirs
         expected = torch.tensor(float(sum(summed(recorded[term]) for term in terms)))
         torch.testing.assert_close(
@@ -118,7 +138,7 @@ def test_losses_are_the_published_ones(name, scene):
 @scenes("a", "b")
 def test_gradients_are_the_published_ones(name, scene):
     case, settings, detector = load(name)
-    sum(losses_of(case, detector, scene).values()).backward()
+    sum(losses_of(case, settings, detector, scene).values()).backward()
     gradients = copy.deepcopy(detector)
     with torch.no_grad():
         for ours, parameter in detector.named_parameters():
@@ -152,7 +172,9 @@ def test_gradients_are_the_published_ones(name, scene):
     "name", [n for n in CASES if "test" not in settings_of(n).get("without", [])]
 )
 def test_detections_are_the_published_ones(name):
-    case, _, detector = load(name)
+    case, settings, detector = load(name)
+    if settings.get("ties") == "later_first":
+        detector.test = detector.test._replace(suppression=later_first(detector.test.suppression))
     sizes = [tuple(meta["img_shape"][:2]) for meta in case.meta["img_metas"]]
     found = detector.eval().predict(case["in/img"], sizes)
     for image, (detections, size) in enumerate(zip(found, sizes, strict=True)):
@@ -172,6 +194,16 @@ def test_detections_are_the_published_ones(name):
             torch.testing.assert_close(
                 detections["mask_scores"][partners], scores, rtol=1e-3, atol=1e-5
             )
+
+
+def later_first(suppression):
+    """The same suppression, for which the later of two equal scores is the better one."""
+
+    def suppress(boxes, scores, groups):
+        rows, kept_scores = suppression(boxes.flip(0), scores.flip(0), groups.flip(0))
+        return len(boxes) - 1 - rows, kept_scores
+
+    return suppress
 
 
 def partners_of(detections, boxes, labels):

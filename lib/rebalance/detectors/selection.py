@@ -20,7 +20,7 @@ from rebalance.detectors.types import Candidates, of_class, sizes_on
 from rebalance.errors import InputError
 from rebalance.lookup import bind_options
 
-AVERAGES = ("scores", "logits")
+AVERAGES = ("scores", "logits", "largest_logits")
 
 
 class DetectionSettings(NamedTuple):
@@ -35,7 +35,8 @@ class DetectionSettings(NamedTuple):
         choose: of what these are the best: "pairs" of candidate and class (mmdetection 2.28), or
             "anchors", with all their classes (the published branches).
         drop_empty: drop boxes without area (torchvision); mmdetection keeps them.
-        average: what of several box steps is averaged, their "scores" or their "logits".
+        average: what of several box steps is averaged, their "scores" or their "logits";
+            "largest_logits" takes the largest logit of each class instead.
         loops: box steps at prediction; beyond the last, the last one is repeated. None: all.
         mask_threshold: of the probabilities of masks.
     """
@@ -100,6 +101,8 @@ def select_detections(flow: Flow, settings: DetectionSettings) -> Detected:
 def _scores(step: Deciding, logits: Sequence[Tensor | None], average: str) -> Tensor:
     """[N, C] over all passes of the box steps."""
     of_steps = [one for one in logits if one is not None]
+    if average == "largest_logits":
+        return step.objective.scores(torch.stack(of_steps).amax(dim=0))
     if average == "logits":
         return step.objective.scores(torch.stack(of_steps).mean(dim=0))
     return torch.stack([step.objective.scores(one) for one in of_steps]).mean(dim=0)
