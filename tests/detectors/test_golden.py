@@ -3,7 +3,7 @@
 ``golden_settings/<case>.yaml`` says what a case is in our settings, and what our losses are called
 there::
 
-    like: another case, whose settings are merged below these (losses are replaced as a whole)
+    like: another case, whose settings are merged below these
     backbone, detector: ours
     losses: {our loss: their terms, summed; null: not in this case}
     gradients: {parameter of theirs: tolerance, relative to its largest gradient; default 1e-3}
@@ -35,6 +35,7 @@ SETTINGS = REPOSITORY / "tests" / "detectors" / "golden_settings"
 CASES = sorted(path.stem for path in SETTINGS.glob("*.yaml"))
 LOSSES = 1e-3  # the README's tolerances for a whole network
 GRADIENTS = 1e-3
+NORMS = 5e-3
 KINKED = 2e-2
 """Of the first convolution: kinks of ReLU and max-pooling on the way."""
 
@@ -42,9 +43,13 @@ KINKED = 2e-2
 def settings_of(name):
     settings = yaml.safe_load((SETTINGS / f"{name}.yaml").read_text())
     if "like" in settings:
-        base = settings_of(settings.pop("like"))
-        return merged(base, settings) | {"losses": settings.get("losses", base["losses"])}
+        return merged(settings_of(settings.pop("like")), settings)
     return settings
+
+
+def names_of_losses(settings):
+    """Our losses -> their terms."""
+    return {ours: theirs for ours, theirs in settings["losses"].items() if theirs is not None}
 
 
 def load(name):
@@ -146,7 +151,7 @@ def test_losses_are_the_published_ones(name, scene):
     case, settings, detector = load(name)
     losses = losses_of(case, settings, detector, scene)
     recorded = case.meta["losses"][f"train_{scene}"]
-    terms_of = {ours: theirs for ours, theirs in settings["losses"].items() if theirs is not None}
+    terms_of = names_of_losses(settings)
     assert losses.keys() == terms_of.keys()
     for ours, theirs in terms_of.items():
         terms = [theirs] if isinstance(theirs, str) else theirs
@@ -178,7 +183,7 @@ def test_gradients_are_the_published_ones(name, scene):
         if norm is not None:
             expected = torch.tensor(float(norm))
             torch.testing.assert_close(
-                ours[theirs].norm(), expected, rtol=tolerance, atol=1e-5,
+                ours[theirs].norm(), expected, rtol=max(tolerance, NORMS), atol=1e-5,
                 msg=lambda m, name=theirs: f"norm of {name}: {m}",
             )  # fmt: skip
         if f"{phase}/grad/{theirs}" in case:
