@@ -30,7 +30,7 @@ def assign_max_iou(
     positive_iou: float = 0.5,
     negative_iou: float = 0.4,
     negative_floor: float = 0.0,
-    low_quality_iou: float | None = 0.0,
+    low_quality_iou: float | str | None = 0.0,
     contested: str = "strongest",
     overlap: str | Mapping[str, Any] | Overlap = "iou",
     ignore_iof: float = 0.5,
@@ -55,7 +55,8 @@ def assign_max_iou(
         negative_iou: overlap below which a box is negative.
         negative_floor: overlap below which a box is ignored instead of negative (bbgen,
             section 6.2, takes negatives from 0.1 up).
-        low_quality_iou: least overlap of the ground truths' own best boxes; None switches them off.
+        low_quality_iou: least overlap of the ground truths' own best boxes; "positive" is
+            ``positive_iou``, whatever a stage's is; None switches them off.
         contested: who gets a box that is the best of several ground truths: the one it overlaps
             "strongest", or the "last" of them, as in mmdetection.
         overlap: a name in ``OVERLAPS``, ``{name: ..., options}``, or a pairwise function.
@@ -67,6 +68,12 @@ def assign_max_iou(
     """
     if contested not in ("strongest", "last"):
         raise InputError(f"contested must be one of ('strongest', 'last'), got {contested!r}")
+    if low_quality_iou == "positive":
+        low_quality_iou = positive_iou
+    if isinstance(low_quality_iou, str):
+        raise InputError(
+            f"low_quality_iou must be a number, 'positive' or null, got {low_quality_iou!r}"
+        )
     check_scene(boxes, gt_boxes, gt_labels, image, validate)
     if len(boxes) == 0 or len(gt_boxes) == 0:
         return assign_nothing(boxes, gt_labels, ignored_boxes, ignore_iof)
