@@ -82,10 +82,15 @@ def targets_of(case, scene):
 
 
 def losses_of(case, settings, detector, scene):
-    for step, site in settings.get("recorded_samples", {}).items():
-        detector.steps[step].sampler = recorded_sampler(case, f"train_{scene}/{site}", scene)
+    give_recorded_samples(case, settings, detector, scene)
     rngs = [torch.Generator().manual_seed(0) for _ in case.meta["img_metas"]]
     return detector.train()(case["in/img"], targets_of(case, scene), rngs)
+
+
+def give_recorded_samples(case, settings, detector, scene):
+    """Where a case's own draws are recorded, its steps take those."""
+    for step, site in settings.get("recorded_samples", {}).items():
+        detector.steps[step].sampler = recorded_sampler(case, f"train_{scene}/{site}", scene)
 
 
 def recorded_sampler(case, prefix, scene):
