@@ -63,7 +63,9 @@ def build_dense(
     """A step over a grid; with "proposals" the region proposal network."""
     grid = _grid(neck, settings["candidates"])
     objective = make_objective(**settings["objective"])
-    proposals = settings.get("proposals")
+    proposals, costs = settings.get("proposals"), settings.get("costs")
+    if costs is not None and (not costs or not set(costs) <= {"class", "box"}):
+        raise InputError(f"detector: costs must be some of ['class', 'box'], got {costs}")
     classes = num_classes if proposals is None else 1
     step = DenseStep(
         name,
@@ -77,10 +79,11 @@ def build_dense(
         proposals=None
         if proposals is None
         else (ProposalSettings(**proposals["train"]), ProposalSettings(**proposals["test"])),
+        costs=costs,
         weight=settings.get("weight", 1.0),
     )
     columns = objective.num_columns(classes)
-    return step, HeadContext(neck.channels, classes, columns, num_per_cell=grid.num_per_cell)
+    return step, HeadContext(neck.level_channels, classes, columns, grid.nums_per_cell)
 
 
 def build_box(
@@ -105,7 +108,7 @@ def build_box(
         weight=settings.get("weight", 1.0),
     )
     columns = objective.num_columns(num_classes)
-    return step, HeadContext(neck.channels, num_classes, columns, roi_size=pooling.size)
+    return step, HeadContext(neck.level_channels, num_classes, columns, roi_size=pooling.size)
 
 
 def build_mask(
@@ -126,7 +129,7 @@ def build_mask(
         information_flow=settings.get("information_flow", "none"),
         weight=settings.get("weight", 1.0),
     )
-    return step, HeadContext(neck.channels, num_classes, 0, roi_size=pooling.size)
+    return step, HeadContext(neck.level_channels, num_classes, 0, roi_size=pooling.size)
 
 
 STEPS: dict[str, Callable[[str, str, Settings, Neck, int, list[Step]], Built]] = {

@@ -87,6 +87,8 @@ class DenseStep(Step):
         inside: which candidates take part at all.
         proposals: in training and at prediction, how many boxes become RoIs of the next step; the
             step then tells objects from background, whatever their class. None: no proposals.
+        costs: tasks whose losses an assigner or sampler that chooses by loss reads; None: classes
+            and boxes. SSD mines negatives by classes alone.
         weight: see ``Step``.
     """
 
@@ -104,10 +106,11 @@ class DenseStep(Step):
         *,
         inside: InsideRule,
         proposals: tuple[ProposalSettings, ProposalSettings] | None = None,
+        costs: Sequence[str] | None = None,
         weight: float = 1.0,
     ) -> None:
         super().__init__(name, head, objective, weight)
-        self.grid, self.coder = grid, coder
+        self.grid, self.coder, self.costs = grid, coder, costs
         self.assigner, self.sampler, self.inside = assigner, sampler, inside
         self.proposals = proposals
         if proposals is not None:
@@ -135,7 +138,7 @@ class DenseStep(Step):
             candidates,
             truths,
             rngs,
-            costs=lambda some: self.objective.costs(matched(some)),
+            costs=lambda some: self.objective.costs(matched(some), self.costs),
             inside=[
                 self.inside(one_image, level_sizes, size, flow.canvas) for size in truths.sizes
             ],

@@ -5,6 +5,7 @@ from collections import Counter
 from torch import nn
 
 from rebalance.detectors.backbones import ResNetBackbone, VGGBackbone
+from rebalance.detectors.dense_heads import AtssHead, FoveaHead, SsdHead
 from rebalance.detectors.detector import Detector
 from rebalance.detectors.heads import FcHead, MaskHead, RetinaHead, RpnHead
 from rebalance.detectors.necks import BalancedPyramid, CarafePyramid, Pyramid, SsdNeck
@@ -57,8 +58,51 @@ def mask_rows(head: nn.Module) -> list[Row]:
     ]
 
 
+def atss_rows(head: nn.Module) -> list[Row]:
+    """ATSS and PAA; the latter's estimate of IoU is called centerness there, too."""
+    assert isinstance(head, AtssHead)
+    return [
+        *tower("class_tower", head.class_tower, "cls_convs.{}.conv.", "cls_convs.{}.gn."),
+        *tower("box_tower", head.box_tower, "reg_convs.{}.conv.", "reg_convs.{}.gn."),
+        Row(r"class_logits\.", "atss_cls."),
+        Row(r"box_deltas\.", "atss_reg."),
+        Row(r"quality_logits\.", "atss_centerness."),
+        Row(r"scales\.(\d+)$", r"scales.\1.scale"),
+    ]
+
+
+def fovea_rows(head: nn.Module) -> list[Row]:
+    """FoveaBox, plain and aligned."""
+    assert isinstance(head, FoveaHead)
+    return [
+        *tower("class_tower", head.class_tower, "cls_convs.{}.conv.", "cls_convs.{}.gn."),
+        *tower("box_tower", head.box_tower, "reg_convs.{}.conv.", "reg_convs.{}.gn."),
+        Row(r"class_logits\.", "conv_cls."),
+        Row(r"box_deltas\.", "conv_reg."),
+        Row(r"alignment\.offsets\.", "feature_adaption.conv_offset."),
+        Row(r"alignment\.weight$", "feature_adaption.conv_adaption.weight"),
+    ]
+
+
+def ssd_rows(head: nn.Module) -> list[Row]:
+    """Convolutions of each level; of each candidate's columns theirs has the background last."""
+    assert isinstance(head, SsdHead)
+    columns = head.num_columns
+    layout = Layout(
+        lambda ours: ours.unflatten(0, (-1, columns)).roll(-1, 1).flatten(0, 1),
+        lambda theirs: theirs.unflatten(0, (-1, columns)).roll(1, 1).flatten(0, 1),
+    )
+    return [
+        Row(r"class_logits\.(\d+)\.", r"cls_convs.\1.0.", layout),
+        Row(r"box_deltas\.(\d+)\.", r"reg_convs.\1.0."),
+    ]
+
+
 HEADS: dict[type[nn.Module], HeadNames] = {
     RetinaHead: HeadNames("bbox_head.", retina_rows),
+    AtssHead: HeadNames("bbox_head.", atss_rows),
+    FoveaHead: HeadNames("bbox_head.", fovea_rows),
+    SsdHead: HeadNames("bbox_head.", ssd_rows),
     RpnHead: HeadNames("rpn_head.", rpn_rows),
     FcHead: HeadNames("roi_head.bbox_head.", box_rows),
     MaskHead: HeadNames("roi_head.mask_head.", mask_rows),
