@@ -117,8 +117,7 @@ def targets_of(case, scene):
 
 
 def losses_of(case, settings, detector, scene):
-    for step, site in settings.get("recorded_samples", {}).items():
-        detector.steps[step].sampler = recorded_sampler(case, f"train_{scene}/{site}", scene)
+    give_recorded_samples(case, settings, detector, scene)
     if settings.get("recorded_proposals"):
         give_proposals(case, detector.steps[0], f"train_{scene}/rpn_head.get_bboxes/0")
     rngs = [torch.Generator().manual_seed(0) for _ in case.meta["img_metas"]]
@@ -136,6 +135,12 @@ def give_proposals(case, step, prefix):
         return matched
 
     step.train_step = train_and_propose
+
+
+def give_recorded_samples(case, settings, detector, scene):
+    """Where a case's own draws are recorded, its steps take those."""
+    for step, site in settings.get("recorded_samples", {}).items():
+        detector.steps[step].sampler = recorded_sampler(case, f"train_{scene}/{site}", scene)
 
 
 def recorded_sampler(case, prefix, scene):
