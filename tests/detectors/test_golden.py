@@ -5,14 +5,17 @@ there::
 
     like: another case, whose settings are merged below these (losses are replaced as a whole)
     backbone, detector: ours
-    losses: {our loss: their terms, summed}
+    losses: {our loss: their terms, summed; null: not in this case}
     gradients: {parameter of theirs: tolerance, relative to its largest gradient; default 1e-3}
+    recorded_samples: {number of a step: its sampler there, whose recorded draws it is given}
+    ties: later_first, where boxes of exactly equal scores were suppressed in the other order
     without: [phases in which the published code departs or raises, see the comment there]
 
 The folder of the data is found through REBALANCE_GOLDEN.
 """
 
 import copy
+import itertools
 
 import pytest
 import torch
@@ -101,9 +104,25 @@ def targets_of(case, scene):
     return targets
 
 
-def losses_of(case, detector, scene):
+def losses_of(case, settings, detector, scene):
+    for step, site in settings.get("recorded_samples", {}).items():
+        detector.steps[step].sampler = recorded_sampler(case, f"train_{scene}/{site}", scene)
     rngs = [torch.Generator().manual_seed(0) for _ in case.meta["img_metas"]]
     return detector.train()(images_of(case), targets_of(case, scene), rngs)
+
+
+def recorded_sampler(case, prefix, scene):
+    """What the published sampler drew, image after image, of ground truths before proposals."""
+    images = itertools.count()
+
+    def sample(assignment, **_):
+        image = next(images)
+        drawn = [case[f"{prefix}/{image}/{kind}_inds"].long() for kind in ("pos", "neg")]
+        num_truths = len(case[f"in/{scene}/gt_boxes/{image}"].reshape(-1, 4))
+        # Ours has the ground truths behind the proposals.
+        return ((torch.cat(drawn) - num_truths) % len(assignment.gt_idxs)).sort().values
+
+    return sample
 
 
 def summed(term):
@@ -125,10 +144,11 @@ def scenes(*letters):
 @scenes("a", "b", "c")
 def test_losses_are_the_published_ones(name, scene):
     case, settings, detector = load(name)
-    losses = losses_of(case, detector, scene)
+    losses = losses_of(case, settings, detector, scene)
     recorded = case.meta["losses"][f"train_{scene}"]
-    assert losses.keys() == settings["losses"].keys()
-    for ours, theirs in settings["losses"].items():
+    terms_of = {ours: theirs for ours, theirs in settings["losses"].items() if theirs is not None}
+    assert losses.keys() == terms_of.keys()
+    for ours, theirs in terms_of.items():
         terms = [theirs] if isinstance(theirs, str) else theirs
         expected = torch.tensor(float(sum(summed(recorded[term]) for term in terms)))
         torch.testing.assert_close(
@@ -142,7 +162,7 @@ def test_losses_are_the_published_ones(name, scene):
 @scenes("a", "b")
 def test_gradients_are_the_published_ones(name, scene):
     case, settings, detector = load(name)
-    sum(losses_of(case, detector, scene).values()).backward()
+    sum(losses_of(case, settings, detector, scene).values()).backward()
     gradients = copy.deepcopy(detector)
     with torch.no_grad():
         for ours, parameter in detector.named_parameters():
@@ -176,7 +196,9 @@ def test_gradients_are_the_published_ones(name, scene):
     "name", [n for n in CASES if "test" not in settings_of(n).get("without", [])]
 )
 def test_detections_are_the_published_ones(name):
-    case, _, detector = load(name)
+    case, settings, detector = load(name)
+    if settings.get("ties") == "later_first":
+        detector.test = detector.test._replace(suppression=later_first(detector.test.suppression))
     sizes = [tuple(meta["img_shape"][:2]) for meta in case.meta["img_metas"]]
     found = detector.eval().predict(images_of(case), sizes)
     for image, (detections, size) in enumerate(zip(found, sizes, strict=True)):
@@ -198,11 +220,21 @@ def test_detections_are_the_published_ones(name):
             )
 
 
+def later_first(suppression):
+    """The same suppression, for which the later of two equal scores is the better one."""
+
+    def suppress(boxes, scores, groups):
+        rows, kept_scores = suppression(boxes.flip(0), scores.flip(0), groups.flip(0))
+        return len(boxes) - 1 - rows, kept_scores
+
+    return suppress
+
+
 @scenes("c")
 def test_gradient_without_objects_is_as_long_as_the_published_one(name, scene):
-    case, _, detector = load(name)
+    case, settings, detector = load(name)
     recorded = case.meta["losses"][f"train_{scene}"]
-    sum(losses_of(case, detector, scene).values()).backward()
+    sum(losses_of(case, settings, detector, scene).values()).backward()
     gradients = [p.grad.square().sum() for p in detector.parameters() if p.grad is not None]
     norm = torch.tensor(recorded["__grad_norm__"])
     torch.testing.assert_close(sum(gradients).sqrt(), norm, rtol=GRADIENTS, atol=1e-5)

@@ -8,6 +8,7 @@ from rebalance.detectors.backbones import Backbone, make_backbone
 from rebalance.detectors.candidates import CANDIDATES, Grid
 from rebalance.detectors.coders import CODERS, Coder
 from rebalance.detectors.detector import Detector
+from rebalance.detectors.dynamic import Dynamic
 from rebalance.detectors.heads import HeadContext, make_head
 from rebalance.detectors.inside import InsideRule
 from rebalance.detectors.necks import Neck, make_neck
@@ -92,6 +93,7 @@ def build_box(
     iou = float(settings["iou"])
     objective = make_objective(**settings["objective"])
     pooling = RoiPooling(**settings["pooling"])
+    dynamic = settings.get("dynamic")
     step = BoxStep(
         name,
         head,
@@ -102,6 +104,7 @@ def build_box(
         make_sampler(**settings["sampler"]),
         objective,
         iou=iou,
+        dynamic=None if dynamic is None else Dynamic(iou, **dynamic),
         weight=settings.get("weight", 1.0),
     )
     columns = objective.num_columns(num_classes)

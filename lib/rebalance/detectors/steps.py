@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from rebalance.assigners import Assigner
 from rebalance.detectors.candidates import Grid
 from rebalance.detectors.coders import Coder, DeltaCoder, clip_boxes
+from rebalance.detectors.dynamic import Dynamic
 from rebalance.detectors.flow import Detected, Flow
 from rebalance.detectors.inside import InsideRule
 from rebalance.detectors.matching import match
@@ -168,6 +169,7 @@ class BoxStep(Step):
         sampler: which RoIs enter the loss.
         objective: see ``Step``.
         iou: that threshold, for the source of the RoIs.
+        dynamic: lets that threshold follow the training, and gives losses a "smooth_l1_beta".
         weight: see ``Step``.
     """
 
@@ -185,11 +187,13 @@ class BoxStep(Step):
         objective: Objective,
         *,
         iou: float,
+        dynamic: Dynamic | None = None,
         weight: float = 1.0,
     ) -> None:
         super().__init__(name, head, objective, weight)
         self.rois, self.pooling, self.coder = rois, pooling, coder
         self.assigner, self.sampler, self.iou = assigner, sampler, iou
+        self.dynamic = dynamic
 
     def run(self, flow: Flow, heads: Heads, rois: Candidates) -> Predictions:
         """The head's predictions for some RoIs."""
@@ -203,7 +207,12 @@ class BoxStep(Step):
         taken = _take(rois, matches.rows)
         predictions = self.run(flow, heads, taken)
         places = torch.arange(len(matches.rows), device=matches.rows.device)
-        matched = Matched(predictions, taken, truths, matches.at(places), self.coder, taken=True)
+        given = {} if self.dynamic is None else {"smooth_l1_beta": self.dynamic.beta}
+        matched = Matched(
+            predictions, taken, truths, matches.at(places), self.coder, taken=True, given=given
+        )
+        if self.dynamic is not None and self.training:
+            self.dynamic.observe(rois, truths, matched.target_deltas)
 
         def refined() -> Candidates:
             boxes = self.refine(predictions, taken, matched.labels, flow).boxes
@@ -236,7 +245,11 @@ class BoxStep(Step):
                 )
             )
 
-        return rois, from_proposals, match(self.assigner, self.sampler, rois, truths, rngs, costs)
+        assigner = self.assigner
+        if self.dynamic is not None:
+            iou = self.dynamic.iou
+            assigner = partial(assigner, positive_iou=iou, negative_iou=iou)
+        return rois, from_proposals, match(assigner, self.sampler, rois, truths, rngs, costs)
 
     def predict_step(self, flow: Flow, heads: Heads) -> None:
         """See ``Step``."""

@@ -38,7 +38,7 @@ class Objective(nn.Module):
 
         Args:
             matched: some candidates.
-            tasks: which losses count; None: those of classes and boxes.
+            tasks: which losses count; None: those of classes and boxes, unless settings say else.
         """
         raise NotImplementedError
 

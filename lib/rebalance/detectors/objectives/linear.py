@@ -82,10 +82,18 @@ class Linear(Objective):
 
     Args:
         terms: task ("class", "box", "mask", "centerness", ...) -> its term.
+        costs: tasks that count where candidates are chosen by their loss; None: "class" and "box",
+            as Shrivastava et al. (OHEM, CVPR 2016, section 4). mmdetection's counts "class" alone.
+
+    Raises:
+        InputError: a task among the costs that there is not.
     """
 
-    def __init__(self, terms: Mapping[str, Term]) -> None:
+    def __init__(self, terms: Mapping[str, Term], costs: Sequence[str] | None = None) -> None:
         super().__init__()
+        if costs is not None and not set(costs) <= set(terms):
+            raise InputError(f"costs must be among {sorted(terms)}, got {list(costs)}")
+        self.cost_tasks = ("class", "box") if costs is None else tuple(costs)
         # One order, however the settings were written: it decides the columns of the log.
         first = {"class": 0, "box": 1}
         self.terms = dict(sorted(terms.items(), key=lambda term: (first.get(term[0], 2), term[0])))
@@ -99,7 +107,7 @@ class Linear(Objective):
     def costs(self, matched: Matched, tasks: Sequence[str] | None = None) -> Tensor:
         """See ``Objective``; losses of classes are of all candidates, others of positives."""
         costs = torch.zeros(len(matched.matches.rows), device=matched.matches.rows.device)
-        for task in tasks or ("class", "box"):
+        for task in tasks or self.cost_tasks:
             term = self.terms[task]
             losses = row_sums(evaluate(term.loss, matched, task))
             losses = losses.float() * term.weight
@@ -110,9 +118,11 @@ class Linear(Objective):
         return costs
 
 
-def make_linear(per: str = "positives", **tasks: Mapping[str, Any]) -> Linear:
+def make_linear(
+    per: str = "positives", costs: Sequence[str] | None = None, **tasks: Mapping[str, Any]
+) -> Linear:
     """A linear objective from the settings of each task, see ``make_term``."""
-    return Linear({task: make_term(settings, per) for task, settings in tasks.items()})
+    return Linear({task: make_term(settings, per) for task, settings in tasks.items()}, costs)
 
 
 def _total(task: str, term: Term, matched: Matched) -> Tensor:
