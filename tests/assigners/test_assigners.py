@@ -294,6 +294,32 @@ def test_negatives_in_an_ignored_region_are_ignored_and_positives_stay():
         assert ours.gt_idxs.tolist() == [0, IGNORED, NEGATIVE, NEGATIVE]
 
 
+def test_published_ignored_regions_take_positives_too_and_need_an_object():
+    gts = torch.tensor([[0.0, 0, 10, 10]])
+    boxes = torch.tensor([[0.0, 0, 10, 8], [0, 0, 10, 4], [28, 0, 38, 10], [60, 0, 70, 10]])
+    crowd = torch.tensor([[0.0, 0, 33, 7]])
+    assigner = make_assigner("max_iou", ignoring="boxes")
+    ours = assigner(boxes, gts, torch.tensor([1]), ignored_boxes=crowd)
+    # 7/8, 1, 35/100 and 0 of the boxes lie inside: the first, of IoU 0.8, is out, and with the
+    # second gone nobody is left to be the ground truth's best.
+    assert ours.gt_idxs.tolist() == [IGNORED, IGNORED, NEGATIVE, NEGATIVE]
+    half = torch.tensor([[0.0, 0, 33, 4]])  # exactly half of the first, which is not more
+    ours = assigner(boxes, gts, torch.tensor([1]), ignored_boxes=half)
+    assert ours.gt_idxs.tolist() == [0, IGNORED, NEGATIVE, NEGATIVE]
+    nobody = assigner(boxes, gts[:0], torch.zeros(0, dtype=torch.int64), ignored_boxes=crowd)
+    assert nobody.gt_idxs.tolist() == [NEGATIVE] * 4
+
+
+def test_of_boxes_that_tie_for_best_all_or_the_first_are_taken():
+    gts = torch.tensor([[0.0, 0, 20, 10], [40, 0, 50, 10]])
+    # Of IoU 0.4 with the first ground truth, twice; of 0.2; of 0.3 with the second.
+    boxes = torch.tensor([[0.0, 0, 8, 10], [12, 0, 20, 10], [0, 0, 4, 10], [40, 0, 43, 10]])
+    labels = torch.tensor([1, 2])
+    assert make_assigner("max_iou")(boxes, gts, labels).gt_idxs.tolist() == [0, 0, -1, 1]
+    one = make_assigner("max_iou", low_quality_ties=False, negative_iou=0.5)
+    assert one(boxes, gts, labels).gt_idxs.tolist() == [0, -1, -1, 1]
+
+
 def test_ggiou_gives_a_slender_object_more_boxes():
     # ggiou Fig. 1a: squares of side 18, 16, ..., 4 on a 6 x 16 object, all of IoU below 0.45.
     gts = torch.tensor([[-3.0, -8, 3, 8]])
@@ -332,6 +358,23 @@ def test_paa_separates_two_heaps_by_hand():
     assert ours[0] == 0
     assert ours[4] == 0
     assert ours[6] == NEGATIVE
+
+
+@pytest.mark.parametrize(("lone", "expected"), [("positive", 0), ("negative", NEGATIVE)])
+def test_paa_of_a_ground_truth_with_one_candidate(lone, expected):
+    boxes = torch.tensor([[0.0, 0, 10, 10], [50, 50, 60, 60]])
+    assigner = make_assigner("paa", lone=lone)
+    ours = assigner(boxes, boxes[:1], torch.tensor([4]), costs=costs_of(torch.tensor([0.3, 0.1])))
+    assert ours.gt_idxs.tolist() == [expected, NEGATIVE]
+
+
+@pytest.mark.parametrize(("contested", "labels"), [("strongest", [1]), ("last", [2])])
+def test_paa_has_candidates_that_two_ground_truths_want(contested, labels):
+    gts = torch.tensor([[0.0, 0, 100, 10], [0, 0, 100, 8]])
+    boxes = torch.tensor([[0.0, 0, 5, 10]])  # IoU 0.05 and 40 / 810: best of both, below 0.1
+    assigner = make_assigner("paa", contested=contested)
+    costs = costs_of(torch.tensor([0.3]))
+    assert assigner(boxes, gts, torch.tensor([1, 2]), costs=costs).labels.tolist() == labels
 
 
 # ---------------------------------------------------------------- values, not errors
