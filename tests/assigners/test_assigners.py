@@ -186,6 +186,24 @@ def loop_foveabox(boxes, gts, ranges, positive_scale, negative_scale):
     return answer
 
 
+def loop_published_foveabox(size, stride, gts, scale):
+    """Ranges of cells of one square map, cut to the map; small objects last."""
+    answer = [NEGATIVE] * size**2
+    order = sorted(range(len(gts)), key=lambda g: -float((gts[g][2:] - gts[g][:2]).prod()))
+    for g in order:
+        x1, y1, x2, y2 = (float(value) / stride for value in gts[g])
+        ranges = []
+        for low, high in ((x1, x2), (y1, y2)):
+            middle, half = (low + high) / 2, scale * (high - low) / 2
+            ends = math.ceil(middle - half - 0.5), math.floor(middle + half - 0.5)
+            first, last = (min(max(end, 0), size - 1) for end in ends)
+            ranges.append(range(first, last + 1))
+        for row in ranges[1]:
+            for column in ranges[0]:
+                answer[row * size + column] = g
+    return answer
+
+
 def loop_ssd(boxes, gts, positive):
     table = np.array(iou_table(boxes, gts))
     answer = [int(row.argmax()) if row.max() >= positive else NEGATIVE for row in table]
@@ -239,6 +257,23 @@ def test_foveabox_agrees_with_the_loop(seed, negative_scale):
     ranges = [(1, 32), (16, 64), (32, 128), (64, 512)]
     ours = assign("foveabox", boxes, gts, labels, negative_scale=negative_scale)
     assert ours.gt_idxs.tolist() == loop_foveabox(boxes, gts, ranges, 0.4, negative_scale)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_foveabox_takes_outermost_points_as_published(seed):
+    size, stride = 4, 32
+    middles = (torch.arange(size) + 0.5) * stride
+    y, x = torch.meshgrid(middles, middles, indexing="ij")
+    points = torch.stack((x, y, x, y), dim=-1).flatten(0, 1)
+    corners = torch.rand(12, 2, 2, generator=seeded(seed)).sort(dim=1).values * 128
+    gts = torch.cat((corners[:, 0], corners[:, 1]), dim=1)
+    gts = torch.cat((gts, torch.tensor([[1.0, 2, 19, 126], [110, 112, 127, 128]])))  # at borders
+    labels = torch.ones(len(gts), dtype=torch.int64)
+    options = {"scale_ranges": [(0, 512)], "positive_scale": 0.4}
+    ours = make_assigner("foveabox", outermost=True, **options)(points, gts, labels)
+    assert ours.gt_idxs.tolist() == loop_published_foveabox(size, stride, gts, 0.4)
+    without = make_assigner("foveabox", **options)(points, gts, labels)
+    assert (without.gt_idxs != ours.gt_idxs).any()
 
 
 @pytest.mark.parametrize("seed", SEEDS)
