@@ -16,6 +16,8 @@ PACKAGE = Path(__file__).resolve().parent
 
 LOOKUP_TABLES = {
     "loss": ("rebalance.losses", "LOSSES"),
+    "instance_weights": ("rebalance.losses.balancing", "INSTANCE_WEIGHTS"),
+    "balance": ("rebalance.detectors.objectives.balance", "BALANCES"),
     "assigner": ("rebalance.assigners", "ASSIGNERS"),
     "sampler": ("rebalance.samplers", "SAMPLERS"),
     "overlap": ("rebalance.assigners.overlaps", "OVERLAPS"),
