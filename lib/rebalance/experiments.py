@@ -514,6 +514,8 @@ def _check_parts(settings: Mapping[str, Any], kind: str, place: str) -> None:
         )
     reserved = RESERVED_PARAMETERS.get(kind, set())
     allowed = [parameter for parameter in known[name].parameters if parameter not in reserved]
+    if kind == "objective":  # its options are tasks, of any name
+        return
     common = {"name"} | ({"weight", "per", "weigh"} if kind == "loss" else set())
     for option in settings:
         if option not in allowed and option not in common:

@@ -30,7 +30,7 @@ def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]
 def named_parts(
     detector: Mapping[str, Any], where: str = "detector"
 ) -> Iterator[tuple[str, Mapping[str, Any], str]]:
-    """Every loss, way of weighting, assigner (and overlap), sampler and RoI source of a detector.
+    """Every objective, loss, weighting, assigner (and overlap), sampler, RoI source of a detector.
 
     Args:
         detector: a run's ``detector`` settings, or a part of them.
@@ -42,6 +42,7 @@ def named_parts(
     kinds = {"rois": "roi_source"} | {kind: kind for kind in LOOKUP_TABLES}
     for key, value in detector.items():
         if key == "objective":
+            yield "objective", value, f"{where}.{key}"
             yield from _parts_of_objective(value, f"{where}.{key}")
         elif isinstance(value, Mapping):
             if key in kinds and value.get("name"):
@@ -57,7 +58,7 @@ def _parts_of_objective(
         if key in ("weigh", "balance"):
             settings = value if isinstance(value, Mapping) else {"name": value}
             yield {"weigh": "instance_weights"}.get(key, key), settings, place
-        elif key == "costs":
+        elif key == "costs_by":
             yield from _parts_of_objective(value, place)
         elif isinstance(value, Mapping):
             yield "loss", value, place

@@ -67,10 +67,14 @@ class Detector(nn.Module):
             losses = step.objective(matched)
             flow.trained.append(Trained(matched, losses))
             prefix = f"{step.name}_" if step.name else ""
-            yield step, matched, {
-                prefix + name: value * step.weight if is_loss(name) else value
-                for name, value in losses.items()
-            }
+            yield (
+                step,
+                matched,
+                {
+                    prefix + name: value * step.weight if is_loss(name) else value
+                    for name, value in losses.items()
+                },
+            )
 
     def forward(
         self,

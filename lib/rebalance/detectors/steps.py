@@ -356,9 +356,7 @@ class MaskStep(Step):
                 feature = heads[earlier](pooled, feature).extra["mask_feature"]
         flow.mask_heads.append(self.head)
         predictions = heads[self.head](pooled, feature)
-        return Matched(
-            predictions, taken, truths, own, DeltaCoder(), taken=True, of_boxes=of_boxes
-        )
+        return Matched(predictions, taken, truths, own, DeltaCoder(), taken=True, of_boxes=of_boxes)
 
     def detect_step(self, flow: Flow, heads: Heads, detected: Detected) -> None:
         """Leave the probabilities of the detected classes, [D, h, w]."""

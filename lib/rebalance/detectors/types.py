@@ -319,9 +319,7 @@ class Matched:
 
     def _unit_boxes(self, deltas: Tensor) -> Tensor:
         if not isinstance(self.coder, DeltaCoder):
-            raise InputError(
-                f"unit boxes need the coder 'deltas', got {type(self.coder).__name__}"
-            )
+            raise InputError(f"unit boxes need the coder 'deltas', got {type(self.coder).__name__}")
         return self.coder.decode_unit(deltas)
 
     @cached_property

@@ -5,6 +5,8 @@ positive; the box loss is their `weighted_mean` (thesis Eq. 8.11). As with losse
 without default are what they take, by the names of ``rebalance.detectors.types.Matched``.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -157,7 +159,7 @@ def rank_weights(
     return ranking_weights(logits.flatten(), targets.flatten(), delta, delta_loc, check=False)
 
 
-INSTANCE_WEIGHTS = {
+INSTANCE_WEIGHTS: dict[str, Callable[..., Tensor]] = {
     "none": no_weights,
     "centerness": centerness_weights,
     "score": score_weights,

@@ -33,6 +33,9 @@ class Tasks(NamedTuple):
 class Balance(nn.Module):
     """Base: always 1, so that a task's own ``weight`` is all there is."""
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def forward(self, tasks: Tasks) -> Tensor:
         """The weight of the task's loss, a detached scalar."""
         return torch.ones_like(tasks.task_loss.detach())

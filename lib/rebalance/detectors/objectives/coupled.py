@@ -62,7 +62,7 @@ class CoupledRanking(RankingObjective):
         """See ``Objective``; with ``log`` also the unweighted localisation loss and the balance."""
         assert self.class_loss is not None
         view = self.view(matched)
-        errors = self.rows(self.box.loss, view) / self.divisor
+        errors = self.rows("box", self.box.loss, view) / self.divisor
         found = self.class_loss(view.logits.flatten(), view.targets.flatten(), errors)
         localisation = found.localisation * self.regain
         balance = self.balance(
@@ -85,13 +85,13 @@ class CoupledRanking(RankingObjective):
 
 
 def make_coupled_ranking(
-    *, box: Mapping[str, Any], costs: Mapping[str, Any] | None = None, **options: Any
+    *, box: Mapping[str, Any], costs_by: Mapping[str, Any] | None = None, **options: Any
 ) -> CoupledRanking:
     """A coupled objective from settings.
 
     Args:
         box: ``{name, weight, options of the loss}``.
-        costs: settings of a linear objective, see ``RankingObjective``.
+        costs_by: settings of a linear objective, see ``RankingObjective``.
         options: ``class``: ``{name: alrp, weight, options of the loss}``; others see
             ``CoupledRanking``.
 
@@ -105,6 +105,6 @@ def make_coupled_ranking(
     return CoupledRanking(
         class_loss,
         make_ranking_term("box", box),
-        costs=None if costs is None else make_linear(**costs),
+        costs_by=None if costs_by is None else make_linear(**costs_by),
         **options,
     )

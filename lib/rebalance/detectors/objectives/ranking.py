@@ -61,7 +61,7 @@ class RankingObjective(Objective):
         boxes: where predicted and target boxes are compared: in the "image", or around the "unit"
             square, as in the published RetinaNet and RPN. They differ in rounding only, and for
             targets beyond the limit of decoding.
-        costs: what candidates cost for PAA and hard mining, as ranking losses have no value per
+        costs_by: what candidates cost for PAA and hard mining, as ranking losses have no value per
             candidate; the published RS-PAA takes focal loss and GIoU loss.
         log: give gradients and correlation, too, see ``rebalance.detectors.objectives.log``.
     """
@@ -72,7 +72,7 @@ class RankingObjective(Objective):
         *,
         over: str = "device",
         boxes: str = "image",
-        costs: Linear | None = None,
+        costs_by: Linear | None = None,
         log: bool = False,
     ) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class RankingObjective(Objective):
             if value not in allowed:
                 raise InputError(f"objective.{name} must be one of {allowed}, got {value!r}")
         self.class_loss, self.over, self.renamed = class_loss, over, BOXES[boxes]
-        self.cost, self.log = costs, log
+        self.costs_by, self.log = costs_by, log
 
     def view(self, matched: Matched) -> Matched:
         """What is ranked together."""
@@ -90,9 +90,9 @@ class RankingObjective(Objective):
         """Inputs of losses by name."""
         return lambda name: getattr(matched, self.renamed.get(name, name))
 
-    def rows(self, loss: BoundLoss, matched: Matched) -> Tensor:
-        """[P] a loss of each positive."""
-        return row_sums(evaluate(loss, matched, self.renamed))
+    def rows(self, task: str, loss: BoundLoss, matched: Matched) -> Tensor:
+        """[P] a task's loss of each positive."""
+        return row_sums(evaluate(loss, matched, task, self.renamed))
 
     def logged(self, class_loss: Tensor, matched: Matched) -> dict[str, Tensor]:
         """Values for the log."""
@@ -105,12 +105,12 @@ class RankingObjective(Objective):
 
     def costs(self, matched: Matched, tasks: Sequence[str] | None = None) -> Tensor:
         """See ``Objective``."""
-        if self.cost is None:
+        if self.costs_by is None:
             raise InputError(
-                "objective.costs: a ranking loss has no cost of a candidate, which the assigner or "
-                "sampler asks for; give {class: {name: focal}, box: {name: giou}} or the like"
+                "objective.costs_by: a ranking loss has no cost of a candidate, which the assigner "
+                "or sampler asks for; give {class: {name: focal}, box: {name: giou}} or the like"
             )
-        return self.cost.costs(matched, tasks)
+        return self.costs_by.costs(matched, tasks)
 
 
 class Ranking(RankingObjective):
@@ -163,12 +163,12 @@ class Ranking(RankingObjective):
         else:
             boxes = _of_boxes(matched)
             ranked, class_loss = self.view(boxes.matched), boxes.losses["class_loss"]
-        weights = evaluate(self.weights, ranked, self.renamed)
+        weights = evaluate(self.weights, ranked, renamed=self.renamed)
         present = len(ranked.positives) > 0
         for task, term in self.terms.items():
             if task == "class":
                 continue
-            mean = weighted_mean(self.rows(term.loss, view), weights)
+            mean = weighted_mean(self.rows(task, term.loss, view), weights)
             outputs = getattr(view, OUTPUTS.get(task, task))
             balance = self.balances[task](Tasks(class_loss, mean, ranked.logits, outputs, present))
             losses[f"{task}_loss"] = (
@@ -211,7 +211,7 @@ def make_ranking(
     without_positives: float = 0.0,
     over: str = "device",
     boxes: str = "image",
-    costs: Mapping[str, Any] | None = None,
+    costs_by: Mapping[str, Any] | None = None,
     log: bool = False,
     **tasks: Mapping[str, Any],
 ) -> Ranking:
@@ -224,7 +224,7 @@ def make_ranking(
         without_positives: see ``Ranking``.
         over: see ``RankingObjective``.
         boxes: see ``RankingObjective``.
-        costs: settings of a linear objective.
+        costs_by: settings of a linear objective.
         log: see ``RankingObjective``.
         tasks: task -> ``{name, weight, options of the loss}``.
 
@@ -243,7 +243,7 @@ def make_ranking(
         without_positives=without_positives,
         over=over,
         boxes=boxes,
-        costs=None if costs is None else make_linear(**costs),
+        costs_by=None if costs_by is None else make_linear(**costs_by),
         log=log,
     )
 
@@ -256,7 +256,9 @@ def make_ranking_term(task: str, settings: Mapping[str, Any]) -> Term:
     """
     for key in ("per", "weigh"):
         if key in settings:
-            raise InputError(f"objective.{task}.{key}: a ranking objective decides it for all tasks")
+            raise InputError(
+                f"objective.{task}.{key}: a ranking objective decides it for all tasks"
+            )
     if task != "class":
         return make_term(settings)
     ranking = ("alrp", "ap", "rank_sort")
