@@ -23,6 +23,7 @@ import yaml
 from rebalance.detectors import build_detector
 from rebalance.detectors.masks import paste_masks
 from rebalance.settings import merged
+from rebalance.weights import mmdetection
 from rebalance.weights.convert import export_weights, import_weights
 from torch import nn
 
@@ -172,7 +173,8 @@ def test_gradients_are_the_published_ones(name, scene):
     ours = export_weights(gradients, "mmdetection")
     phase, compared = f"train_{scene}", 0
     tolerances = settings.get("gradients", {})
-    for theirs, norm in case.meta["grad_norms"][phase].items():
+    for recorded, norm in case.meta["grad_norms"][phase].items():
+        theirs = mmdetection.current(recorded)
         wide = theirs.startswith("backbone.")
         tolerance = tolerances.get(theirs, KINKED if wide else GRADIENTS)
         if norm is not None:
@@ -181,8 +183,8 @@ def test_gradients_are_the_published_ones(name, scene):
                 ours[theirs].norm(), expected, rtol=tolerance, atol=1e-5,
                 msg=lambda m, name=theirs: f"norm of {name}: {m}",
             )  # fmt: skip
-        if f"{phase}/grad/{theirs}" in case:
-            expected = case[f"{phase}/grad/{theirs}"]
+        if f"{phase}/grad/{recorded}" in case:
+            expected = case[f"{phase}/grad/{recorded}"]
             largest = float(expected.abs().max()) if expected.numel() else 0.0
             torch.testing.assert_close(
                 ours[theirs], expected, rtol=0, atol=tolerance * largest + 1e-6,
