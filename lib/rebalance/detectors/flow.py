@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rebalance.detectors.coders import Coder
 from rebalance.detectors.objectives import Objective
-from rebalance.detectors.types import Candidates, Matched, Predictions, Size
+from rebalance.detectors.types import Candidates, Predictions, Size, Trained
 
 
 class Deciding(Protocol):
@@ -45,7 +45,7 @@ class Flow:
     sizes: list[Size]
     rois: Candidates | None = None
     refine: Callable[[], Candidates] | None = None
-    trained: list[tuple[Matched, dict[str, Tensor]]] = field(default_factory=list)
+    trained: list[Trained] = field(default_factory=list)
     logits: list[Tensor] = field(default_factory=list)
     last: tuple[Deciding, Predictions, Candidates] | None = None
     mask_heads: list[str] = field(default_factory=list)

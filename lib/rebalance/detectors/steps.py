@@ -367,11 +367,12 @@ class MaskStep(RoiStep):
         self, flow: Flow, truths: Truths, rngs: Sequence[torch.Generator], heads: Heads
     ) -> Matched:
         """See ``Step``; every match is a positive."""
+        of_boxes = None
         if self.refined:
             rois, _, matches = self.assign_refined(flow, truths, rngs, heads)
         else:
-            of_boxes = flow.trained[-1][0]
-            rois, matches = of_boxes.candidates, of_boxes.matches
+            of_boxes = flow.trained[-1]
+            rois, matches = of_boxes.matched.candidates, of_boxes.matched.matches
         positives = (matches.gt >= 0).nonzero().squeeze(1)
         taken = _take(rois, matches.rows[positives])
         places = torch.arange(len(positives), device=positives.device)
@@ -382,7 +383,7 @@ class MaskStep(RoiStep):
                 feature = heads[earlier](pooled, feature).extra["mask_feature"]
         flow.mask_heads.append(self.head)
         predictions = heads[self.head](pooled, feature)
-        return Matched(predictions, taken, truths, own, DeltaCoder(), taken=True)
+        return Matched(predictions, taken, truths, own, DeltaCoder(), taken=True, of_boxes=of_boxes)
 
     def detect_step(self, flow: Flow, heads: Heads, detected: Detected) -> None:
         """Leave the probabilities of the detected classes, [D, h, w]."""

@@ -151,6 +151,11 @@ IN_STAGES = ("roi_head.bbox_head.", "roi_head.mask_head.")
 """Heads that detectors with several stages (or loops of one head) have in a list."""
 
 
+def current(name: str) -> str:
+    """The present name of a weight; FoveaBox's last convolutions had others before version 2.2."""
+    return re.sub(r"\bfovea_(cls|reg)\.", r"conv_\1.", name)
+
+
 def rows(detector: Detector) -> list[Row]:
     """All rows of a detector; what has no row has no name there."""
     return [
