@@ -32,12 +32,13 @@ def assign_max_iou(
     negative_floor: float = 0.0,
     low_quality_iou: float | None = 0.0,
     contested: str = "strongest",
+    ties: str = "all",
     overlap: str | Mapping[str, Any] | Overlap = "iou",
     ignore_iof: float = 0.5,
 ) -> Assignment:
     """Positive from ``positive_iou``, negative below ``negative_iou``, ignored between the two.
 
-    Afterwards every ground truth takes the boxes that overlap it most (all of them when they tie),
+    Afterwards every ground truth takes the boxes that overlap it most (``ties``: of several),
     even below ``positive_iou`` and even from another ground truth (``contested`` says which of
     several). A ground truth that no box overlaps stays without.
 
@@ -58,6 +59,8 @@ def assign_max_iou(
         low_quality_iou: least overlap of the ground truths' own best boxes; None switches them off.
         contested: who gets a box that is the best of several ground truths: the one it overlaps
             "strongest", or the "last" of them, as in mmdetection.
+        ties: which of the boxes that overlap a ground truth most it takes, "all" or the "first"
+            (YOLACT).
         overlap: a name in ``OVERLAPS``, ``{name: ..., options}``, or a pairwise function.
         ignore_iof: share of its area inside an ignored region from which a negative is ignored.
 
@@ -67,6 +70,8 @@ def assign_max_iou(
     """
     if contested not in ("strongest", "last"):
         raise InputError(f"contested must be one of ('strongest', 'last'), got {contested!r}")
+    if ties not in ("all", "first"):
+        raise InputError(f"ties must be one of ('all', 'first'), got {ties!r}")
     check_scene(boxes, gt_boxes, gt_labels, image, validate)
     if len(boxes) == 0 or len(gt_boxes) == 0:
         return assign_nothing(boxes, gt_labels, ignored_boxes, ignore_iof)
@@ -78,6 +83,8 @@ def assign_max_iou(
     if low_quality_iou is not None:
         best_of_gt = overlaps.amax(dim=0)
         wanted = (overlaps == best_of_gt) & (best_of_gt > 0) & (best_of_gt >= low_quality_iou)
+        if ties == "first":
+            wanted &= wanted.cumsum(dim=0) == 1
         if contested == "strongest":
             order = overlaps
         else:

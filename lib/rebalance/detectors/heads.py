@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from rebalance.detectors.backbones import group_norm
+from rebalance.detectors.solo_head import SoloHead
 from rebalance.detectors.types import Predictions
+from rebalance.detectors.yolact_head import YolactHead
 from rebalance.errors import InputError
 from rebalance.lookup import bind_options
 
@@ -225,6 +227,8 @@ HEADS: dict[str, Callable[..., nn.Module]] = {
     "rpn": RpnHead,
     "fc": FcHead,
     "mask": MaskHead,
+    "yolact": YolactHead,
+    "solo": SoloHead,
 }
 
 

@@ -11,6 +11,7 @@ from rebalance.detectors.coders import clip_boxes
 from rebalance.detectors.flow import Deciding, Detected, Flow
 from rebalance.detectors.select import (
     CHOICES,
+    MASK_SUPPRESSIONS,
     SUPPRESSIONS,
     Suppression,
     best_of_groups,
@@ -38,6 +39,7 @@ class DetectionSettings(NamedTuple):
         average: what of several box steps is averaged, their "scores" or their "logits".
         loops: box steps at prediction; beyond the last, the last one is repeated. None: all.
         mask_threshold: of the probabilities of masks.
+        compares: what the suppression compares, "boxes" or "masks".
     """
 
     score_threshold: float
@@ -49,6 +51,7 @@ class DetectionSettings(NamedTuple):
     average: str = "scores"
     loops: int | None = None
     mask_threshold: float = 0.5
+    compares: str = "boxes"
 
 
 def make_detection_settings(nms: Mapping[str, Any], **options: Any) -> DetectionSettings:
@@ -58,7 +61,9 @@ def make_detection_settings(nms: Mapping[str, Any], **options: Any) -> Detection
         InputError: an unknown name, a number of loops below 1.
     """
     settings = DetectionSettings(
-        suppression=bind_options("nms", SUPPRESSIONS, **_named(nms)), **options
+        suppression=bind_options("nms", SUPPRESSIONS | MASK_SUPPRESSIONS, **_named(nms)),
+        compares="masks" if nms["name"] in MASK_SUPPRESSIONS else "boxes",
+        **options,
     )
     for field, allowed in (("choose", tuple(CHOICES)), ("average", AVERAGES)):
         if getattr(settings, field) not in allowed:

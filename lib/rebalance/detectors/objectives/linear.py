@@ -26,12 +26,14 @@ COUNTS: dict[str, Callable[[Matched], Tensor | int]] = {
     "samples": lambda matched: len(matched.matches.rows),
     "positives_of_images": _positives_of_images,
     "positives_and_images": lambda matched: len(matched.positives) + matched.num_images,
+    "positives_and_one": lambda matched: len(matched.positives) + 1,
     "images": lambda matched: matched.num_images,
+    "masks": lambda matched: matched.num_masks,
 }
 """What a summed loss may be divided by, at least 1 over the global batch.
 
 "positives_of_images" counts at least one for each image (mmdetection's RetinaNet),
-"positives_and_images" adds one for each (its FoveaBox).
+"positives_and_images" adds one for each (its FoveaBox), "positives_and_one" just one (its SOLOv2).
 """
 
 INSTANCE_WEIGHTS = {"centerness": "centerness_targets", "iou": "ious", "score": "scores"}
