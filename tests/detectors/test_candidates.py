@@ -99,7 +99,7 @@ def test_points_by_hand():
     boxes, level_sizes = grid(maps_of((1, 2), (1, 1)))
     assert level_sizes == [2, 1]
     assert boxes.tolist() == [[-12, -12, 20, 20], [-4, -12, 28, 20], [-24, -24, 40, 40]]
-    assert grid.num_per_cell == 1
+    assert grid.nums_per_cell == (1, 1)
 
 
 def test_cells_divide_the_canvas_of_the_finest_map():

@@ -3,16 +3,19 @@
 ``golden_settings/<case>.yaml`` says what a case is in our settings, and what our losses are called
 there::
 
-    like: another case, whose settings are merged below these
+    like: another case, whose settings are merged below these (losses are replaced as a whole)
     backbone, detector: ours
-    losses: {our loss: their terms, summed}
+    losses: {our loss: their terms, summed; null: not in this case}
     gradients: {parameter of theirs: tolerance, relative to its largest gradient; default 1e-3}
+    recorded_samples: {number of a step: its sampler there, whose recorded draws it is given}
+    ties: later_first, where boxes of exactly equal scores were suppressed in the other order
     without: [phases in which the published code departs or raises, see the comment there]
 
 The folder of the data is found through REBALANCE_GOLDEN.
 """
 
 import copy
+import itertools
 
 import pytest
 import torch
@@ -21,6 +24,7 @@ from rebalance.detectors import build_detector
 from rebalance.detectors.masks import paste_masks, resize_masks
 from rebalance.settings import merged
 from rebalance.weights.convert import export_weights, import_weights
+from torch import nn
 
 from detectors.golden import FOLDER, REPOSITORY, GoldenCase
 
@@ -38,7 +42,8 @@ KINKED = 2e-2
 def settings_of(name):
     settings = yaml.safe_load((SETTINGS / f"{name}.yaml").read_text())
     if "like" in settings:
-        return merged(settings_of(settings.pop("like")), settings)
+        base = settings_of(settings.pop("like"))
+        return merged(base, settings) | {"losses": settings.get("losses", base["losses"])}
     return settings
 
 
@@ -46,8 +51,29 @@ def load(name):
     """The case, its settings, and our detector with its weights."""
     case, settings = GoldenCase(name), settings_of(name)
     detector = build_detector(settings, num_classes=case.meta["num_classes"])
+    if "in/feats/0" in case:
+        detector.backbone = RecordedMaps(case)
     detector.load_state_dict(import_weights(case.state(), detector, "mmdetection"))
     return case, settings, detector
+
+
+class RecordedMaps(nn.Module):
+    """Where only neck and head were run: what they were given, in place of a backbone."""
+
+    def __init__(self, case):
+        super().__init__()
+        self.maps = [case["in/feats/0"], case["in/feats/1"]]
+
+    def forward(self, images):
+        return self.maps
+
+
+def images_of(case):
+    """The batch; blank where the case has none."""
+    if "in/img" in case:
+        return case["in/img"]
+    metas = case.meta["img_metas"]
+    return torch.zeros(len(metas), 3, *metas[0]["pad_shape"][:2])
 
 
 def targets_of(case, scene):
@@ -65,8 +91,8 @@ def targets_of(case, scene):
             "image_size": (height, width),
             "image_id": image,
         }
-        if f"in/{source}/gt_bboxes_ignore/{image}" in case:
-            target["ignored_boxes"] = case[f"in/{source}/gt_bboxes_ignore/{image}"].reshape(-1, 4)
+        if f"in/{source}/gt_boxes_ignore/{image}" in case:
+            target["ignored_boxes"] = case[f"in/{source}/gt_boxes_ignore/{image}"].reshape(-1, 4)
         if f"in/{source}/gt_masks/{image}" in case:
             target["masks"] = case[f"in/{source}/gt_masks/{image}"]
         if scene == "c":
@@ -78,9 +104,25 @@ def targets_of(case, scene):
     return targets
 
 
-def losses_of(case, detector, scene):
+def losses_of(case, settings, detector, scene):
+    for step, site in settings.get("recorded_samples", {}).items():
+        detector.steps[step].sampler = recorded_sampler(case, f"train_{scene}/{site}", scene)
     rngs = [torch.Generator().manual_seed(0) for _ in case.meta["img_metas"]]
-    return detector.train()(case["in/img"], targets_of(case, scene), rngs)
+    return detector.train()(images_of(case), targets_of(case, scene), rngs)
+
+
+def recorded_sampler(case, prefix, scene):
+    """What the published sampler drew, image after image, of ground truths before proposals."""
+    images = itertools.count()
+
+    def sample(assignment, **_):
+        image = next(images)
+        drawn = [case[f"{prefix}/{image}/{kind}_inds"].long() for kind in ("pos", "neg")]
+        num_truths = len(case[f"in/{scene}/gt_boxes/{image}"].reshape(-1, 4))
+        # Ours has the ground truths behind the proposals.
+        return ((torch.cat(drawn) - num_truths) % len(assignment.gt_idxs)).sort().values
+
+    return sample
 
 
 def summed(term):
@@ -94,6 +136,7 @@ def scenes(*letters):
         for name in CASES
         for scene in letters
         if f"train_{scene}" not in settings_of(name).get("without", [])
+        and f"train_{scene}" in GoldenCase(name).meta["losses"]
     ]
     return pytest.mark.parametrize(("name", "scene"), pairs)
 
@@ -101,10 +144,11 @@ def scenes(*letters):
 @scenes("a", "b", "c")
 def test_losses_are_the_published_ones(name, scene):
     case, settings, detector = load(name)
-    losses = losses_of(case, detector, scene)
+    losses = losses_of(case, settings, detector, scene)
     recorded = case.meta["losses"][f"train_{scene}"]
-    assert losses.keys() == settings["losses"].keys()
-    for ours, theirs in settings["losses"].items():
+    terms_of = {ours: theirs for ours, theirs in settings["losses"].items() if theirs is not None}
+    assert losses.keys() == terms_of.keys()
+    for ours, theirs in terms_of.items():
         terms = [theirs] if isinstance(theirs, str) else theirs
         expected = torch.tensor(float(sum(summed(recorded[term]) for term in terms)))
         torch.testing.assert_close(
@@ -118,7 +162,7 @@ def test_losses_are_the_published_ones(name, scene):
 @scenes("a", "b")
 def test_gradients_are_the_published_ones(name, scene):
     case, settings, detector = load(name)
-    sum(losses_of(case, detector, scene).values()).backward()
+    sum(losses_of(case, settings, detector, scene).values()).backward()
     gradients = copy.deepcopy(detector)
     with torch.no_grad():
         for ours, parameter in detector.named_parameters():
@@ -152,9 +196,11 @@ def test_gradients_are_the_published_ones(name, scene):
     "name", [n for n in CASES if "test" not in settings_of(n).get("without", [])]
 )
 def test_detections_are_the_published_ones(name):
-    case, _, detector = load(name)
+    case, settings, detector = load(name)
+    if settings.get("ties") == "later_first":
+        detector.test = detector.test._replace(suppression=later_first(detector.test.suppression))
     sizes = [tuple(meta["img_shape"][:2]) for meta in case.meta["img_metas"]]
-    found = detector.eval().predict(case["in/img"], sizes)
+    found = detector.eval().predict(images_of(case), sizes)
     for image, (detections, size) in enumerate(zip(found, sizes, strict=True)):
         if f"test/result/{image}/boxes" not in case:
             continue
@@ -175,6 +221,26 @@ def test_detections_are_the_published_ones(name):
             torch.testing.assert_close(
                 detections["mask_scores"][partners], scores, rtol=1e-3, atol=1e-5
             )
+
+
+def later_first(suppression):
+    """The same suppression, for which the later of two equal scores is the better one."""
+
+    def suppress(boxes, scores, groups):
+        rows, kept_scores = suppression(boxes.flip(0), scores.flip(0), groups.flip(0))
+        return len(boxes) - 1 - rows, kept_scores
+
+    return suppress
+
+
+@scenes("c")
+def test_gradient_without_objects_is_as_long_as_the_published_one(name, scene):
+    case, settings, detector = load(name)
+    recorded = case.meta["losses"][f"train_{scene}"]
+    sum(losses_of(case, settings, detector, scene).values()).backward()
+    gradients = [p.grad.square().sum() for p in detector.parameters() if p.grad is not None]
+    norm = torch.tensor(recorded["__grad_norm__"])
+    torch.testing.assert_close(sum(gradients).sqrt(), norm, rtol=GRADIENTS, atol=1e-5)
 
 
 def partners_of(detections, boxes, labels):

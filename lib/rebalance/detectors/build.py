@@ -10,6 +10,7 @@ from rebalance.detectors.backbones import Backbone, make_backbone
 from rebalance.detectors.candidates import CANDIDATES, Grid, cells
 from rebalance.detectors.coders import CODERS, Coder
 from rebalance.detectors.detector import Detector
+from rebalance.detectors.dynamic import Dynamic
 from rebalance.detectors.heads import HeadContext, make_head
 from rebalance.detectors.inside import InsideRule
 from rebalance.detectors.mask_steps import GridStep, PrototypeStep
@@ -77,7 +78,9 @@ def build_dense(
     """A step over a grid; with "proposals" the region proposal network."""
     grid = _grid(neck, settings["candidates"])
     objective = make_objective(**settings["objective"])
-    proposals = settings.get("proposals")
+    proposals, costs = settings.get("proposals"), settings.get("costs")
+    if costs is not None and (not costs or not set(costs) <= {"class", "box"}):
+        raise InputError(f"detector: costs must be some of ['class', 'box'], got {costs}")
     classes = num_classes if proposals is None else 1
     step = make(
         name,
@@ -91,10 +94,11 @@ def build_dense(
         proposals=None
         if proposals is None
         else (ProposalSettings(**proposals["train"]), ProposalSettings(**proposals["test"])),
+        costs=costs,
         weight=settings.get("weight", 1.0),
     )
     columns = objective.num_columns(classes)
-    return step, HeadContext(neck.channels, classes, columns, num_per_cell=grid.num_per_cell)
+    return step, HeadContext(neck.level_channels, classes, columns, grid.nums_per_cell)
 
 
 def build_box(
@@ -104,6 +108,7 @@ def build_box(
     iou = float(settings["iou"])
     objective = make_objective(**settings["objective"])
     pooling = RoiPooling(**settings["pooling"])
+    dynamic = settings.get("dynamic")
     step = BoxStep(
         name,
         head,
@@ -114,10 +119,11 @@ def build_box(
         make_sampler(**settings["sampler"]),
         objective,
         iou=iou,
+        dynamic=None if dynamic is None else Dynamic(iou, **dynamic),
         weight=settings.get("weight", 1.0),
     )
     columns = objective.num_columns(num_classes)
-    return step, HeadContext(neck.channels, num_classes, columns, roi_size=pooling.size)
+    return step, HeadContext(neck.level_channels, num_classes, columns, roi_size=pooling.size)
 
 
 def build_mask(
@@ -138,7 +144,7 @@ def build_mask(
         information_flow=settings.get("information_flow", "none"),
         weight=settings.get("weight", 1.0),
     )
-    return step, HeadContext(neck.channels, num_classes, 0, roi_size=pooling.size)
+    return step, HeadContext(neck.level_channels, num_classes, 0, roi_size=pooling.size)
 
 
 def build_prototypes(
@@ -164,7 +170,7 @@ def build_grid(
         pairing=settings.get("pairing", "cells"),
         weight=settings.get("weight", 1.0),
     )
-    return step, HeadContext(neck.channels, num_classes, objective.num_columns(num_classes))
+    return step, HeadContext(neck.level_channels, num_classes, objective.num_columns(num_classes))
 
 
 STEPS: dict[str, Callable[[str, str, Settings, Neck, int, list[Step]], Built]] = {

@@ -13,15 +13,35 @@ from rebalance.detectors.select import (
     CHOICES,
     MASK_SUPPRESSIONS,
     SUPPRESSIONS,
+    VOTINGS,
     Suppression,
     best_of_groups,
     box_rows_of_size,
 )
-from rebalance.detectors.types import Candidates, of_class, sizes_on
+from rebalance.detectors.types import Candidates, Predictions, of_class, sizes_on
 from rebalance.errors import InputError
 from rebalance.lookup import bind_options
 
 AVERAGES = ("scores", "logits")
+COMBINATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "product": torch.mul,
+    "geometric_mean": lambda scores, quality: (scores * quality).sqrt(),
+}
+
+
+class Quality(NamedTuple):
+    """A head's own estimate of how good its boxes are, as part of their scores.
+
+    Attributes:
+        output: the head's output with the logits of the estimate: "centerness", "iou".
+        combine: a name in ``COMBINATIONS``, of the scores of classes and the estimate.
+        before_choice: which candidates are the best, and which reach the threshold, is decided by
+            the combined scores (PAA), or by those of the classes (mmdetection's ATSS).
+    """
+
+    output: str
+    combine: str = "product"
+    before_choice: bool = False
 
 
 class DetectionSettings(NamedTuple):
@@ -34,7 +54,11 @@ class DetectionSettings(NamedTuple):
         pre_nms: of a grid, candidates per level and image that reach the suppression; None: all
             above the threshold.
         choose: of what these are the best: "pairs" of candidate and class (mmdetection 2.28), or
-            "anchors", with all their classes (the published branches).
+            "anchors", with all their classes (the published branches); or the best of all levels
+            for each of the "classes" (SSD, torchvision).
+        quality: how a head's estimate of quality enters the scores; None: not at all.
+        voting: what boxes become after the suppression, see ``rebalance.detectors.select.voting``.
+        clip_margin: boxes are cut to [0, size - margin]; FoveaBox as published: 1.
         drop_empty: drop boxes without area (torchvision); mmdetection keeps them.
         average: what of several box steps is averaged, their "scores" or their "logits".
         loops: box steps at prediction; beyond the last, the last one is repeated. None: all.
@@ -47,6 +71,9 @@ class DetectionSettings(NamedTuple):
     max_detections: int = 100
     pre_nms: int | None = None
     choose: str = "pairs"
+    quality: Quality | None = None
+    voting: Callable[..., Tensor] | None = None
+    clip_margin: float = 0.0
     drop_empty: bool = True
     average: str = "scores"
     loops: int | None = None
@@ -54,8 +81,19 @@ class DetectionSettings(NamedTuple):
     compares: str = "boxes"
 
 
-def make_detection_settings(nms: Mapping[str, Any], **options: Any) -> DetectionSettings:
-    """Settings from a detector's ``test``: ``nms`` is ``{name, options of the suppression}``.
+def make_detection_settings(
+    nms: Mapping[str, Any],
+    quality: Mapping[str, Any] | None = None,
+    voting: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> DetectionSettings:
+    """Settings from a detector's ``test``.
+
+    Args:
+        nms: ``{name, options of the suppression}``.
+        quality: attributes of ``Quality``.
+        voting: ``{name, options of the voting}``.
+        **options: other attributes of ``DetectionSettings``.
 
     Raises:
         InputError: an unknown name, a number of loops below 1.
@@ -63,8 +101,15 @@ def make_detection_settings(nms: Mapping[str, Any], **options: Any) -> Detection
     settings = DetectionSettings(
         suppression=bind_options("nms", SUPPRESSIONS | MASK_SUPPRESSIONS, **_named(nms)),
         compares="masks" if nms["name"] in MASK_SUPPRESSIONS else "boxes",
+        quality=None if quality is None else Quality(**quality),
+        voting=None if voting is None else bind_options("voting", VOTINGS, **_named(voting)),
         **options,
     )
+    if settings.quality is not None and settings.quality.combine not in COMBINATIONS:
+        raise InputError(
+            f"test.quality.combine must be one of {sorted(COMBINATIONS)}, "
+            f"got {settings.quality.combine!r}"
+        )
     for field, allowed in (("choose", tuple(CHOICES)), ("average", AVERAGES)):
         if getattr(settings, field) not in allowed:
             raise InputError(
@@ -84,22 +129,28 @@ def select_detections(flow: Flow, settings: DetectionSettings) -> Detected:
     """Detections of a batch from the predictions that the flow's last step has left."""
     assert flow.last is not None
     step, predictions, candidates = flow.last
-    scores = _scores(step, flow.logits or [predictions.logits], settings.average)
-    rows, labels = _choose(scores, candidates, settings)
+    class_scores = _scores(step, flow.logits or [predictions.logits], settings.average)
+    rows, labels, scores = _scored_rows(class_scores, predictions, candidates, settings)
     image = candidates.image[rows]
     assert predictions.deltas is not None
     boxes = step.coder.decode(of_class(predictions.deltas[rows], labels), candidates.boxes[rows])
-    boxes = clip_boxes(boxes, sizes_on(flow.sizes, boxes.device)[image])
+    sizes = sizes_on(flow.sizes, boxes.device)
+    boxes = clip_boxes(boxes, sizes[image], margin=settings.clip_margin)
     if settings.drop_empty:
         solid = box_rows_of_size(boxes)
-        rows, labels, image, boxes = rows[solid], labels[solid], image[solid], boxes[solid]
-    groups = image * (scores.shape[1] + 1) + labels
-    keep, kept_scores = settings.suppression(boxes, scores[rows, labels - 1], groups)
+        rows, labels, image = rows[solid], labels[solid], image[solid]
+        boxes, scores = boxes[solid], scores[solid]
+    groups = image * (class_scores.shape[1] + 1) + labels
+    keep, kept_scores = settings.suppression(boxes, scores, groups)
     best = best_of_groups(kept_scores, image[keep], settings.max_detections)
     keep, kept_scores = keep[best], kept_scores[best]
+    found = boxes[keep]
+    if settings.voting is not None:
+        found = settings.voting(found, groups[keep], boxes, scores, groups)
     counts = torch.bincount(image[keep], minlength=len(flow.sizes)).tolist()
-    found = Candidates(boxes[keep], image[keep], tuple(counts))
-    return Detected(found, kept_scores, labels[keep], rows[keep])
+    return Detected(
+        Candidates(found, image[keep], tuple(counts)), kept_scores, labels[keep], rows[keep]
+    )
 
 
 def _scores(step: Deciding, logits: Sequence[Tensor | None], average: str) -> Tensor:
@@ -108,6 +159,29 @@ def _scores(step: Deciding, logits: Sequence[Tensor | None], average: str) -> Te
     if average == "logits":
         return step.objective.scores(torch.stack(of_steps).mean(dim=0))
     return torch.stack([step.objective.scores(one) for one in of_steps]).mean(dim=0)
+
+
+def _scored_rows(
+    scores: Tensor, predictions: Predictions, candidates: Candidates, settings: DetectionSettings
+) -> tuple[Tensor, Tensor, Tensor]:
+    """[K] rows, [K] labels and [K] scores of what reaches the suppression."""
+    quality = settings.quality
+    if quality is None:
+        rows, labels = _choose(scores, candidates, settings)
+        return rows, labels, scores[rows, labels - 1]
+    if quality.output not in predictions.extra:
+        raise InputError(
+            f"test.quality.output must be one of {sorted(predictions.extra)}, which the head "
+            f"gives, got {quality.output!r}"
+        )
+    estimates = predictions.extra[quality.output].sigmoid()
+    combine = COMBINATIONS[quality.combine]
+    if quality.before_choice:
+        scores = combine(scores, estimates[:, None])
+        rows, labels = _choose(scores, candidates, settings)
+        return rows, labels, scores[rows, labels - 1]
+    rows, labels = _choose(scores, candidates, settings)
+    return rows, labels, combine(scores[rows, labels - 1], estimates[rows])
 
 
 def _choose(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from rebalance.assigners import Assigner
 from rebalance.detectors.candidates import Grid
 from rebalance.detectors.coders import Coder, DeltaCoder, clip_boxes
+from rebalance.detectors.dynamic import Dynamic
 from rebalance.detectors.flow import Detected, Flow
 from rebalance.detectors.inside import InsideRule
 from rebalance.detectors.matching import match
@@ -93,6 +94,8 @@ class DenseStep(Step):
         inside: which candidates take part at all.
         proposals: in training and at prediction, how many boxes become RoIs of the next step; the
             step then tells objects from background, whatever their class. None: no proposals.
+        costs: tasks whose losses an assigner or sampler that chooses by loss reads; None: classes
+            and boxes. SSD mines negatives by classes alone.
         weight: see ``Step``.
     """
 
@@ -110,10 +113,11 @@ class DenseStep(Step):
         *,
         inside: InsideRule,
         proposals: tuple[ProposalSettings, ProposalSettings] | None = None,
+        costs: Sequence[str] | None = None,
         weight: float = 1.0,
     ) -> None:
         super().__init__(name, head, objective, weight)
-        self.grid, self.coder = grid, coder
+        self.grid, self.coder, self.costs = grid, coder, costs
         self.assigner, self.sampler, self.inside = assigner, sampler, inside
         self.proposals = proposals
         if proposals is not None:
@@ -141,7 +145,7 @@ class DenseStep(Step):
             candidates,
             truths,
             rngs,
-            costs=lambda some: self.objective.costs(matched(some)),
+            costs=lambda some: self.objective.costs(matched(some), self.costs),
             inside=[
                 self.inside(one_image, level_sizes, size, flow.canvas) for size in truths.sizes
             ],
@@ -172,6 +176,7 @@ class BoxStep(Step):
         sampler: which RoIs enter the loss.
         objective: see ``Step``.
         iou: that threshold, for the source of the RoIs.
+        dynamic: lets that threshold follow the training, and gives losses a "smooth_l1_beta".
         weight: see ``Step``.
     """
 
@@ -189,11 +194,13 @@ class BoxStep(Step):
         objective: Objective,
         *,
         iou: float,
+        dynamic: Dynamic | None = None,
         weight: float = 1.0,
     ) -> None:
         super().__init__(name, head, objective, weight)
         self.rois, self.pooling, self.coder = rois, pooling, coder
         self.assigner, self.sampler, self.iou = assigner, sampler, iou
+        self.dynamic = dynamic
 
     def run(self, flow: Flow, heads: Heads, rois: Candidates) -> Predictions:
         """The head's predictions for some RoIs."""
@@ -207,7 +214,12 @@ class BoxStep(Step):
         taken = _take(rois, matches.rows)
         predictions = self.run(flow, heads, taken)
         places = torch.arange(len(matches.rows), device=matches.rows.device)
-        matched = Matched(predictions, taken, truths, matches.at(places), self.coder, taken=True)
+        given = {} if self.dynamic is None else {"smooth_l1_beta": self.dynamic.beta}
+        matched = Matched(
+            predictions, taken, truths, matches.at(places), self.coder, taken=True, given=given
+        )
+        if self.dynamic is not None and self.training:
+            self.dynamic.observe(rois, truths, matched.target_deltas)
 
         def refined() -> Candidates:
             boxes = self.refine(predictions, taken, matched.labels, flow).boxes
@@ -240,7 +252,11 @@ class BoxStep(Step):
                 )
             )
 
-        return rois, from_proposals, match(self.assigner, self.sampler, rois, truths, rngs, costs)
+        assigner = self.assigner
+        if self.dynamic is not None:
+            iou = self.dynamic.iou
+            assigner = partial(assigner, positive_iou=iou, negative_iou=iou)
+        return rois, from_proposals, match(assigner, self.sampler, rois, truths, rngs, costs)
 
     def predict_step(self, flow: Flow, heads: Heads) -> None:
         """See ``Step``."""

@@ -299,6 +299,11 @@ class Matched:
         near, far = torch.aminmax(sides.clamp(min=0).view(-1, 2, 2), dim=1)
         return ratio(near, far).prod(dim=1).sqrt()
 
+    @property
+    def iou_targets(self) -> Tensor:
+        """[P], ``ious``: what a head that predicts the quality of its boxes should say (PAA)."""
+        return self.ious
+
     @cached_property
     def quality_targets(self) -> Tensor:
         """[M, C] float, at the class of a positive its IoU, 0 elsewhere."""

@@ -42,6 +42,7 @@ from rebalance.losses.regression import (
     carl_loss,
     ciou_loss,
     diou_loss,
+    dynamic_smooth_l1_loss,
     eiou_loss,
     focal_eiou_loss,
     focal_eiou_normaliser,
@@ -76,6 +77,7 @@ LOSSES: dict[str, Callable[..., Any]] = {
     "focal_eiou_star": focal_eiou_star_loss,
     "bounded_iou": bounded_iou_loss,
     # on encoded deltas and something else
+    "dynamic_smooth_l1": dynamic_smooth_l1_loss,
     "kl": kl_loss,
     "iou_balanced": iou_balanced_loss,
     "ggiou_balanced": ggiou_balanced_loss,
@@ -157,6 +159,7 @@ __all__ = [
     "constant_weight",
     "dice_loss",
     "diou_loss",
+    "dynamic_smooth_l1_loss",
     "eiou_loss",
     "focal_eiou_loss",
     "focal_eiou_normaliser",

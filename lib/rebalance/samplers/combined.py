@@ -15,7 +15,9 @@ from rebalance.samplers.choose import (
     Scheme,
     choose_foreground_balanced,
     choose_hardest,
+    choose_instance_balanced,
     choose_iou_balanced,
+    choose_iou_balanced_published,
     choose_random,
 )
 
@@ -23,12 +25,14 @@ POSITIVE_SCHEMES: dict[str, Scheme] = {
     "random": choose_random,
     "hard": choose_hardest,
     "ofb": choose_foreground_balanced,
+    "instance_balanced": choose_instance_balanced,
 }
 
 NEGATIVE_SCHEMES: dict[str, Scheme] = {
     "random": choose_random,
     "hard": choose_hardest,
     "iou_balanced": choose_iou_balanced,
+    "iou_balanced_published": choose_iou_balanced_published,
 }
 
 
@@ -64,7 +68,7 @@ def sample_combined(
         negative: a name in ``NEGATIVE_SCHEMES``.
         pad_with_negatives: False keeps at most ``num - floor(num * positive_fraction)`` negatives.
         nms_iou: the hard schemes first drop a box that overlaps one of larger loss by more.
-        num_iou_bins: of the scheme "iou_balanced".
+        num_iou_bins: of the schemes "iou_balanced" and "iou_balanced_published".
 
     Raises:
         InputError: unknown scheme, a negative number, a fraction outside [0, 1], or losses or

@@ -5,6 +5,7 @@ from collections import Counter
 from torch import Tensor, nn
 
 from rebalance.detectors.backbones import ResNetBackbone, VGGBackbone
+from rebalance.detectors.dense_heads import AtssHead, FoveaHead, SsdHead
 from rebalance.detectors.detector import Detector
 from rebalance.detectors.heads import FcHead, MaskHead, RetinaHead, RpnHead
 from rebalance.detectors.necks import BalancedPyramid, CarafePyramid, Pyramid, SsdNeck
@@ -59,6 +60,42 @@ def mask_rows(head: nn.Module) -> list[Row]:
     ]
 
 
+def atss_rows(head: nn.Module) -> list[Row]:
+    """ATSS and PAA; the latter's estimate of IoU is called centerness there, too."""
+    assert isinstance(head, AtssHead)
+    return [
+        *tower("class_tower", head.class_tower, "cls_convs.{}.conv.", "cls_convs.{}.gn."),
+        *tower("box_tower", head.box_tower, "reg_convs.{}.conv.", "reg_convs.{}.gn."),
+        Row(r"class_logits\.", "atss_cls."),
+        Row(r"box_deltas\.", "atss_reg."),
+        Row(r"quality_logits\.", "atss_centerness."),
+        Row(r"scales\.(\d+)$", r"scales.\1.scale"),
+    ]
+
+
+def fovea_rows(head: nn.Module) -> list[Row]:
+    """FoveaBox, plain and aligned."""
+    assert isinstance(head, FoveaHead)
+    return [
+        *tower("class_tower", head.class_tower, "cls_convs.{}.conv.", "cls_convs.{}.gn."),
+        *tower("box_tower", head.box_tower, "reg_convs.{}.conv.", "reg_convs.{}.gn."),
+        Row(r"class_logits\.", "conv_cls."),
+        Row(r"box_deltas\.", "conv_reg."),
+        Row(r"alignment\.offsets\.", "feature_adaption.conv_offset."),
+        Row(r"alignment\.weight$", "feature_adaption.conv_adaption.weight"),
+    ]
+
+
+def ssd_rows(head: nn.Module) -> list[Row]:
+    """Convolutions of each level."""
+    assert isinstance(head, SsdHead)
+    layout = per_candidate(head.num_columns)
+    return [
+        Row(r"class_logits\.(\d+)\.", r"cls_convs.\1.0.", layout),
+        Row(r"box_deltas\.(\d+)\.", r"reg_convs.\1.0."),
+    ]
+
+
 def yolact_rows(head: nn.Module) -> list[Row]:
     """YOLACT's three heads.
 
@@ -67,10 +104,11 @@ def yolact_rows(head: nn.Module) -> list[Row]:
     """
     assert isinstance(head, YolactHead)
     softmax = head.num_columns == head.num_classes + 1
+    layout = per_candidate(head.num_columns) if softmax else None
     num_convs = head.num_prototype_convs
     return [
         *tower("tower", head.tower, "bbox_head.head_convs.{}.conv.", ""),
-        Row(r"class_logits\.", "bbox_head.conv_cls.", per_anchor(head) if softmax else None),
+        Row(r"class_logits\.", "bbox_head.conv_cls.", layout),
         Row(r"box_deltas\.", "bbox_head.conv_reg."),
         Row(r"coefficients\.", "bbox_head.conv_coeff."),
         Row(r"semantic\.", "segm_head.segm_conv.", BACKGROUND_LAST),
@@ -80,11 +118,11 @@ def yolact_rows(head: nn.Module) -> list[Row]:
     ]
 
 
-def per_anchor(head: YolactHead) -> Layout:
-    """``BACKGROUND_LAST`` of each anchor of a cell; channels are anchor after anchor."""
+def per_candidate(columns: int) -> Layout:
+    """``BACKGROUND_LAST`` of each candidate of a cell; channels are candidate after candidate."""
 
     def rolled(value: Tensor, shift: int) -> Tensor:
-        return value.unflatten(0, (-1, head.num_columns)).roll(shift, 1).flatten(0, 1)
+        return value.unflatten(0, (-1, columns)).roll(shift, 1).flatten(0, 1)
 
     return Layout(lambda ours: rolled(ours, -1), lambda theirs: rolled(theirs, 1))
 
@@ -115,6 +153,9 @@ def _mask_feature_rows(level: int, layers: nn.Module) -> list[Row]:
 
 HEADS: dict[type[nn.Module], HeadNames] = {
     RetinaHead: HeadNames("bbox_head.", retina_rows),
+    AtssHead: HeadNames("bbox_head.", atss_rows),
+    FoveaHead: HeadNames("bbox_head.", fovea_rows),
+    SsdHead: HeadNames("bbox_head.", ssd_rows),
     RpnHead: HeadNames("rpn_head.", rpn_rows),
     FcHead: HeadNames("roi_head.bbox_head.", box_rows),
     MaskHead: HeadNames("roi_head.mask_head.", mask_rows),

@@ -25,13 +25,6 @@ class Grid(ABC):
         self.nums_per_cell = tuple(nums_per_cell)
         self._kept: dict[tuple[object, ...], tuple[Tensor, list[int]]] = {}
 
-    @property
-    def num_per_cell(self) -> int:
-        """Boxes of a cell, where all levels have as many."""
-        first, *others = self.nums_per_cell
-        assert all(num == first for num in others), "levels differ: use nums_per_cell"
-        return first
-
     def __call__(self, maps: Sequence[Tensor]) -> tuple[Tensor, list[int]]:
         """Feature maps [..., h, w], finest first -> ([N, 4] xyxy float32, boxes per level)."""
         sizes = _sizes(maps)

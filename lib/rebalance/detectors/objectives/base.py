@@ -38,14 +38,24 @@ class Objective(nn.Module):
 
         Args:
             matched: some candidates.
-            tasks: which losses count; None: those of classes and boxes.
+            tasks: which losses count; None: those of classes and boxes, unless settings say else.
         """
         raise NotImplementedError
 
 
-def evaluate(loss: BoundLoss, matched: Matched) -> Any:
-    """A loss of the inputs that its signature names."""
-    return loss(*(getattr(matched, name) for name in loss.inputs))
+def evaluate(loss: BoundLoss, matched: Matched, task: str = "class") -> Any:
+    """A loss of the inputs that its signature names, see ``inputs_of``."""
+    return loss(*inputs_of(loss, matched, task))
+
+
+def inputs_of(loss: BoundLoss, matched: Matched, task: str = "class") -> list[Tensor]:
+    """The properties of ``matched`` that a loss takes.
+
+    For a task beside classes and boxes, what the loss calls logits is the head's output of the
+    task's name, and its targets are ``<task>_targets``: "centerness", "iou".
+    """
+    own = {} if task in ("class", "box") else {"logits": task, "targets": f"{task}_targets"}
+    return [getattr(matched, own.get(name, name)) for name in loss.inputs]
 
 
 def is_softmax(loss: BoundLoss) -> bool:

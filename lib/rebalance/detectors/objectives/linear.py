@@ -6,7 +6,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from rebalance.detectors.objectives.base import Objective, evaluate, is_softmax, row_sums
+from rebalance.detectors.objectives.base import (
+    Objective,
+    evaluate,
+    inputs_of,
+    is_softmax,
+    row_sums,
+)
 from rebalance.detectors.types import Matched
 from rebalance.distributed import world_mean, world_size
 from rebalance.errors import InputError
@@ -26,6 +32,7 @@ COUNTS: dict[str, Callable[[Matched], Tensor | int]] = {
     "samples": lambda matched: len(matched.matches.rows),
     "positives_of_images": _positives_of_images,
     "positives_and_images": lambda matched: len(matched.positives) + matched.num_images,
+    "positives_or_images": lambda matched: max(len(matched.positives), matched.num_images),
     "positives_and_one": lambda matched: len(matched.positives) + 1,
     "images": lambda matched: matched.num_images,
     "masks": lambda matched: matched.num_masks,
@@ -33,7 +40,8 @@ COUNTS: dict[str, Callable[[Matched], Tensor | int]] = {
 """What a summed loss may be divided by, at least 1 over the global batch.
 
 "positives_of_images" counts at least one for each image (mmdetection's RetinaNet),
-"positives_and_images" adds one for each (its FoveaBox), "positives_and_one" just one (its SOLOv2).
+"positives_and_images" adds one for each (its FoveaBox), "positives_or_images" is the larger of the
+two numbers (its PAA), "positives_and_one" adds just one (its SOLOv2).
 """
 
 INSTANCE_WEIGHTS = {"centerness": "centerness_targets", "iou": "ious", "score": "scores"}
@@ -49,7 +57,8 @@ class Term(NamedTuple):
         per: what the sum is divided by, a name in ``COUNTS``; a loss with a normaliser of its own
             (Eq. 11 of focal_eiou) is divided by that.
         weigh: weights of the positives, a name in ``INSTANCE_WEIGHTS``; their sum takes the
-            place of ``per`` (ATSS, PAA). None: all weigh 1.
+            place of ``per`` (ATSS, PAA; mmdetection's ATSS divides by at least 1, which its authors
+            do not). None: all weigh 1.
     """
 
     loss: BoundLoss
@@ -75,10 +84,18 @@ class Linear(Objective):
 
     Args:
         terms: task ("class", "box", "mask", "centerness", ...) -> its term.
+        costs: tasks that count where candidates are chosen by their loss; None: "class" and "box",
+            as Shrivastava et al. (OHEM, CVPR 2016, section 4). mmdetection's counts "class" alone.
+
+    Raises:
+        InputError: a task among the costs that there is not.
     """
 
-    def __init__(self, terms: Mapping[str, Term]) -> None:
+    def __init__(self, terms: Mapping[str, Term], costs: Sequence[str] | None = None) -> None:
         super().__init__()
+        if costs is not None and not set(costs) <= set(terms):
+            raise InputError(f"costs must be among {sorted(terms)}, got {list(costs)}")
+        self.cost_tasks = ("class", "box") if costs is None else tuple(costs)
         # One order, however the settings were written: it decides the columns of the log.
         first = {"class": 0, "box": 1}
         self.terms = dict(sorted(terms.items(), key=lambda term: (first.get(term[0], 2), term[0])))
@@ -86,15 +103,16 @@ class Linear(Objective):
 
     def forward(self, matched: Matched) -> dict[str, Tensor]:
         """See ``Objective``."""
-        return {f"{task}_loss": _total(term, matched) for task, term in self.terms.items()}
+        return {f"{task}_loss": _total(task, term, matched) for task, term in self.terms.items()}
 
     @torch.no_grad()
     def costs(self, matched: Matched, tasks: Sequence[str] | None = None) -> Tensor:
         """See ``Objective``; losses of classes are of all candidates, others of positives."""
         costs = torch.zeros(len(matched.matches.rows), device=matched.matches.rows.device)
-        for task in tasks or ("class", "box"):
+        for task in tasks or self.cost_tasks:
             term = self.terms[task]
-            losses = row_sums(evaluate(term.loss, matched)).float() * term.weight
+            losses = row_sums(evaluate(term.loss, matched, task))
+            losses = losses.float() * term.weight
             if task == "class":
                 costs = costs + losses
             else:
@@ -102,13 +120,15 @@ class Linear(Objective):
         return costs
 
 
-def make_linear(per: str = "positives", **tasks: Mapping[str, Any]) -> Linear:
+def make_linear(
+    per: str = "positives", costs: Sequence[str] | None = None, **tasks: Mapping[str, Any]
+) -> Linear:
     """A linear objective from the settings of each task, see ``make_term``."""
-    return Linear({task: make_term(settings, per) for task, settings in tasks.items()})
+    return Linear({task: make_term(settings, per) for task, settings in tasks.items()}, costs)
 
 
-def _total(term: Term, matched: Matched) -> Tensor:
-    losses = evaluate(term.loss, matched)
+def _total(task: str, term: Term, matched: Matched) -> Tensor:
+    losses = evaluate(term.loss, matched, task)
     if term.weigh is not None:
         weights = getattr(matched, INSTANCE_WEIGHTS[term.weigh])
         total = (row_sums(losses) * weights).sum()
@@ -116,7 +136,7 @@ def _total(term: Term, matched: Matched) -> Tensor:
         return total / divisor * term.weight
     total = losses.sum()
     if term.loss.normaliser is not None:
-        own = term.loss.normaliser(*(getattr(matched, name) for name in term.loss.inputs))
+        own = term.loss.normaliser(*inputs_of(term.loss, matched, task))
         return total / world_mean(own).clamp(min=SMALLEST_NORMALISER) * term.weight
     count = COUNTS[term.per](matched)
     count = count if isinstance(count, Tensor) else total.new_full((), float(count))

@@ -15,7 +15,7 @@ from rebalance.detectors.select.matrix import matrix_nms
 from rebalance.detectors.select.proposals import select_proposals
 from rebalance.detectors.select.suppression import box_rows_of_size, fast_nms, nms, soft_nms
 from rebalance.detectors.select.views import FLIPS, View
-from rebalance.detectors.select.voting import score_voting
+from rebalance.detectors.select.voting import VOTINGS, score_voting
 
 Suppression = Callable[..., tuple[Tensor, Tensor]]
 
@@ -47,6 +47,7 @@ __all__ = [
     "FLIPS",
     "MASK_SUPPRESSIONS",
     "SUPPRESSIONS",
+    "VOTINGS",
     "Suppression",
     "View",
     "best_anchors",
