@@ -23,6 +23,7 @@ from rebalance.detectors.objectives import Objective
 from rebalance.detectors.pooling import Pooling
 from rebalance.detectors.proposals import ProposalSettings, propose
 from rebalance.detectors.roi_sources import RoiSource
+from rebalance.detectors.selection import DetectionSettings, select_detections
 from rebalance.detectors.types import (
     Candidates,
     Matched,
@@ -55,6 +56,8 @@ class Step(nn.Module):
     """What it trains: "proposals", "dense", "box", "mask", "mask_iou"."""
     iou: float | None = None
     """Least IoU of its positives, where its kind has one."""
+    compares: str = "boxes"
+    """What its detections are suppressed by: "boxes" or "masks"."""
 
     def __init__(self, name: str, head: str, objective: Objective, weight: float = 1.0) -> None:
         super().__init__()
@@ -69,6 +72,10 @@ class Step(nn.Module):
 
     def predict_step(self, flow: Flow, heads: Heads) -> None:
         """Run on a batch at prediction, before detections are selected."""
+
+    def select(self, flow: Flow, settings: DetectionSettings) -> Detected:
+        """Detections of a batch, where this step was the last to leave predictions."""
+        return select_detections(flow, settings)
 
     def detect_step(self, flow: Flow, heads: Heads, detected: Detected) -> None:
         """Add to what is known of the selected detections: masks, their scores."""

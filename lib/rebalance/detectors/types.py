@@ -345,6 +345,11 @@ class Matched:
 
     # --- masks ------------------------------------------------------------------------------
 
+    @property
+    def num_masks(self) -> int:
+        """Masks that enter a loss: P."""
+        return len(self.positives)
+
     @cached_property
     def mask_logits(self) -> Tensor:
         """[P, h, w] of the class of each positive."""
