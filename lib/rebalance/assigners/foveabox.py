@@ -40,8 +40,8 @@ def assign_foveabox(
     """Positive where a box's centre lies in the shrunk ground truth, on levels of fitting scale.
 
     A point inside several goes to the ground truth of smallest area, the last of equally small
-    ones. A ground truth may be learnt by several levels or, when its fovea falls between the points,
-    by none.
+    ones. A ground truth may be learnt by several levels or, when its fovea falls between the
+    points, by none.
 
     Args:
         boxes: [N, 4] xyxy, pixels; only their centres count, level after level.
