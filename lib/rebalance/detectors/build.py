@@ -1,23 +1,33 @@
 """From the resolved settings of a run to a detector; the only code here that reads settings."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from rebalance.assigners import make_assigner
+from rebalance.assigners.grid import assign_grid
 from rebalance.detectors.backbones import Backbone, make_backbone
-from rebalance.detectors.candidates import CANDIDATES, Grid
+from rebalance.detectors.candidates import CANDIDATES, Grid, cells
 from rebalance.detectors.coders import CODERS, Coder
 from rebalance.detectors.detector import Detector
 from rebalance.detectors.dynamic import Dynamic
 from rebalance.detectors.heads import HeadContext, make_head
 from rebalance.detectors.inside import InsideRule
+from rebalance.detectors.mask_steps import GridStep, PrototypeStep
 from rebalance.detectors.necks import Neck, make_neck
 from rebalance.detectors.objectives import make_objective
-from rebalance.detectors.pooling import RoiPooling
+from rebalance.detectors.pooling import Pooling, make_pooling
 from rebalance.detectors.proposals import ProposalSettings
 from rebalance.detectors.roi_sources import make_roi_source
 from rebalance.detectors.selection import make_detection_settings
-from rebalance.detectors.steps import BoxStep, DenseStep, MaskStep, Step
+from rebalance.detectors.steps import (
+    BoxStep,
+    DenseStep,
+    MaskIouStep,
+    MaskStep,
+    RoiStep,
+    Step,
+)
 from rebalance.errors import InputError
 from rebalance.lookup import bind_options
 from rebalance.samplers import make_sampler
@@ -54,11 +64,23 @@ def build_detector(settings: Settings, num_classes: int) -> Detector:
     heads = {
         head: make_head(context, **detector["heads"][head]) for head, context in contexts.items()
     }
-    return Detector(backbone, neck, heads, steps, make_detection_settings(**detector["test"]))
+    test = make_detection_settings(**detector["test"])
+    if test.compares != steps[-1].compares:
+        raise InputError(
+            f"test.nms: the steps of this detector give {steps[-1].compares} to compare, "
+            f"{detector['test']['nms']['name']} compares {test.compares}"
+        )
+    return Detector(backbone, neck, heads, steps, test)
 
 
 def build_dense(
-    name: str, head: str, settings: Settings, neck: Neck, num_classes: int, before: list[Step]
+    name: str,
+    head: str,
+    settings: Settings,
+    neck: Neck,
+    num_classes: int,
+    before: list[Step],
+    make: Callable[..., DenseStep] = DenseStep,
 ) -> Built:
     """A step over a grid; with "proposals" the region proposal network."""
     grid = _grid(neck, settings["candidates"])
@@ -67,7 +89,7 @@ def build_dense(
     if costs is not None and (not costs or not set(costs) <= {"class", "box"}):
         raise InputError(f"detector: costs must be some of ['class', 'box'], got {costs}")
     classes = num_classes if proposals is None else 1
-    step = DenseStep(
+    step = make(
         name,
         head,
         grid,
@@ -92,8 +114,8 @@ def build_box(
     """A classification and refinement of RoIs; "iou" sets both thresholds of its assigner."""
     iou = float(settings["iou"])
     objective = make_objective(**settings["objective"])
-    pooling = RoiPooling(**settings["pooling"])
     dynamic = settings.get("dynamic")
+    pooling = _pooling(settings["pooling"], head, neck, before)
     step = BoxStep(
         name,
         head,
@@ -118,7 +140,7 @@ def build_mask(
     boxes = [step for step in before if isinstance(step, BoxStep)]
     if not boxes:
         raise InputError("detector.steps: a mask step needs a box step before it")
-    pooling = RoiPooling(**settings["pooling"])
+    pooling = _pooling(settings["pooling"], head, neck, before)
     step = MaskStep(
         name,
         head,
@@ -132,11 +154,56 @@ def build_mask(
     return step, HeadContext(neck.level_channels, num_classes, 0, roi_size=pooling.size)
 
 
+def build_mask_iou(
+    name: str, head: str, settings: Settings, neck: Neck, num_classes: int, before: list[Step]
+) -> Built:
+    """Quality of the masks of the mask step before; its losses need no name."""
+    if not before or not isinstance(before[-1], MaskStep):
+        raise InputError("detector.steps: a mask_iou step needs a mask step right before it")
+    step = MaskIouStep(
+        "",
+        head,
+        make_objective(**settings["objective"]),
+        binarised=settings.get("binarised", "probability"),
+        weight=settings.get("weight", 1.0),
+    )
+    return step, HeadContext(neck.level_channels, num_classes, 0, roi_size=before[-1].pooling.size)
+
+
+def build_prototypes(
+    name: str, head: str, settings: Settings, neck: Neck, num_classes: int, before: list[Step]
+) -> Built:
+    """A dense step with masks of its boxes from prototypes of the image."""
+    make = partial(PrototypeStep, max_masks=settings.get("max_masks"))
+    return build_dense(name, head, settings, neck, num_classes, before, make)
+
+
+def build_grid(
+    name: str, head: str, settings: Settings, neck: Neck, num_classes: int, before: list[Step]
+) -> Built:
+    """Cells that divide the canvas, with a class and a mask each."""
+    objective = make_objective(**settings["objective"])
+    assigner = dict(settings["assigner"])
+    step = GridStep(
+        name,
+        head,
+        cells(neck.strides, num_cells=settings["num_cells"]),
+        bind_options("assigner", {"grid": assign_grid}, assigner.pop("name"), assigner),
+        objective,
+        pairing=settings.get("pairing", "cells"),
+        weight=settings.get("weight", 1.0),
+    )
+    return step, HeadContext(neck.level_channels, num_classes, objective.num_columns(num_classes))
+
+
 STEPS: dict[str, Callable[[str, str, Settings, Neck, int, list[Step]], Built]] = {
     "dense": build_dense,
     "rpn": build_dense,
     "box": build_box,
     "mask": build_mask,
+    "mask_iou": build_mask_iou,
+    "prototypes": build_prototypes,
+    "grid": build_grid,
 }
 """Kind of step -> what builds it from its settings."""
 
@@ -149,6 +216,14 @@ def _grid(neck: Neck, settings: Settings) -> Grid:
 def _coder(settings: Settings) -> Coder:
     options = {key: value for key, value in settings.items() if key != "name"}
     return bind_options("coder", CODERS, settings["name"], options)()
+
+
+def _pooling(settings: Settings, head: str, neck: Neck, before: list[Step]) -> Pooling:
+    """The pooling of a head; that of an earlier step with the same head serves this one, too."""
+    for step in before:
+        if isinstance(step, RoiStep) and step.head == head:
+            return step.pooling
+    return make_pooling(neck.level_channels[0], **settings)
 
 
 def _read_entry(entry: str | Settings) -> tuple[str, str, Settings]:

@@ -11,6 +11,7 @@ from rebalance.detectors.coders import clip_boxes
 from rebalance.detectors.flow import Deciding, Detected, Flow
 from rebalance.detectors.select import (
     CHOICES,
+    MASK_SUPPRESSIONS,
     SUPPRESSIONS,
     VOTINGS,
     Suppression,
@@ -21,7 +22,6 @@ from rebalance.detectors.types import Candidates, Predictions, of_class, sizes_o
 from rebalance.errors import InputError
 from rebalance.lookup import bind_options
 
-AVERAGES = ("scores", "logits")
 COMBINATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "product": torch.mul,
     "geometric_mean": lambda scores, quality: (scores * quality).sqrt(),
@@ -43,6 +43,9 @@ class Quality(NamedTuple):
     before_choice: bool = False
 
 
+AVERAGES = ("scores", "logits", "largest_logits")
+
+
 class DetectionSettings(NamedTuple):
     """How detections are selected.
 
@@ -59,9 +62,11 @@ class DetectionSettings(NamedTuple):
         voting: what boxes become after the suppression, see ``rebalance.detectors.select.voting``.
         clip_margin: boxes are cut to [0, size - margin]; FoveaBox as published: 1.
         drop_empty: drop boxes without area (torchvision); mmdetection keeps them.
-        average: what of several box steps is averaged, their "scores" or their "logits".
+        average: what of several box steps is averaged, their "scores" or their "logits";
+            "largest_logits" takes the largest logit of each class instead.
         loops: box steps at prediction; beyond the last, the last one is repeated. None: all.
         mask_threshold: of the probabilities of masks.
+        compares: what the suppression compares, "boxes" or "masks".
     """
 
     score_threshold: float
@@ -76,6 +81,7 @@ class DetectionSettings(NamedTuple):
     average: str = "scores"
     loops: int | None = None
     mask_threshold: float = 0.5
+    compares: str = "boxes"
 
 
 def make_detection_settings(
@@ -96,7 +102,8 @@ def make_detection_settings(
         InputError: an unknown name, a number of loops below 1.
     """
     settings = DetectionSettings(
-        suppression=bind_options("nms", SUPPRESSIONS, **_named(nms)),
+        suppression=bind_options("nms", SUPPRESSIONS | MASK_SUPPRESSIONS, **_named(nms)),
+        compares="masks" if nms["name"] in MASK_SUPPRESSIONS else "boxes",
         quality=None if quality is None else Quality(**quality),
         voting=None if voting is None else bind_options("voting", VOTINGS, **_named(voting)),
         **options,
@@ -152,6 +159,8 @@ def select_detections(flow: Flow, settings: DetectionSettings) -> Detected:
 def _scores(step: Deciding, logits: Sequence[Tensor | None], average: str) -> Tensor:
     """[N, C] over all passes of the box steps."""
     of_steps = [one for one in logits if one is not None]
+    if average == "largest_logits":
+        return step.objective.scores(torch.stack(of_steps).amax(dim=0))
     if average == "logits":
         return step.objective.scores(torch.stack(of_steps).mean(dim=0))
     return torch.stack([step.objective.scores(one) for one in of_steps]).mean(dim=0)
