@@ -243,21 +243,7 @@ def test_detections_are_the_published_ones(name):
 
 def compare_detections(case, settings, detector, phase="test"):
     """Boxes, labels, scores, masks and their scores against those recorded in a phase."""
-    metas = case.meta["img_metas"]
-    sizes = [tuple(meta["img_shape"][:2]) for meta in metas]
-    detector.eval()
-    if settings.get("alone"):
-        found = [
-            detector.predict(image[None, :, : meta["pad_shape"][0], : meta["pad_shape"][1]], [size])
-            for image, meta, size in zip(case["in/img"], metas, sizes, strict=True)
-        ]
-        found = [
-            rescaled(detections, size, meta["ori_shape"])
-            for (detections,), size, meta in zip(found, sizes, metas, strict=True)
-        ]
-        sizes = [tuple(meta["ori_shape"][:2]) for meta in metas]
-    else:
-        found = detections_of(case, detector, sizes)
+    found, sizes = found_by(case, settings, detector, phase == "test_rescale")
     for image, (detections, size) in enumerate(zip(found, sizes, strict=True)):
         prefix = f"{phase}/result/{image}"
         if f"{prefix}/boxes" not in case:
@@ -286,7 +272,26 @@ def compare_detections(case, settings, detector, phase="test"):
             )
 
 
+def found_by(case, settings, detector, rescale=False):
+    """Detections, and the size of the image that each of them lies in."""
+    metas = case.meta["img_metas"]
+    sizes = [tuple(meta["img_shape"][:2]) for meta in metas]
+    detector.eval()
+    if settings.get("alone"):
+        found, rescale = [], True
+        for image, meta, size in zip(images_of(case), metas, sizes, strict=True):
+            height, width = meta["pad_shape"][:2]
+            found += detector.predict(image[None, :, :height, :width], [size])
+    else:
+        found = detections_of(case, detector, sizes)
+    if not rescale:
+        return found, sizes
+    originals = [tuple(meta["ori_shape"][:2]) for meta in metas]
+    return [rescaled(*one) for one in zip(found, sizes, originals, strict=True)], originals
+
+
 def solid(boxes):
+    """[D] bool, whether each box has an area."""
     return (boxes[:, 2:4] > boxes[:, :2]).all(dim=1)
 
 
