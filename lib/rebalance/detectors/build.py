@@ -183,12 +183,11 @@ def build_grid(
 ) -> Built:
     """Cells that divide the canvas, with a class and a mask each."""
     objective = make_objective(**settings["objective"])
-    assigner = dict(settings["assigner"])
     step = GridStep(
         name,
         head,
         cells(neck.strides, num_cells=settings["num_cells"]),
-        bind_options("assigner", {"grid": assign_grid}, assigner.pop("name"), assigner),
+        bind_options("assignment", {"grid": assign_grid}, "grid", settings["assignment"]),
         objective,
         pairing=settings.get("pairing", "cells"),
         weight=settings.get("weight", 1.0),
