@@ -37,7 +37,7 @@ def assign_max_iou(
     positive_iou: float = 0.5,
     negative_iou: float = 0.4,
     negative_floor: float = 0.0,
-    low_quality_iou: float | None = 0.0,
+    low_quality_iou: float | str | None = 0.0,
     low_quality_ties: bool = True,
     contested: str = "strongest",
     overlap: str | Mapping[str, Any] | Overlap = "iou",
@@ -64,7 +64,8 @@ def assign_max_iou(
         negative_iou: overlap below which a box is negative.
         negative_floor: overlap below which a box is ignored instead of negative (bbgen,
             section 6.2, takes negatives from 0.1 up).
-        low_quality_iou: least overlap of the ground truths' own best boxes; None switches them off.
+        low_quality_iou: least overlap of the ground truths' own best boxes; "positive" is
+            ``positive_iou``, whatever a stage's is; None switches them off.
         low_quality_ties: all boxes that tie for best go to their ground truth; False: the first of
             them (mmdetection's and torchvision's SSD, mmdetection's YOLACT).
         contested: who gets a box that is the best of several ground truths: the one it overlaps
@@ -85,6 +86,12 @@ def assign_max_iou(
         raise InputError(f"contested must be one of ('strongest', 'last'), got {contested!r}")
     if ignoring not in IGNORING:
         raise InputError(f"ignoring must be one of {IGNORING}, got {ignoring!r}")
+    if low_quality_iou == "positive":
+        low_quality_iou = positive_iou
+    if isinstance(low_quality_iou, str):
+        raise InputError(
+            f"low_quality_iou must be a number, 'positive' or null, got {low_quality_iou!r}"
+        )
     check_scene(boxes, gt_boxes, gt_labels, image, validate)
     regions = None if ignoring == "boxes" else ignored_boxes
     if len(boxes) == 0 or len(gt_boxes) == 0:

@@ -13,11 +13,18 @@ from rebalance.detectors.heads import HeadContext, make_head
 from rebalance.detectors.inside import InsideRule
 from rebalance.detectors.necks import Neck, make_neck
 from rebalance.detectors.objectives import make_objective
-from rebalance.detectors.pooling import RoiPooling
+from rebalance.detectors.pooling import Pooling, make_pooling
 from rebalance.detectors.proposals import ProposalSettings
 from rebalance.detectors.roi_sources import make_roi_source
 from rebalance.detectors.selection import make_detection_settings
-from rebalance.detectors.steps import BoxStep, DenseStep, MaskStep, Step
+from rebalance.detectors.steps import (
+    BoxStep,
+    DenseStep,
+    MaskIouStep,
+    MaskStep,
+    RoiStep,
+    Step,
+)
 from rebalance.errors import InputError
 from rebalance.lookup import bind_options
 from rebalance.samplers import make_sampler
@@ -92,8 +99,8 @@ def build_box(
     """A classification and refinement of RoIs; "iou" sets both thresholds of its assigner."""
     iou = float(settings["iou"])
     objective = make_objective(**settings["objective"])
-    pooling = RoiPooling(**settings["pooling"])
     dynamic = settings.get("dynamic")
+    pooling = _pooling(settings["pooling"], head, neck, before)
     step = BoxStep(
         name,
         head,
@@ -118,7 +125,7 @@ def build_mask(
     boxes = [step for step in before if isinstance(step, BoxStep)]
     if not boxes:
         raise InputError("detector.steps: a mask step needs a box step before it")
-    pooling = RoiPooling(**settings["pooling"])
+    pooling = _pooling(settings["pooling"], head, neck, before)
     step = MaskStep(
         name,
         head,
@@ -132,11 +139,28 @@ def build_mask(
     return step, HeadContext(neck.level_channels, num_classes, 0, roi_size=pooling.size)
 
 
+def build_mask_iou(
+    name: str, head: str, settings: Settings, neck: Neck, num_classes: int, before: list[Step]
+) -> Built:
+    """Quality of the masks of the mask step before; its losses need no name."""
+    if not before or not isinstance(before[-1], MaskStep):
+        raise InputError("detector.steps: a mask_iou step needs a mask step right before it")
+    step = MaskIouStep(
+        "",
+        head,
+        make_objective(**settings["objective"]),
+        binarised=settings.get("binarised", "probability"),
+        weight=settings.get("weight", 1.0),
+    )
+    return step, HeadContext(neck.level_channels, num_classes, 0, roi_size=before[-1].pooling.size)
+
+
 STEPS: dict[str, Callable[[str, str, Settings, Neck, int, list[Step]], Built]] = {
     "dense": build_dense,
     "rpn": build_dense,
     "box": build_box,
     "mask": build_mask,
+    "mask_iou": build_mask_iou,
 }
 """Kind of step -> what builds it from its settings."""
 
@@ -149,6 +173,14 @@ def _grid(neck: Neck, settings: Settings) -> Grid:
 def _coder(settings: Settings) -> Coder:
     options = {key: value for key, value in settings.items() if key != "name"}
     return bind_options("coder", CODERS, settings["name"], options)()
+
+
+def _pooling(settings: Settings, head: str, neck: Neck, before: list[Step]) -> Pooling:
+    """The pooling of a head; that of an earlier step with the same head serves this one, too."""
+    for step in before:
+        if isinstance(step, RoiStep) and step.head == head:
+            return step.pooling
+    return make_pooling(neck.level_channels[0], **settings)
 
 
 def _read_entry(entry: str | Settings) -> tuple[str, str, Settings]:

@@ -11,7 +11,7 @@ from rebalance.detectors.flow import Flow
 from rebalance.detectors.necks import Neck
 from rebalance.detectors.objectives import is_loss
 from rebalance.detectors.selection import DetectionSettings, select_detections
-from rebalance.detectors.steps import Step
+from rebalance.detectors.steps import RoiStep, Step
 from rebalance.detectors.types import Matched, Size, Trained, make_truths
 
 Detections = dict[str, Tensor]
@@ -40,6 +40,13 @@ class Detector(nn.Module):
         self.backbone, self.neck = backbone, neck
         self.heads = nn.ModuleDict(heads)
         self.steps: Sequence[Step] = nn.ModuleList(steps)  # type: ignore[assignment]
+        self.poolings = nn.ModuleDict(
+            {
+                step.head: step.pooling
+                for step in steps
+                if isinstance(step, RoiStep) and isinstance(step.pooling, nn.Module)
+            }
+        )
         self.test = test
 
     def train_steps(
@@ -122,14 +129,15 @@ class Detector(nn.Module):
         ]
 
     def prediction_steps(self) -> list[Step]:
-        """The steps that run at prediction; box steps with what follows them as often as asked."""
+        """The steps that run at prediction; box and mask steps as often as asked."""
         steps = list(self.steps)
         if self.test.loops is None:
             return steps
         starts = [place for place, step in enumerate(steps) if step.kind == "box"]
-        loops = [steps[a:b] for a, b in pairwise([*starts, len(steps)])]
+        end = 1 + max(place for place, step in enumerate(steps) if step.kind in ("box", "mask"))
+        loops = [steps[a:b] for a, b in pairwise([*starts, end])]
         repeated = (loops[min(loop, len(loops) - 1)] for loop in range(self.test.loops))
-        return [*steps[: starts[0]], *(step for loop in repeated for step in loop)]
+        return [*steps[: starts[0]], *(step for loop in repeated for step in loop), *steps[end:]]
 
     def _start(self, images: Tensor, sizes: list[Size]) -> Flow:
         maps = self.neck(self.backbone(images))

@@ -68,7 +68,7 @@ class Detected:
         labels: [D] int64, 1 ... C.
         rows: [D] int64, which of the flow's last candidates each of them was.
         extra: by name, one entry per step that gives it: "mask_probabilities" [D, h, w], ...
-        mask_feature: of the last mask step, for the next one (mask information flow).
+        masks: what the last mask step's head has predicted for them.
     """
 
     candidates: Candidates
@@ -76,4 +76,4 @@ class Detected:
     labels: Tensor
     rows: Tensor
     extra: dict[str, list[Tensor]] = field(default_factory=dict)
-    mask_feature: Tensor | None = None
+    masks: Predictions | None = None

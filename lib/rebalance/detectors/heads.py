@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from rebalance.detectors.dense_heads import AtssHead, FoveaHead, SsdHead
+from rebalance.detectors.fcc_head import FccHead
 from rebalance.detectors.head_parts import HeadContext, init_normal, init_prior, lay_flat, tower
+from rebalance.detectors.mask_iou_head import MaskIouHead
 from rebalance.detectors.types import Predictions
 from rebalance.lookup import bind_options
 
@@ -155,24 +157,34 @@ class MaskHead(nn.Module):
     def forward(self, pooled: Tensor, before: Tensor | None = None) -> Predictions:
         """[R, C, s, s] and the mask feature of the step before -> "mask_logits" [R, K, 2s, 2s].
 
-        Without a feature of the step before zeros take its place.
+        Without a feature of the step before zeros take its place. Also "mask_feature" [R, c, s, s]
+        for the step after, and "roi_feature", what was pooled.
         """
+        roi_feature = pooled
         if self.residual is not None:
             before = torch.zeros_like(pooled) if before is None else before
             pooled = pooled + self.residual(before).relu()
         feature = self.convs(pooled)
         logits = self.mask_logits(self.upsample(feature).relu())
-        return Predictions(extra={"mask_logits": logits.float(), "mask_feature": feature})
+        return Predictions(
+            extra={
+                "mask_logits": logits.float(),
+                "mask_feature": feature,
+                "roi_feature": roi_feature,
+            }
+        )
 
 
 HEADS: dict[str, Callable[..., nn.Module]] = {
     "retina": RetinaHead,
     "rpn": RpnHead,
     "fc": FcHead,
+    "fcc": FccHead,
     "mask": MaskHead,
     "atss": AtssHead,
     "fovea": FoveaHead,
     "ssd": SsdHead,
+    "mask_iou": MaskIouHead,
 }
 
 

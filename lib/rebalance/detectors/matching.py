@@ -22,6 +22,7 @@ def match(
     rngs: Sequence[torch.Generator],
     costs: Costs,
     inside: Sequence[Inside | None] | None = None,
+    truths_last: bool = False,
 ) -> Matches:
     """Assign, then sample, image by image.
 
@@ -34,6 +35,9 @@ def match(
         costs: the loss [K] of each of some matches; called only for assigners and samplers that
             choose by it.
         inside: per image the candidates that take part at all; None: all.
+        truths_last: the last candidates of each image are its ground truths. They belong to
+            themselves and are not shown to the assigner: among its candidates they would be the
+            best of every ground truth, and take the place of its best proposal.
     """
     rows, gts, ious = [], [], []
     for image, (start, gt_start) in enumerate(zip(candidates.starts, truths.starts, strict=True)):
@@ -46,8 +50,9 @@ def match(
             boxes = boxes[chosen]
         place = partial(_place, start=start, gt_start=gt_start, chosen=chosen)
         losses = partial(_losses, costs, place)
+        own_boxes = len(boxes) - (truths.counts[image] if truths_last else 0)
         assignment = assigner(
-            boxes,
+            boxes[:own_boxes],
             truths.boxes[own_gt],
             truths.labels[own_gt],
             ignored_boxes=truths.ignored[image],
@@ -57,6 +62,8 @@ def match(
             image=truths.ids[image],
             validate=False,  # the loader refused bad ground truths; a bad RoI shows in the loss
         )
+        if truths_last:
+            assignment = _with_truths(assignment, truths.labels[own_gt])
         sample = sampler(
             assignment, rng=rngs[image], boxes=boxes, losses=partial(losses, assignment)
         )
@@ -65,6 +72,16 @@ def match(
         gts.append(matches.gt)
         ious.append(matches.ious)
     return Matches(torch.cat(rows), torch.cat(gts), torch.cat(ious))
+
+
+def _with_truths(assignment: Assignment, labels: Tensor) -> Assignment:
+    themselves = torch.arange(len(labels), device=labels.device)
+    ones = assignment.overlaps.new_ones(len(labels))
+    return Assignment(
+        torch.cat([assignment.gt_idxs, themselves]),
+        torch.cat([assignment.overlaps, ones]),
+        torch.cat([assignment.labels, labels]),
+    )
 
 
 def _place(

@@ -21,7 +21,6 @@ from rebalance.detectors.types import Candidates, Predictions, of_class, sizes_o
 from rebalance.errors import InputError
 from rebalance.lookup import bind_options
 
-AVERAGES = ("scores", "logits")
 COMBINATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "product": torch.mul,
     "geometric_mean": lambda scores, quality: (scores * quality).sqrt(),
@@ -43,6 +42,9 @@ class Quality(NamedTuple):
     before_choice: bool = False
 
 
+AVERAGES = ("scores", "logits", "largest_logits")
+
+
 class DetectionSettings(NamedTuple):
     """How detections are selected.
 
@@ -59,7 +61,8 @@ class DetectionSettings(NamedTuple):
         voting: what boxes become after the suppression, see ``rebalance.detectors.select.voting``.
         clip_margin: boxes are cut to [0, size - margin]; FoveaBox as published: 1.
         drop_empty: drop boxes without area (torchvision); mmdetection keeps them.
-        average: what of several box steps is averaged, their "scores" or their "logits".
+        average: what of several box steps is averaged, their "scores" or their "logits";
+            "largest_logits" takes the largest logit of each class instead.
         loops: box steps at prediction; beyond the last, the last one is repeated. None: all.
         mask_threshold: of the probabilities of masks.
     """
@@ -152,6 +155,8 @@ def select_detections(flow: Flow, settings: DetectionSettings) -> Detected:
 def _scores(step: Deciding, logits: Sequence[Tensor | None], average: str) -> Tensor:
     """[N, C] over all passes of the box steps."""
     of_steps = [one for one in logits if one is not None]
+    if average == "largest_logits":
+        return step.objective.scores(torch.stack(of_steps).amax(dim=0))
     if average == "logits":
         return step.objective.scores(torch.stack(of_steps).mean(dim=0))
     return torch.stack([step.objective.scores(one) for one in of_steps]).mean(dim=0)

@@ -363,6 +363,12 @@ class Matched:
         size = self.mask_logits.shape[-2:]
         return (roi_align(bitmaps, rois, size, aligned=True)[:, 0] >= 0.5).to(rois.dtype)
 
+    @cached_property
+    def mask_ious(self) -> Tensor:
+        """[P] predicted IoU of the mask of each positive's class."""
+        ious = self.predictions.extra["mask_ious"][self.positives]
+        return of_class(ious, self.positive_labels)
+
     def __getattr__(self, name: str) -> Any:
         """What the step gave, or a further output of the head at the positives, by name."""
         if name.startswith("__"):

@@ -28,7 +28,12 @@ from rebalance.losses.classification import (
     sigmoid_cross_entropy_loss,
     softmax_cross_entropy_loss,
 )
-from rebalance.losses.mask import dice_loss, mask_cross_entropy_loss
+from rebalance.losses.mask import (
+    dice_loss,
+    mask_cross_entropy_loss,
+    mask_iou_loss,
+    mask_iou_normaliser,
+)
 from rebalance.losses.ranking import alrp_loss, ap_loss, rank_sort_loss, ranking_weights
 from rebalance.losses.regression import (
     balanced_l1_loss,
@@ -89,9 +94,13 @@ LOSSES: dict[str, Callable[..., Any]] = {
     # masks
     "mask_cross_entropy": mask_cross_entropy_loss,
     "dice": dice_loss,
+    "mask_iou": mask_iou_loss,
 }
 
-NORMALISERS: dict[str, Callable[..., Any]] = {"focal_eiou": focal_eiou_normaliser}
+NORMALISERS: dict[str, Callable[..., Any]] = {
+    "focal_eiou": focal_eiou_normaliser,
+    "mask_iou": mask_iou_normaliser,
+}
 """What divides a summed loss in place of the number of positives, same inputs, same options."""
 
 
@@ -191,6 +200,7 @@ __all__ = [
     "make_instance_weights",
     "make_loss",
     "mask_cross_entropy_loss",
+    "mask_iou_loss",
     "normalised_focal_eiou_loss",
     "pairwise_ggiou",
     "pisa_weights",

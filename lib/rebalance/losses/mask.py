@@ -4,6 +4,7 @@
 integer tensors TypeError.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -45,6 +46,30 @@ def dice_loss(
     total = probabilities.pow(power).sum(1) + mask_targets.pow(power).sum(1)
     dice = ratio(2 * (probabilities * mask_targets).sum(1), total)
     return reduce_loss(1 - dice, reduction, mask_logits)
+
+
+def mask_iou_loss(mask_ious: Tensor, mask_iou_targets: Tensor, reduction: str = "none") -> Tensor:
+    """Squared error of the predicted IoU of masks, where there is any to learn (target > 0).
+
+    Mask Scoring R-CNN, Huang et al., CVPR 2019, section 3.3; the published weight is 0.5. Its mean
+    is over the masks with a target above 0, see `mask_iou_normaliser`.
+
+    Args:
+        mask_ious: [N].
+        mask_iou_targets: [N] float in [0, 1].
+        reduction: "none", "mean" or "sum" over instances.
+    """
+    mask_ious, mask_iou_targets = logits_and_targets(mask_ious, mask_iou_targets)
+    loss = torch.where(mask_iou_targets > 0, (mask_ious - mask_iou_targets).square(), 0)
+    if reduction == "mean":
+        count = mask_iou_normaliser(mask_ious, mask_iou_targets).clamp(min=1)
+        return reduce_loss(loss, "sum", mask_ious) / count
+    return reduce_loss(loss, reduction, mask_ious)
+
+
+def mask_iou_normaliser(mask_ious: Tensor, mask_iou_targets: Tensor) -> Tensor:
+    """The number of masks whose IoU is learnt (scalar), which divides the summed loss."""
+    return (mask_iou_targets > 0).sum().to(mask_ious.dtype)
 
 
 def _masks(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

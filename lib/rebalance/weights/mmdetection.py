@@ -6,11 +6,15 @@ from collections import Counter
 from torch import nn
 
 from rebalance.detectors.backbones import ResNetBackbone, VGGBackbone
+from rebalance.detectors.context import NonLocal
 from rebalance.detectors.dense_heads import AtssHead, FoveaHead, SsdHead
 from rebalance.detectors.detector import Detector
+from rebalance.detectors.fcc_head import FccHead
 from rebalance.detectors.heads import FcHead, MaskHead, RetinaHead, RpnHead
+from rebalance.detectors.mask_iou_head import MaskIouHead
 from rebalance.detectors.necks import BalancedPyramid, CarafePyramid, Pyramid, SsdNeck
-from rebalance.detectors.steps import BoxStep
+from rebalance.detectors.pooling import GroiePooling
+from rebalance.detectors.steps import BoxStep, RoiStep
 from rebalance.weights.names import HeadNames, Layout, Row, tower
 
 BACKGROUND_LAST = Layout(lambda ours: ours.roll(-1, 0), lambda theirs: theirs.roll(1, 0))
@@ -99,6 +103,39 @@ def ssd_rows(head: nn.Module) -> list[Row]:
     ]
 
 
+def fcc_rows(head: nn.Module) -> list[Row]:
+    """R3-CNN's box head; its layers are counted without activations there."""
+    assert isinstance(head, FccHead)
+    return [
+        *fcc_layer_rows(head.hidden, "shared_fcs"),
+        Row(r"class_logits\.", "fc_cls.", BACKGROUND_LAST),
+        Row(r"box_deltas\.", "fc_reg."),
+    ]
+
+
+def fcc_layer_rows(hidden: nn.Sequential, theirs: str) -> list[Row]:
+    """Non-local blocks and convolutions, an activation after each."""
+    return [
+        Row(rf"hidden\.{position}\.(\w+)\.", rf"{theirs}.{position // 2}.\1.conv.")
+        if isinstance(layer, NonLocal)
+        else Row(rf"hidden\.{position}\.", f"{theirs}.{position // 2}.conv.")
+        for position, layer in enumerate(hidden)
+        if isinstance(layer, NonLocal | nn.Conv2d)
+    ]
+
+
+def mask_iou_rows(head: nn.Module) -> list[Row]:
+    """Mask Scoring R-CNN's and R3-CNN's."""
+    assert isinstance(head, MaskIouHead)
+    if head.convolutional:
+        convs = tower("convs", head.convs, "convs.{}.conv.", "")
+        hidden = fcc_layer_rows(head.hidden, "fcs")
+    else:
+        convs = tower("convs", head.convs, "convs.{}.", "")
+        hidden = tower("hidden", head.hidden, "fcs.{}.", "")
+    return [*convs, *hidden, Row(r"mask_ious\.", "fc_mask_iou.")]
+
+
 HEADS: dict[type[nn.Module], HeadNames] = {
     RetinaHead: HeadNames("bbox_head.", retina_rows),
     AtssHead: HeadNames("bbox_head.", atss_rows),
@@ -106,7 +143,9 @@ HEADS: dict[type[nn.Module], HeadNames] = {
     SsdHead: HeadNames("bbox_head.", ssd_rows),
     RpnHead: HeadNames("rpn_head.", rpn_rows),
     FcHead: HeadNames("roi_head.bbox_head.", box_rows),
+    FccHead: HeadNames("roi_head.bbox_head.", fcc_rows),
     MaskHead: HeadNames("roi_head.mask_head.", mask_rows),
+    MaskIouHead: HeadNames("roi_head.mask_iou_head.", mask_iou_rows),
 }
 IN_STAGES = ("roi_head.bbox_head.", "roi_head.mask_head.")
 """Heads that detectors with several stages (or loops of one head) have in a list."""
@@ -119,7 +158,12 @@ def current(name: str) -> str:
 
 def rows(detector: Detector) -> list[Row]:
     """All rows of a detector; what has no row has no name there."""
-    return [*backbone_rows(detector), *neck_rows(detector), *head_rows(detector)]
+    return [
+        *backbone_rows(detector),
+        *neck_rows(detector),
+        *head_rows(detector),
+        *pooling_rows(detector),
+    ]
 
 
 def backbone_rows(detector: Detector) -> list[Row]:
@@ -170,6 +214,23 @@ def head_rows(detector: Detector) -> list[Row]:
                 theirs = f"{prefix}{count[prefix]}."
             count[prefix] += 1
             found += [row.under(f"heads.{name}.", theirs) for row in rows_of(head)]
+    return found
+
+
+def pooling_rows(detector: Detector) -> list[Row]:
+    """Poolings of the detectors with one box head and one mask head."""
+    found: list[Row] = []
+    for step in detector.steps:
+        if isinstance(step, RoiStep) and isinstance(step.pooling, GroiePooling):
+            theirs = f"roi_head.{'bbox' if step.kind == 'box' else 'mask'}_roi_extractor."
+            if has_stages(detector):
+                theirs += "0."
+            ours = rf"poolings\.{re.escape(step.head)}\."
+            found += [
+                Row(ours + r"before\.", theirs + "pre_module.conv."),
+                Row(ours + r"after\.position_(\w)\.", theirs + r"post_module.appr_geom_fc_\1."),
+                Row(ours + r"after\.", theirs + "post_module."),
+            ]
     return found
 
 

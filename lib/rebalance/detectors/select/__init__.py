@@ -10,7 +10,13 @@ from functools import wraps
 from torch import Tensor
 
 from rebalance.detectors.select.grouping import best_of_groups
-from rebalance.detectors.select.levels import CHOICES, best_anchors, best_pairs, top_of_levels
+from rebalance.detectors.select.levels import (
+    CHOICES,
+    best_anchors,
+    best_of_classes,
+    best_pairs,
+    top_of_levels,
+)
 from rebalance.detectors.select.matrix import matrix_nms
 from rebalance.detectors.select.proposals import select_proposals
 from rebalance.detectors.select.suppression import box_rows_of_size, fast_nms, nms, soft_nms
@@ -47,6 +53,7 @@ __all__ = [
     "Suppression",
     "View",
     "best_anchors",
+    "best_of_classes",
     "best_of_groups",
     "best_pairs",
     "box_rows_of_size",
