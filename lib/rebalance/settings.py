@@ -10,7 +10,6 @@ from typing import Any
 
 from rebalance.sources import LOOKUP_TABLES, parts, source_files
 
-
 MASK_STEPS = ("mask", "prototypes", "grid")
 """Kinds of steps that train on instance masks."""
 

@@ -9,8 +9,6 @@ there::
     gradients: {parameters of theirs, as a pattern: tolerance, relative to the largest gradient}
     recorded_samples: {number of a step: its sampler there, whose recorded draws it is given}
     recorded_proposals: true, where equal scores decide which of them are proposals in training
-    alone: true, where images were tested one by one, without the canvas of the others, and what
-        was found is in pixels of the original image
     ties: later_first, where boxes of exactly equal scores were suppressed in the other order;
         empty, where chance decides which boxes without area are among the best: they pool nothing
         and score the same, and only their number and scores are compared
@@ -273,18 +271,21 @@ def compare_detections(case, settings, detector, phase="test"):
 
 
 def found_by(case, settings, detector, rescale=False):
-    """Detections, and the size of the image that each of them lies in."""
-    metas = case.meta["img_metas"]
+    """Detections, and the size of the image that each of them lies in.
+
+    Older versions test each image alone, on a canvas of its own, some in the original image only.
+    """
+    metas, images = case.meta["img_metas"], images_of(case)
     sizes = [tuple(meta["img_shape"][:2]) for meta in metas]
     detector.eval()
-    if settings.get("alone"):
-        found, rescale = [], True
-        for image, meta, size in zip(images_of(case), metas, sizes, strict=True):
+    if settings.get("alone") or case.meta.get("test_canvas"):
+        found = []
+        for image, meta, size in zip(images, metas, sizes, strict=True):
             height, width = meta["pad_shape"][:2]
             found += detector.predict(image[None, :, :height, :width], [size])
     else:
-        found = detections_of(case, detector, sizes)
-    if not rescale:
+        found = detector.predict(images, sizes)
+    if not (rescale or settings.get("alone") or case.meta.get("test_is_rescaled")):
         return found, sizes
     originals = [tuple(meta["ori_shape"][:2]) for meta in metas]
     return [rescaled(*one) for one in zip(found, sizes, originals, strict=True)], originals
@@ -299,18 +300,6 @@ def rescaled(detections, size, original):
     """The same detections in pixels of the original image."""
     factors = torch.tensor([original[1] / size[1], original[0] / size[0]] * 2)
     return {**detections, "boxes": detections["boxes"] * factors}
-
-
-def detections_of(case, detector, sizes):
-    """Of the batch; older versions test each image alone, on a canvas of its own."""
-    images = images_of(case)
-    if not case.meta.get("test_canvas"):
-        return detector.predict(images, sizes)
-    canvases = [meta["pad_shape"][:2] for meta in case.meta["img_metas"]]
-    return [
-        detector.predict(images[index : index + 1, :, :height, :width], [sizes[index]])[0]
-        for index, (height, width) in enumerate(canvases)
-    ]
 
 
 def later_first(suppression):
