@@ -93,7 +93,7 @@ class GroiePooling(nn.Module):
         aligned: see ``RoiPooling``.
         num_levels: see ``RoiPooling``.
         kernel_size: of the convolution, odd.
-        num_heads: of the attention; a divisor of ``channels``.
+        num_heads: of the attention.
         kv_stride: of the cells attended to.
         vertical_query: see ``PositionAttention``.
     """
@@ -107,7 +107,7 @@ class GroiePooling(nn.Module):
         aligned: bool = True,
         num_levels: int = 4,
         kernel_size: int = 5,
-        num_heads: int = 8,
+        num_heads: int = 6,
         kv_stride: int = 2,
         vertical_query: str = "own",
     ) -> None:
