@@ -33,6 +33,20 @@ def test_the_configuration_as_shipped_is_valid(repository):
     assert experiments.targets["focal_eiou_table_2"].is_table
 
 
+def test_a_detector_has_the_settings_of_what_it_is_like_and_of_the_scale(root):
+    edit(root, "papers/focal_eiou.yaml", set_in("runs", "staged", value={
+        "base": "dynamic_rcnn", "backbone": "resnet50", "dataset": "coco2017",
+        "schedule": "focal_eiou"}))  # fmt: skip
+    detector = resolve_run(load_experiments(root, check_runs=False), "staged", "shapes")["detector"]
+    assert "like" not in detector
+    assert detector["rpn"]["proposals"]["train"] == {  # of it, of the scale, of faster_rcnn
+        "nms_iou": 0.85, "pre_nms": 100, "post_nms": 64, "min_size": 0.0}  # fmt: skip
+    assert detector["box"]["pooling"]["sampling_ratio"] == 0  # of faster_rcnn_mmdet
+    assert detector["box"]["dynamic"] == {
+        "iou_top_k": 6, "beta_top_k": 10, "interval": 20, "least_iou": 0.4, "largest_beta": 1.0
+    }  # fmt: skip
+
+
 def set_in(*path, value):
     def change(contents):
         for key in path[:-1]:
@@ -44,6 +58,12 @@ def set_in(*path, value):
 
 RUN = ("runs", "retinanet_r50_eiou")
 SPOILT = {
+    "detectors that are like each other": (
+        "detectors.yaml", set_in("faster_rcnn", "like", value="faster_rcnn_mmdet"),
+        ["detectors.yaml", "faster_rcnn", "like"]),
+    "a detector like one that is not there": (
+        "detectors.yaml", set_in("cascade_rcnn", "like", value="faster_rcn_mmdet"),
+        ["detectors.yaml", "cascade_rcnn", "faster_rcnn_mmdet"]),
     "misspelt key of a run": (
         "papers/focal_eiou.yaml", set_in(*RUN, "sheduleX", value="a"),
         ["papers/focal_eiou.yaml", "runs.retinanet_r50_eiou", "sheduleX"]),
@@ -224,9 +244,10 @@ def test_a_run_may_have_sizes_of_its_own_in_training_and_at_test(root):
     ({"steps": ["rpn", {"box": "a", "iou": 0.5}], "rpn": {"objective": {"class": {}}}}, False),
     ({"steps": ["rpn", {"box": "a"}, {"mask": "m"}], "rpn": {"objective": {"class": {}}}}, True),
     ({"steps": ["dense"], "dense": {"objective": {"name": "linear", "box": {}}}}, False),
-    ({"steps": ["dense"], "dense": {"objective": {"name": "linear", "mask": {}}}}, True),
+    ({"steps": ["grid"], "grid": {"objective": {"name": "linear", "mask": {}}}}, True),
+    ({"steps": [{"prototypes": "dense"}], "prototypes": {"objective": {}}}, True),
 ])  # fmt: skip
-def test_steps_and_objectives_say_whether_masks_are_needed(detector, expected):
+def test_steps_say_whether_masks_are_needed(detector, expected):
     assert needs_masks(detector) == expected
 
 

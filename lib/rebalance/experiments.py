@@ -265,11 +265,15 @@ def resolve_run(
     where = f"{experiments.work_file(work)}: runs.{name}"
     at_file = experiments.root / "config" / "scales" / f"{scale}.yaml"
     dataset = _taken(at["datasets"], run["dataset"], where, "dataset", at_file)
-    base = _taken(experiments.detectors, run["base"], where, "base", "config/detectors.yaml")
-    layers = [base, at["detectors"].get(run["base"], {}), run.get("detector", {})]
+    _taken(experiments.detectors, run["base"], where, "base", "config/detectors.yaml")
+    chain = _kin(experiments, run["base"])
     detector: dict[str, Any] = {}
-    for layer in layers:
-        detector = merged(detector, layer)
+    for layer in (
+        *(experiments.detectors[base] for base in chain),
+        *(at["detectors"].get(base, {}) for base in chain),
+        run.get("detector", {}),
+    ):
+        detector = merged(detector, {key: layer[key] for key in layer if key != "like"})
     backbone = copy.deepcopy(_taken(at["backbones"], run["backbone"], where, "backbone", at_file))
     if backbone.get("weights"):
         backbone["weights"] = f"{data}/weights/{backbone['weights']}.safetensors"
@@ -305,6 +309,18 @@ def resolve_run(
     _check_parts(resolved["backbone"], "backbone", f"{where}.backbone")
     _check_detector_parts(resolved["detector"], f"{where}.detector")
     return resolved
+
+
+def _kin(experiments: Experiments, base: str) -> list[str]:
+    """A detector and those it is ``like``, the first of them first."""
+    chain = [base]
+    file = experiments.root / "config" / "detectors.yaml"
+    while (like := experiments.detectors[chain[0]].get("like")) is not None:
+        _taken(experiments.detectors, like, f"{file}: {chain[0]}", "like", file)
+        if like in chain:
+            raise InputError(f"{file}: {chain[0]}.like: {like!r} is like it in turn")
+        chain.insert(0, like)
+    return chain
 
 
 def _check_images(image: Mapping[str, Any], where: str) -> None:
@@ -386,6 +402,8 @@ def _check_names(experiments: Experiments) -> None:
         for base in settings["detectors"]:
             _taken(experiments.detectors, base, f"{file}: detectors", "base",
                    "config/detectors.yaml")  # fmt: skip
+    for base in experiments.detectors:
+        _kin(experiments, base)
     owners: dict[str, str] = {}
     for key, work in experiments.works.items():
         file = experiments.work_file(key)

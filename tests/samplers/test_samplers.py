@@ -217,6 +217,15 @@ def test_iou_balanced_negatives_that_overlap_nothing():
     assert len(sample[1]) == 9
 
 
+@pytest.mark.parametrize(("num_positives", "num_negatives"), [(0, 5), (2, 10), (3, 13), (8, 12)])
+def test_negatives_per_positive(num_positives, num_negatives):
+    """5 for each of them; for 3 the sample of 16 is full before, of 8 only 4 may be positive."""
+    assignment, boxes, losses = scene([0] * num_positives + [NEGATIVE] * 50)
+    options = {"num": 16, "positive_fraction": 0.25, "negatives_per_positive": 5}
+    positives, negatives = draw("combined", options, assignment, boxes, losses)
+    assert (len(positives), len(negatives)) == (min(num_positives, 4), num_negatives)
+
+
 def test_published_bins_reach_up_to_the_positives_and_leave_out_what_overlaps_nothing():
     # Of 9, 3 from each bin of [0, 0.9], where the positive is: below 0.3 there are 30, below 0.6
     # there are 10, above none. Scaled to the negatives, 0.35 ... 0.5 would be two bins.

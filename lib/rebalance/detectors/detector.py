@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from rebalance.detectors.flow import Flow
 from rebalance.detectors.necks import Neck
 from rebalance.detectors.objectives import is_loss
-from rebalance.detectors.selection import DetectionSettings, select_detections
+from rebalance.detectors.selection import DetectionSettings
 from rebalance.detectors.steps import RoiStep, Step
 from rebalance.detectors.types import Matched, Size, Trained, make_truths
 
@@ -107,13 +107,15 @@ class Detector(nn.Module):
         Returns:
             Per image "boxes" [D, 4] in pixels of ``images``, "scores" [D] in falling order,
             "labels" [D] in 1 ... C, and of a detector with masks "mask_probabilities" [D, h, w],
-            each to be laid over its box.
+            each to be laid over its box, or "canvas_mask_probabilities" [D, h, w], each over the
+            canvas.
         """
         flow = self._start(images, list(image_sizes))
         steps = self.prediction_steps()
         for step in steps:
             step.predict_step(flow, self.heads)
-        detected = select_detections(flow, self.test)
+        assert flow.last is not None
+        detected = flow.last[0].select(flow, self.test)
         for step in steps:
             step.detect_step(flow, self.heads, detected)
         fields = {

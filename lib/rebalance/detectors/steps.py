@@ -23,12 +23,14 @@ from rebalance.detectors.objectives import Objective
 from rebalance.detectors.pooling import Pooling
 from rebalance.detectors.proposals import ProposalSettings, propose
 from rebalance.detectors.roi_sources import RoiSource
+from rebalance.detectors.selection import DetectionSettings, select_detections
 from rebalance.detectors.types import (
     Candidates,
     Matched,
     Matches,
     Predictions,
     Truths,
+    count_each,
     make_candidates,
     of_class,
     repeat_candidates,
@@ -55,6 +57,8 @@ class Step(nn.Module):
     """What it trains: "proposals", "dense", "box", "mask", "mask_iou"."""
     iou: float | None = None
     """Least IoU of its positives, where its kind has one."""
+    compares: str = "boxes"
+    """What its detections are suppressed by: "boxes" or "masks"."""
 
     def __init__(self, name: str, head: str, objective: Objective, weight: float = 1.0) -> None:
         super().__init__()
@@ -69,6 +73,10 @@ class Step(nn.Module):
 
     def predict_step(self, flow: Flow, heads: Heads) -> None:
         """Run on a batch at prediction, before detections are selected."""
+
+    def select(self, flow: Flow, settings: DetectionSettings) -> Detected:
+        """Detections of a batch, where this step was the last to leave predictions."""
+        return select_detections(flow, settings)
 
     def detect_step(self, flow: Flow, heads: Heads, detected: Detected) -> None:
         """Add to what is known of the selected detections: masks, their scores."""
@@ -243,8 +251,7 @@ class BoxStep(RoiStep):
             boxes = self.refine(predictions, taken, matched.labels, flow).boxes
             kept = from_proposals[matches.rows].nonzero().squeeze(1)
             image = taken.image[kept]
-            counts = torch.bincount(image, minlength=len(flow.sizes)).tolist()
-            return Candidates(boxes[kept], image, tuple(counts))
+            return Candidates(boxes[kept], image, count_each(image, len(flow.sizes)))
 
         flow.refine = refined
         return matched

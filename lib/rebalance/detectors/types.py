@@ -345,6 +345,11 @@ class Matched:
 
     # --- masks ------------------------------------------------------------------------------
 
+    @property
+    def num_masks(self) -> int:
+        """Masks that enter a loss: P."""
+        return len(self.positives)
+
     @cached_property
     def mask_logits(self) -> Tensor:
         """[P, h, w] of the class of each positive."""
@@ -435,6 +440,12 @@ class Gathered(Matched):
 def sizes_on(sizes: Sequence[Size], device: torch.device) -> Tensor:
     """[B, 2] (height, width) of each image."""
     return torch.tensor(sizes).to(device, non_blocking=True)
+
+
+def count_each(numbers: Tensor, num: int) -> tuple[int, ...]:
+    """How often each of 0 ... num - 1 is among [R] int64; bincount would wait once more."""
+    each = torch.arange(num, device=numbers.device)
+    return tuple((numbers == each[:, None]).sum(dim=1).tolist())
 
 
 def of_class(values: Tensor, labels: Tensor) -> Tensor:

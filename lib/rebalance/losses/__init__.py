@@ -33,6 +33,8 @@ from rebalance.losses.mask import (
     mask_cross_entropy_loss,
     mask_iou_loss,
     mask_iou_normaliser,
+    semantic_cross_entropy_loss,
+    size_normalised_mask_loss,
 )
 from rebalance.losses.ranking import alrp_loss, ap_loss, rank_sort_loss, ranking_weights
 from rebalance.losses.regression import (
@@ -93,6 +95,8 @@ LOSSES: dict[str, Callable[..., Any]] = {
     "alrp": alrp_loss,
     # masks
     "mask_cross_entropy": mask_cross_entropy_loss,
+    "size_normalised_mask": size_normalised_mask_loss,
+    "semantic_cross_entropy": semantic_cross_entropy_loss,
     "dice": dice_loss,
     "mask_iou": mask_iou_loss,
 }
@@ -207,7 +211,9 @@ __all__ = [
     "quality_focal_loss",
     "rank_sort_loss",
     "ranking_weights",
+    "semantic_cross_entropy_loss",
     "sigmoid_cross_entropy_loss",
+    "size_normalised_mask_loss",
     "smooth_l1_loss",
     "softmax_cross_entropy_loss",
     "value_weight",

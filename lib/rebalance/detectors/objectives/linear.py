@@ -35,13 +35,15 @@ COUNTS: dict[str, Callable[[Matched], Tensor | int]] = {
     "positives_of_images": _positives_of_images,
     "positives_and_images": lambda matched: len(matched.positives) + matched.num_images,
     "positives_or_images": lambda matched: max(len(matched.positives), matched.num_images),
+    "positives_and_one": lambda matched: len(matched.positives) + 1,
     "images": lambda matched: matched.num_images,
+    "masks": lambda matched: matched.num_masks,
 }
 """What a summed loss may be divided by, at least 1 over the global batch.
 
 "positives_of_images" counts at least one for each image (mmdetection's RetinaNet),
 "positives_and_images" adds one for each (its FoveaBox), "positives_or_images" is the larger of the
-two numbers (its PAA).
+two numbers (its PAA), "positives_and_one" adds just one (its SOLOv2).
 """
 
 
