@@ -31,6 +31,8 @@ RESERVED_PARAMETERS = {
     # What the detector passes itself, so that a configuration must not.
     "loss": {"logits", "targets", "labels", "pred_deltas", "target_deltas", "pred_boxes",
              "target_boxes", "mask_logits", "mask_targets", "reduction", "localisation_errors"},
+    "instance_weights": {"target_boxes", "points", "positive_logits", "pred_boxes", "logits",
+                         "targets"},
     "assigner": {"boxes", "gt_boxes", "gt_labels", "ignored_boxes", "level_sizes", "costs",
                  "image_size", "image", "validate"},
     "sampler": {"assignment", "rng", "boxes", "losses"},
@@ -530,6 +532,8 @@ def _check_parts(settings: Mapping[str, Any], kind: str, place: str) -> None:
         )
     reserved = RESERVED_PARAMETERS.get(kind, set())
     allowed = [parameter for parameter in known[name].parameters if parameter not in reserved]
+    if kind == "objective":  # its options are tasks, of any name
+        return
     common = {"name"} | ({"weight", "per", "weigh"} if kind == "loss" else set())
     for option in settings:
         if option not in allowed and option not in common:

@@ -10,6 +10,9 @@ from typing import Any
 
 from rebalance.sources import LOOKUP_TABLES, parts, source_files
 
+MASK_STEPS = ("mask", "prototypes", "grid")
+"""Kinds of steps that train on instance masks."""
+
 
 def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
     """``base`` with ``change`` on top.
@@ -30,7 +33,7 @@ def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]
 def named_parts(
     detector: Mapping[str, Any], where: str = "detector"
 ) -> Iterator[tuple[str, Mapping[str, Any], str]]:
-    """Every loss, assigner (and its overlap), sampler and RoI source of a detector.
+    """Every objective, loss, weighting, assigner (and overlap), sampler, RoI source of a detector.
 
     Args:
         detector: a run's ``detector`` settings, or a part of them.
@@ -42,25 +45,41 @@ def named_parts(
     kinds = {"rois": "roi_source"} | {kind: kind for kind in LOOKUP_TABLES}
     for key, value in detector.items():
         if key == "objective":
-            for task, settings in value.items():
-                if isinstance(settings, Mapping):
-                    yield "loss", settings, f"{where}.{key}.{task}"
+            yield "objective", value, f"{where}.{key}"
+            yield from _parts_of_objective(value, f"{where}.{key}")
         elif isinstance(value, Mapping):
             if key in kinds and value.get("name"):
                 yield kinds[key], value, f"{where}.{key}"
             yield from named_parts(value, f"{where}.{key}")
 
 
+def _parts_of_objective(
+    objective: Mapping[str, Any], where: str
+) -> Iterator[tuple[str, Mapping[str, Any], str]]:
+    for key, value in objective.items():
+        place = f"{where}.{key}"
+        if key in ("weigh", "balance"):
+            settings = value if isinstance(value, Mapping) else {"name": value}
+            yield {"weigh": "instance_weights"}.get(key, key), settings, place
+        elif key == "costs_by":
+            yield from _parts_of_objective(value, place)
+        elif isinstance(value, Mapping):
+            yield "loss", value, place
+            weigh = {"weigh": value["weigh"]} if value.get("weigh") else {}
+            yield from _parts_of_objective(weigh, place)
+
+
 def needs_masks(detector: Mapping[str, Any]) -> bool:
     """Whether a detector trains on instance masks.
 
     Args:
-        detector: a run's ``detector`` settings; its ``steps`` are read: ``{mask: <head>, ...}``, or
-            the name of a step whose objective has a term for masks.
+        detector: a run's ``detector`` settings; the kinds of its ``steps`` are read, which are
+            ``<kind>`` or ``{<kind>: <head>, ...}``.
     """
     return any(
-        "mask" in (step if isinstance(step, Mapping) else detector[step].get("objective", {}))
+        kind in MASK_STEPS
         for step in detector.get("steps", ())
+        for kind in (step if isinstance(step, Mapping) else (step,))
     )
 
 

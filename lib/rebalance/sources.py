@@ -16,6 +16,9 @@ PACKAGE = Path(__file__).resolve().parent
 
 LOOKUP_TABLES = {
     "loss": ("rebalance.losses", "LOSSES"),
+    "instance_weights": ("rebalance.losses.balancing", "INSTANCE_WEIGHTS"),
+    "objective": ("rebalance.detectors.objectives", "OBJECTIVES"),
+    "balance": ("rebalance.detectors.objectives.balance", "BALANCES"),
     "assigner": ("rebalance.assigners", "ASSIGNERS"),
     "sampler": ("rebalance.samplers", "SAMPLERS"),
     "overlap": ("rebalance.assigners.overlaps", "OVERLAPS"),
@@ -87,7 +90,8 @@ def _parameters(node: ast.FunctionDef | ast.ClassDef) -> tuple[str, ...]:
             if isinstance(member, ast.AnnAssign) and isinstance(member.target, ast.Name)
         )
     arguments = node.args
-    return tuple(a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs))
+    named = (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
+    return tuple(a.arg for a in named + ((arguments.kwarg,) if arguments.kwarg else ()))
 
 
 def _table_literal(module: str, table: str) -> ast.Dict:

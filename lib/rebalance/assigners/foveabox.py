@@ -39,8 +39,9 @@ def assign_foveabox(
 ) -> Assignment:
     """Positive where a box's centre lies in the shrunk ground truth, on levels of fitting scale.
 
-    A point inside several goes to the ground truth of smallest area. A ground truth may be learnt
-    by several levels or, when its fovea falls between the points, by none.
+    A point inside several goes to the ground truth of smallest area, the last of equally small
+    ones. A ground truth may be learnt by several levels or, when its fovea falls between the
+    points, by none.
 
     Args:
         boxes: [N, 4] xyxy, pixels; only their centres count, level after level.
@@ -90,8 +91,9 @@ def assign_foveabox(
         half = positive_scale / 2 * limits
         inside |= _at_the_border(points, gt_points - half, gt_points + half, sizes)
     positive = fits & inside.all(dim=2)
-    smallest, owner = torch.where(positive, area, torch.inf).min(dim=1)
-    gt_idxs = torch.where(smallest.isfinite(), owner, NEGATIVE)
+    smallest = torch.where(positive, area, torch.inf).amin(dim=1, keepdim=True)
+    places = torch.arange(len(area), device=area.device)
+    gt_idxs = torch.where(positive & (area == smallest), places, NEGATIVE).amax(dim=1)
     if negative_scale is not None:
         near = fits & (distance <= negative_scale * limits).all(dim=2)
         gt_idxs = torch.where((gt_idxs < 0) & near.any(dim=1), IGNORED, gt_idxs)

@@ -1,16 +1,19 @@
 """From the resolved settings of a run to a detector; the only code here that reads settings."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from rebalance.assigners import make_assigner
+from rebalance.assigners.grid import assign_grid
 from rebalance.detectors.backbones import Backbone, make_backbone
-from rebalance.detectors.candidates import CANDIDATES, Grid
+from rebalance.detectors.candidates import CANDIDATES, Grid, cells
 from rebalance.detectors.coders import CODERS, Coder
 from rebalance.detectors.detector import Detector
 from rebalance.detectors.dynamic import Dynamic
 from rebalance.detectors.heads import HeadContext, make_head
 from rebalance.detectors.inside import InsideRule
+from rebalance.detectors.mask_steps import GridStep, PrototypeStep
 from rebalance.detectors.necks import Neck, make_neck
 from rebalance.detectors.objectives import make_objective
 from rebalance.detectors.pooling import Pooling, make_pooling
@@ -61,11 +64,23 @@ def build_detector(settings: Settings, num_classes: int) -> Detector:
     heads = {
         head: make_head(context, **detector["heads"][head]) for head, context in contexts.items()
     }
-    return Detector(backbone, neck, heads, steps, make_detection_settings(**detector["test"]))
+    test = make_detection_settings(**detector["test"])
+    if test.compares != steps[-1].compares:
+        raise InputError(
+            f"test.nms: the steps of this detector give {steps[-1].compares} to compare, "
+            f"{detector['test']['nms']['name']} compares {test.compares}"
+        )
+    return Detector(backbone, neck, heads, steps, test)
 
 
 def build_dense(
-    name: str, head: str, settings: Settings, neck: Neck, num_classes: int, before: list[Step]
+    name: str,
+    head: str,
+    settings: Settings,
+    neck: Neck,
+    num_classes: int,
+    before: list[Step],
+    make: Callable[..., DenseStep] = DenseStep,
 ) -> Built:
     """A step over a grid; with "proposals" the region proposal network."""
     grid = _grid(neck, settings["candidates"])
@@ -74,7 +89,7 @@ def build_dense(
     if costs is not None and (not costs or not set(costs) <= {"class", "box"}):
         raise InputError(f"detector: costs must be some of ['class', 'box'], got {costs}")
     classes = num_classes if proposals is None else 1
-    step = DenseStep(
+    step = make(
         name,
         head,
         grid,
@@ -155,12 +170,39 @@ def build_mask_iou(
     return step, HeadContext(neck.level_channels, num_classes, 0, roi_size=before[-1].pooling.size)
 
 
+def build_prototypes(
+    name: str, head: str, settings: Settings, neck: Neck, num_classes: int, before: list[Step]
+) -> Built:
+    """A dense step with masks of its boxes from prototypes of the image."""
+    make = partial(PrototypeStep, max_masks=settings.get("max_masks"))
+    return build_dense(name, head, settings, neck, num_classes, before, make)
+
+
+def build_grid(
+    name: str, head: str, settings: Settings, neck: Neck, num_classes: int, before: list[Step]
+) -> Built:
+    """Cells that divide the canvas, with a class and a mask each."""
+    objective = make_objective(**settings["objective"])
+    step = GridStep(
+        name,
+        head,
+        cells(neck.strides, num_cells=settings["num_cells"]),
+        bind_options("assignment", {"grid": assign_grid}, "grid", settings["assignment"]),
+        objective,
+        pairing=settings.get("pairing", "cells"),
+        weight=settings.get("weight", 1.0),
+    )
+    return step, HeadContext(neck.level_channels, num_classes, objective.num_columns(num_classes))
+
+
 STEPS: dict[str, Callable[[str, str, Settings, Neck, int, list[Step]], Built]] = {
     "dense": build_dense,
     "rpn": build_dense,
     "box": build_box,
     "mask": build_mask,
     "mask_iou": build_mask_iou,
+    "prototypes": build_prototypes,
+    "grid": build_grid,
 }
 """Kind of step -> what builds it from its settings."""
 

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
 
 from rebalance.detectors.coders import Coder
 from rebalance.detectors.objectives import Objective
-from rebalance.detectors.types import Candidates, Matched, Predictions, Size
+from rebalance.detectors.types import Candidates, Predictions, Size, Trained
+
+if TYPE_CHECKING:  # selection reads the flow
+    from rebalance.detectors.selection import DetectionSettings
 
 
 class Deciding(Protocol):
@@ -19,6 +22,9 @@ class Deciding(Protocol):
     @property
     def objective(self) -> Objective:
         """Turns its logits into scores."""
+
+    def select(self, flow: "Flow", settings: "DetectionSettings") -> "Detected":
+        """Detections of a batch from the predictions that it has left in the flow."""
 
 
 @dataclass
@@ -45,7 +51,7 @@ class Flow:
     sizes: list[Size]
     rois: Candidates | None = None
     refine: Callable[[], Candidates] | None = None
-    trained: list[tuple[Matched, dict[str, Tensor]]] = field(default_factory=list)
+    trained: list[Trained] = field(default_factory=list)
     logits: list[Tensor] = field(default_factory=list)
     last: tuple[Deciding, Predictions, Candidates] | None = None
     mask_heads: list[str] = field(default_factory=list)

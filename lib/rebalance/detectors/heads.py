@@ -11,7 +11,9 @@ from rebalance.detectors.dense_heads import AtssHead, FoveaHead, SsdHead
 from rebalance.detectors.fcc_head import FccHead
 from rebalance.detectors.head_parts import HeadContext, init_normal, init_prior, lay_flat, tower
 from rebalance.detectors.mask_iou_head import MaskIouHead
+from rebalance.detectors.solo_head import SoloHead
 from rebalance.detectors.types import Predictions
+from rebalance.detectors.yolact_head import YolactHead
 from rebalance.lookup import bind_options
 
 
@@ -185,6 +187,8 @@ HEADS: dict[str, Callable[..., nn.Module]] = {
     "fovea": FoveaHead,
     "ssd": SsdHead,
     "mask_iou": MaskIouHead,
+    "yolact": YolactHead,
+    "solo": SoloHead,
 }
 
 

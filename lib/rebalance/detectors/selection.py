@@ -11,6 +11,7 @@ from rebalance.detectors.coders import clip_boxes
 from rebalance.detectors.flow import Deciding, Detected, Flow
 from rebalance.detectors.select import (
     CHOICES,
+    MASK_SUPPRESSIONS,
     SUPPRESSIONS,
     VOTINGS,
     Suppression,
@@ -65,6 +66,7 @@ class DetectionSettings(NamedTuple):
             "largest_logits" takes the largest logit of each class instead.
         loops: box steps at prediction; beyond the last, the last one is repeated. None: all.
         mask_threshold: of the probabilities of masks.
+        compares: what the suppression compares, "boxes" or "masks".
     """
 
     score_threshold: float
@@ -79,6 +81,7 @@ class DetectionSettings(NamedTuple):
     average: str = "scores"
     loops: int | None = None
     mask_threshold: float = 0.5
+    compares: str = "boxes"
 
 
 def make_detection_settings(
@@ -99,7 +102,8 @@ def make_detection_settings(
         InputError: an unknown name, a number of loops below 1.
     """
     settings = DetectionSettings(
-        suppression=bind_options("nms", SUPPRESSIONS, **_named(nms)),
+        suppression=bind_options("nms", SUPPRESSIONS | MASK_SUPPRESSIONS, **_named(nms)),
+        compares="masks" if nms["name"] in MASK_SUPPRESSIONS else "boxes",
         quality=None if quality is None else Quality(**quality),
         voting=None if voting is None else bind_options("voting", VOTINGS, **_named(voting)),
         **options,

@@ -23,6 +23,7 @@ from rebalance.detectors.objectives import Objective
 from rebalance.detectors.pooling import Pooling
 from rebalance.detectors.proposals import ProposalSettings, propose
 from rebalance.detectors.roi_sources import RoiSource
+from rebalance.detectors.selection import DetectionSettings, select_detections
 from rebalance.detectors.types import (
     Candidates,
     Matched,
@@ -56,6 +57,8 @@ class Step(nn.Module):
     """What it trains: "proposals", "dense", "box", "mask", "mask_iou"."""
     iou: float | None = None
     """Least IoU of its positives, where its kind has one."""
+    compares: str = "boxes"
+    """What its detections are suppressed by: "boxes" or "masks"."""
 
     def __init__(self, name: str, head: str, objective: Objective, weight: float = 1.0) -> None:
         super().__init__()
@@ -70,6 +73,10 @@ class Step(nn.Module):
 
     def predict_step(self, flow: Flow, heads: Heads) -> None:
         """Run on a batch at prediction, before detections are selected."""
+
+    def select(self, flow: Flow, settings: DetectionSettings) -> Detected:
+        """Detections of a batch, where this step was the last to leave predictions."""
+        return select_detections(flow, settings)
 
     def detect_step(self, flow: Flow, heads: Heads, detected: Detected) -> None:
         """Add to what is known of the selected detections: masks, their scores."""
@@ -367,11 +374,12 @@ class MaskStep(RoiStep):
         self, flow: Flow, truths: Truths, rngs: Sequence[torch.Generator], heads: Heads
     ) -> Matched:
         """See ``Step``; every match is a positive."""
+        of_boxes = None
         if self.refined:
             rois, _, matches = self.assign_refined(flow, truths, rngs, heads)
         else:
-            of_boxes = flow.trained[-1][0]
-            rois, matches = of_boxes.candidates, of_boxes.matches
+            of_boxes = flow.trained[-1]
+            rois, matches = of_boxes.matched.candidates, of_boxes.matched.matches
         positives = (matches.gt >= 0).nonzero().squeeze(1)
         taken = _take(rois, matches.rows[positives])
         places = torch.arange(len(positives), device=positives.device)
@@ -382,7 +390,7 @@ class MaskStep(RoiStep):
                 feature = heads[earlier](pooled, feature).extra["mask_feature"]
         flow.mask_heads.append(self.head)
         predictions = heads[self.head](pooled, feature)
-        return Matched(predictions, taken, truths, own, DeltaCoder(), taken=True)
+        return Matched(predictions, taken, truths, own, DeltaCoder(), taken=True, of_boxes=of_boxes)
 
     def detect_step(self, flow: Flow, heads: Heads, detected: Detected) -> None:
         """Leave the probabilities of the detected classes, [D, h, w]."""

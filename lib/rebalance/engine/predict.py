@@ -61,6 +61,7 @@ def detections_of(run: TrainedRun) -> list[dict[str, Any]]:
                 size,
                 run.dataset.sizes[index],
                 threshold,
+                plan.canvas,
             )
     return [result for index in sorted(found) for result in found[index]]
 
@@ -72,13 +73,14 @@ def coco_results(
     size: Size,
     original: Size,
     mask_threshold: float = 0.5,
+    canvas: Size | None = None,
 ) -> list[dict[str, Any]]:
     """Detections of one image as COCO results, in pixels of the image file.
 
     Args:
         detection: "boxes" [D, 4] xyxy in the network's pixels, "scores" [D], "labels" [D]. With
             masks also one of "mask_probabilities" [D, h, w], each over its box,
-            "image_mask_probabilities" [D, h, w], each over the image, and "masks", [D, H, W] bool
+            "canvas_mask_probabilities" [D, h, w], each over the canvas, and "masks", [D, H, W] bool
             in the pixels of the file or a list of D run-length masks; and "mask_scores" [D] where
             masks are not ranked by the scores of the boxes.
         image_id: of the annotations.
@@ -86,6 +88,7 @@ def coco_results(
         size: (height, width) of the image for the network.
         original: (height, width) of the image file.
         mask_threshold: probability from which on a pixel belongs to an object.
+        canvas: (height, width) that the image was padded to; None: it was not.
 
     Returns:
         Per detection "image_id", "category_id", "bbox" (xywh), "score", and with masks
@@ -105,7 +108,7 @@ def coco_results(
             xywh.tolist(), detection["scores"].tolist(), detection["labels"].tolist(), strict=True
         )
     ]
-    masks = _run_length_masks(detection, boxes, original, mask_threshold)
+    masks = _run_length_masks(detection, boxes, original, mask_threshold, (canvas or size, size))
     if masks is not None:
         for result, mask in zip(results, masks, strict=True):
             result["segmentation"] = mask
@@ -116,12 +119,17 @@ def coco_results(
 
 
 def _run_length_masks(
-    detection: Mapping[str, Any], boxes: Tensor, original: Size, threshold: float
+    detection: Mapping[str, Any],
+    boxes: Tensor,
+    original: Size,
+    threshold: float,
+    on_canvas: tuple[Size, Size],
 ) -> list[dict[str, Any]] | None:
     """Masks in the pixels of the image file; None if the detector makes none."""
     if "mask_probabilities" in detection:
         return pasted_rles(detection["mask_probabilities"], boxes, original, threshold)
-    if "image_mask_probabilities" in detection:
-        return resized_rles(detection["image_mask_probabilities"], original, threshold)
+    if "canvas_mask_probabilities" in detection:
+        probabilities = detection["canvas_mask_probabilities"]
+        return resized_rles(probabilities, original, threshold, on_canvas)
     masks = detection.get("masks")
     return encode_masks(masks) if isinstance(masks, Tensor) else masks

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from rebalance import distributed
 from rebalance.detectors.detector import Detector
+from rebalance.detectors.objectives import is_loss, total_loss
 from rebalance.engine.schedule import learning_rate
 
 
@@ -54,13 +55,13 @@ class Updates:
             rngs: one per image.
 
         Returns:
-            Learning rate, losses of the global batch and gradient norm, for the log.
+            Learning rate, losses of the global batch, what objectives log and gradient norm.
         """
         rate = learning_rate(iteration, self.schedule)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["lr_factor"]
-        losses: dict[str, Tensor] = self.model(images, targets, rngs)
-        loss = torch.stack(list(losses.values())).sum()
+        found: dict[str, Tensor] = self.model(images, targets, rngs)
+        loss = total_loss(found)
         self.fabric.backward(loss)
         norm = self.fabric.clip_gradients(
             self.model,
@@ -69,10 +70,10 @@ class Updates:
             error_if_nonfinite=False,
         )
         assert isinstance(norm, Tensor)
-        means = distributed.world_mean(torch.stack([loss, *losses.values()]))
+        means = distributed.world_mean(torch.stack([loss, *found.values()]))
         # The one wait for the device that an iteration needs.
         numbers = torch.cat([means, norm.reshape(1).to(means.dtype)]).tolist()
-        values = dict(zip(["loss", *losses, "grad_norm"], numbers, strict=True))
+        values = dict(zip(["loss", *found, "grad_norm"], numbers, strict=True))
         return {"lr": rate, **values}
 
     def apply(self) -> None:
@@ -86,11 +87,8 @@ class Updates:
         With 16-mixed precision an infinite gradient is no fault: the scaler skips the update.
         """
         scaled = self.fabric.strategy.precision.precision == "16-mixed"
-        return [
-            name
-            for name, value in values.items()
-            if name != "loss" and not math.isfinite(value) and not (scaled and name == "grad_norm")
-        ]
+        checked = [*filter(is_loss, values), *([] if scaled else ["grad_norm"])]
+        return [name for name in checked if not math.isfinite(values[name])]
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint needs besides the weights."""

@@ -5,7 +5,7 @@ functions are exported too: ``from rebalance.losses import rank_sort_loss``.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,7 +15,6 @@ from rebalance.errors import InputError
 from rebalance.losses.balancing import (
     INSTANCE_WEIGHTS,
     EpochBalance,
-    Positives,
     constant_weight,
     guided_weight,
     magnitude_weight,
@@ -34,6 +33,8 @@ from rebalance.losses.mask import (
     mask_cross_entropy_loss,
     mask_iou_loss,
     mask_iou_normaliser,
+    semantic_cross_entropy_loss,
+    size_normalised_mask_loss,
 )
 from rebalance.losses.ranking import alrp_loss, ap_loss, rank_sort_loss, ranking_weights
 from rebalance.losses.regression import (
@@ -94,6 +95,8 @@ LOSSES: dict[str, Callable[..., Any]] = {
     "alrp": alrp_loss,
     # masks
     "mask_cross_entropy": mask_cross_entropy_loss,
+    "size_normalised_mask": size_normalised_mask_loss,
+    "semantic_cross_entropy": semantic_cross_entropy_loss,
     "dice": dice_loss,
     "mask_iou": mask_iou_loss,
 }
@@ -107,10 +110,10 @@ NORMALISERS: dict[str, Callable[..., Any]] = {
 
 @dataclass(frozen=True)
 class BoundLoss:
-    """A loss with its options.
+    """A loss, or instance weights, with their options.
 
     Attributes:
-        name: in ``LOSSES``.
+        name: in ``LOSSES`` or ``INSTANCE_WEIGHTS``.
         inputs: names of its parameters without default: what it takes. Detectors offer their
             predictions and targets under these names (``rebalance.detectors.types.Matched``).
         normaliser: None or a function of the same inputs.
@@ -132,16 +135,35 @@ def make_loss(name: str, **options: Any) -> BoundLoss:
     Raises:
         InputError: unknown name or option; the message lists what is allowed.
     """
-    if name not in LOSSES:
-        raise InputError(f"loss must be one of {sorted(LOSSES)}, got {name!r}")
-    parameters = inspect.signature(LOSSES[name]).parameters.values()
+    normaliser = partial(NORMALISERS[name], **options) if name in NORMALISERS else None
+    return _bind("loss", LOSSES, name, options, normaliser)
+
+
+def make_instance_weights(name: str, **options: Any) -> BoundLoss:
+    """``INSTANCE_WEIGHTS[name]`` with ``options`` bound.
+
+    Raises:
+        InputError: unknown name or option; the message lists what is allowed.
+    """
+    return _bind("instance weights", INSTANCE_WEIGHTS, name, options)
+
+
+def _bind(
+    kind: str,
+    table: Mapping[str, Callable[..., Any]],
+    name: str,
+    options: Mapping[str, Any],
+    normaliser: Callable[..., Any] | None = None,
+) -> BoundLoss:
+    if name not in table:
+        raise InputError(f"{kind} must be one of {sorted(table)}, got {name!r}")
+    parameters = inspect.signature(table[name]).parameters.values()
     allowed = [p.name for p in parameters if p.default is not p.empty and p.name != "reduction"]
     for option in options:
         if option not in allowed:
-            raise InputError(f"loss {name!r} has options {allowed}, got {option!r}")
+            raise InputError(f"{kind} {name!r} has options {allowed}, got {option!r}")
     inputs = tuple(p.name for p in parameters if p.default is p.empty)
-    normaliser = partial(NORMALISERS[name], **options) if name in NORMALISERS else None
-    return BoundLoss(name, partial(LOSSES[name], **options), inputs, normaliser)
+    return BoundLoss(name, partial(table[name], **options), inputs, normaliser)
 
 
 __all__ = [
@@ -150,7 +172,6 @@ __all__ = [
     "NORMALISERS",
     "BoundLoss",
     "EpochBalance",
-    "Positives",
     "alrp_loss",
     "ap_loss",
     "balanced_l1_loss",
@@ -180,6 +201,7 @@ __all__ = [
     "kl_loss",
     "l1_loss",
     "magnitude_weight",
+    "make_instance_weights",
     "make_loss",
     "mask_cross_entropy_loss",
     "mask_iou_loss",
@@ -189,7 +211,9 @@ __all__ = [
     "quality_focal_loss",
     "rank_sort_loss",
     "ranking_weights",
+    "semantic_cross_entropy_loss",
     "sigmoid_cross_entropy_loss",
+    "size_normalised_mask_loss",
     "smooth_l1_loss",
     "softmax_cross_entropy_loss",
     "value_weight",

@@ -39,7 +39,9 @@ class RankSortLoss(NamedTuple):
 
 
 class ALRPLoss(NamedTuple):
-    """``loss = classification + localisation`` is differentiable; its two parts are detached."""
+    """``loss = classification + localisation``; logits have a gradient in the first of its parts,
+    localisation errors in the second, so that the parts may be weighed.
+    """
 
     loss: Tensor
     classification: Tensor
@@ -310,6 +312,7 @@ def alrp_loss(
     count_self: str = "one",
     eps: float = ALRP_EPS,
     check: bool = True,
+    target: str = "own",
 ) -> ALRPLoss:
     """Average Localisation-Recall-Precision loss (thesis Eq. 7.2-7.7).
 
@@ -328,10 +331,14 @@ def alrp_loss(
         count_self: "one" (published) or "step", see `Ranks`.
         eps: no gradient from positives with ``N_FP <= eps``, where Eq. 7.7 jumps; 0 for none.
         check: see `Ranks`.
+        target: what the error of a positive is measured from: "own" ``E_loc(i) / rank(i)`` (Eq.
+            J.3), or "zero", the mistake that lets trainings diverge (thesis L.3).
 
     Returns:
         ``(loss, classification, localisation)``; zeros with a gradient path without positives.
     """
+    if target not in ("own", "zero"):
+        raise InputError(f"target must be 'own' or 'zero', got {target!r}")
     check_floating("localisation_errors", localisation_errors)
     if localisation_errors.ndim != 1:
         raise InputError(f"localisation_errors must be [P], got {list(localisation_errors.shape)}")
@@ -347,14 +354,15 @@ def alrp_loss(
     padded = F.pad(localisation_errors.double(), (0, len(ranks.valid) - size))
     errors = padded.detach()
     # Eq. J.1-J.3: the target of i is its own E_loc(i) / rank(i).
-    above_target = (ranks.false_positives + ranks.over_other_positives(errors)) / ranks.rank
+    errors_above = ranks.over_other_positives(errors) + (errors if target == "zero" else 0)
+    above_target = (ranks.false_positives + errors_above) / ranks.rank
     update = identity_update(ranks, PrimaryTerms(above_target, NegativesAbove(ranks, eps)))
     classification = ranks.mean(ranks.false_positives / ranks.rank)  # Eq. 7.4
     weights = _ranking_weights(ranks, delta_loc, "one")  # Eq. K.3
+    # `update` has the right gradient, but its value leaves the target out.
+    classification = classification + (update - update.detach())
     localisation = (weights * padded).sum().to(update.dtype)
-    # `update` has the right gradient; the value of the loss includes the target (Eq. 7.2).
-    loss = classification + localisation + (update - update.detach())
-    return ALRPLoss(loss, classification, localisation.detach())
+    return ALRPLoss(classification + localisation, classification, localisation)
 
 
 def rank_sort_loss(

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 
-from torch import nn
+from torch import Tensor, nn
 
 from rebalance.detectors.backbones import ResNetBackbone, VGGBackbone
 from rebalance.detectors.context import NonLocal
@@ -14,7 +14,9 @@ from rebalance.detectors.heads import FcHead, MaskHead, RetinaHead, RpnHead
 from rebalance.detectors.mask_iou_head import MaskIouHead
 from rebalance.detectors.necks import BalancedPyramid, CarafePyramid, Pyramid, SsdNeck
 from rebalance.detectors.pooling import GroiePooling
+from rebalance.detectors.solo_head import SoloHead
 from rebalance.detectors.steps import BoxStep, RoiStep
+from rebalance.detectors.yolact_head import YolactHead
 from rebalance.weights.names import HeadNames, Layout, Row, tower
 
 BACKGROUND_LAST = Layout(lambda ours: ours.roll(-1, 0), lambda theirs: theirs.roll(1, 0))
@@ -90,13 +92,9 @@ def fovea_rows(head: nn.Module) -> list[Row]:
 
 
 def ssd_rows(head: nn.Module) -> list[Row]:
-    """Convolutions of each level; of each candidate's columns theirs has the background last."""
+    """Convolutions of each level."""
     assert isinstance(head, SsdHead)
-    columns = head.num_columns
-    layout = Layout(
-        lambda ours: ours.unflatten(0, (-1, columns)).roll(-1, 1).flatten(0, 1),
-        lambda theirs: theirs.unflatten(0, (-1, columns)).roll(1, 1).flatten(0, 1),
-    )
+    layout = per_candidate(head.num_columns)
     return [
         Row(r"class_logits\.(\d+)\.", r"cls_convs.\1.0.", layout),
         Row(r"box_deltas\.(\d+)\.", r"reg_convs.\1.0."),
@@ -136,6 +134,61 @@ def mask_iou_rows(head: nn.Module) -> list[Row]:
     return [*convs, *hidden, Row(r"mask_ious\.", "fc_mask_iou.")]
 
 
+def yolact_rows(head: nn.Module) -> list[Row]:
+    """YOLACT's three heads.
+
+    Its semantic branch counts labels from 1 where they count from 0, so that the first class has
+    the last channel.
+    """
+    assert isinstance(head, YolactHead)
+    softmax = head.num_columns == head.num_classes + 1
+    layout = per_candidate(head.num_columns) if softmax else None
+    num_convs = head.num_prototype_convs
+    return [
+        *tower("tower", head.tower, "bbox_head.head_convs.{}.conv.", ""),
+        Row(r"class_logits\.", "bbox_head.conv_cls.", layout),
+        Row(r"box_deltas\.", "bbox_head.conv_reg."),
+        Row(r"coefficients\.", "bbox_head.conv_coeff."),
+        Row(r"semantic\.", "segm_head.segm_conv.", BACKGROUND_LAST),
+        Row(r"prototypes\.0\.", "mask_head.protonet."),
+        Row(r"prototypes\.2\.0\.", f"mask_head.protonet.{2 * num_convs + 2}."),
+        Row(r"prototypes\.3\.", f"mask_head.protonet.{2 * num_convs + 4}."),
+    ]
+
+
+def per_candidate(columns: int) -> Layout:
+    """``BACKGROUND_LAST`` of each candidate of a cell; channels are candidate after candidate."""
+
+    def rolled(value: Tensor, shift: int) -> Tensor:
+        return value.unflatten(0, (-1, columns)).roll(shift, 1).flatten(0, 1)
+
+    return Layout(lambda ours: rolled(ours, -1), lambda theirs: rolled(theirs, 1))
+
+
+def solo_rows(head: nn.Module) -> list[Row]:
+    """SOLOv2's towers and its mask feature."""
+    assert isinstance(head, SoloHead)
+    return [
+        *tower("class_tower", head.class_tower, "cls_convs.{}.conv.", "cls_convs.{}.gn."),
+        *tower("kernel_tower", head.kernel_tower, "kernel_convs.{}.conv.", "kernel_convs.{}.gn."),
+        Row(r"class_logits\.", "conv_cls."),
+        Row(r"kernels\.", "conv_kernel."),
+        *(
+            row
+            for level, layers in enumerate(head.mask_feature.levels)
+            for row in _mask_feature_rows(level, layers)
+        ),
+        Row(r"mask_feature\.last\.0\.", "mask_feature_head.conv_pred.conv."),
+        Row(r"mask_feature\.last\.1\.", "mask_feature_head.conv_pred.gn."),
+    ]
+
+
+def _mask_feature_rows(level: int, layers: nn.Module) -> list[Row]:
+    assert isinstance(layers, nn.Sequential)
+    theirs = f"mask_feature_head.convs_all_levels.{level}.conv{{}}."
+    return tower(rf"mask_feature\.levels\.{level}", layers, theirs + "conv.", theirs + "gn.")
+
+
 HEADS: dict[type[nn.Module], HeadNames] = {
     RetinaHead: HeadNames("bbox_head.", retina_rows),
     AtssHead: HeadNames("bbox_head.", atss_rows),
@@ -146,9 +199,16 @@ HEADS: dict[type[nn.Module], HeadNames] = {
     FccHead: HeadNames("roi_head.bbox_head.", fcc_rows),
     MaskHead: HeadNames("roi_head.mask_head.", mask_rows),
     MaskIouHead: HeadNames("roi_head.mask_iou_head.", mask_iou_rows),
+    YolactHead: HeadNames("", yolact_rows),
+    SoloHead: HeadNames("mask_head.", solo_rows),
 }
 IN_STAGES = ("roi_head.bbox_head.", "roi_head.mask_head.")
 """Heads that detectors with several stages (or loops of one head) have in a list."""
+
+
+def current(name: str) -> str:
+    """The present name of a weight; FoveaBox's last convolutions had others before version 2.2."""
+    return re.sub(r"\bfovea_(cls|reg)\.", r"conv_\1.", name)
 
 
 def rows(detector: Detector) -> list[Row]:

@@ -9,7 +9,7 @@ from rebalance.detectors.candidates.anchors import (
     ssd_anchors,
     yolact_anchors,
 )
-from rebalance.detectors.candidates.grid import CellGrid, DividedCanvas, Grid
+from rebalance.detectors.candidates.grid import CellGrid, DividedCanvas, DividedInput, Grid
 
 # By the name a configuration calls them; all take the pyramid's strides first.
 CANDIDATES: dict[str, Callable[..., Grid]] = {
@@ -24,6 +24,7 @@ __all__ = [
     "CANDIDATES",
     "CellGrid",
     "DividedCanvas",
+    "DividedInput",
     "Grid",
     "anchors",
     "cells",

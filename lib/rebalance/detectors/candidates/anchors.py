@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from rebalance.detectors.candidates.grid import CellGrid, DividedCanvas
+from rebalance.detectors.candidates.grid import CellGrid, DividedCanvas, DividedInput
 from rebalance.errors import InputError
 
 
@@ -84,7 +84,7 @@ def yolact_anchors(
     input_size: int = 550,
     base_scale: float = 3,
     ratios: Sequence[float] = (0.5, 1.0, 2.0),
-) -> CellGrid:
+) -> DividedInput:
     """YOLACT's anchors, around the centres of cells that divide the square input evenly.
 
     Bolya et al., "YOLACT", ICCV 2019, Section 4. Sides are multiples of the nominal strides (24 to
@@ -96,11 +96,8 @@ def yolact_anchors(
         base_scale: side of an anchor in nominal strides.
         ratios: height / width.
     """
-    shapes = [
-        _centred([(base_scale * stride, ratio) for ratio in _positive("ratios", ratios)])
-        for stride in strides
-    ]
-    return CellGrid(shapes, strides, offset=0.5, input_size=input_size)
+    sides = [base_scale * stride for stride in strides]
+    return DividedInput(sides, _positive("ratios", ratios), strides, input_size)
 
 
 def points(strides: Sequence[float], *, base_edges: Sequence[float]) -> CellGrid:

@@ -8,11 +8,17 @@ modules, so that what they keep between iterations travels in checkpoints.
 from collections.abc import Callable
 from typing import Any
 
-from rebalance.detectors.objectives.base import Objective
+from rebalance.detectors.objectives.base import Objective, is_loss, total_loss
+from rebalance.detectors.objectives.coupled import CoupledRanking, make_coupled_ranking
 from rebalance.detectors.objectives.linear import Linear, Term, make_linear
+from rebalance.detectors.objectives.ranking import Ranking, make_ranking
 from rebalance.errors import InputError
 
-OBJECTIVES: dict[str, Callable[..., Objective]] = {"linear": make_linear}
+OBJECTIVES: dict[str, Callable[..., Objective]] = {
+    "linear": make_linear,
+    "ranking": make_ranking,
+    "coupled_ranking": make_coupled_ranking,
+}
 
 
 def make_objective(name: str, **options: Any) -> Objective:
@@ -26,4 +32,14 @@ def make_objective(name: str, **options: Any) -> Objective:
     return OBJECTIVES[name](**options)
 
 
-__all__ = ["OBJECTIVES", "Linear", "Objective", "Term", "make_objective"]
+__all__ = [
+    "OBJECTIVES",
+    "CoupledRanking",
+    "Linear",
+    "Objective",
+    "Ranking",
+    "Term",
+    "is_loss",
+    "make_objective",
+    "total_loss",
+]

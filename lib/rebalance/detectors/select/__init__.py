@@ -45,9 +45,13 @@ SUPPRESSIONS: dict[str, Suppression] = {
     "fast_nms": _with_scores(fast_nms),
 }
 
+# Those of masks, (masks, scores, groups) -> (rows, scores), one image at a time.
+MASK_SUPPRESSIONS: dict[str, Suppression] = {"matrix_nms": matrix_nms}
+
 __all__ = [
     "CHOICES",
     "FLIPS",
+    "MASK_SUPPRESSIONS",
     "SUPPRESSIONS",
     "VOTINGS",
     "Suppression",
