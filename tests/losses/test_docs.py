@@ -63,6 +63,7 @@ def inputs_of(name: str, random_boxes) -> list[torch.Tensor]:
         "pred_boxes": boxes,
         "target_boxes": truth,
         "class_scores": torch.rand(num, generator=rng),
+        "smooth_l1_beta": torch.tensor(0.5),
         "log_variances": torch.randn(num, 4, generator=rng),
         "logits": logits.reshape(-1, 4) if softmax else logits,
         "labels": torch.arange(num // 4) % 4,
