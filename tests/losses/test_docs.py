@@ -72,6 +72,8 @@ def inputs_of(name: str, random_boxes) -> list[torch.Tensor]:
         "localisation_errors": soft[soft > 0],
         "mask_logits": logits.reshape(4, 10, 10),
         "mask_targets": (soft > 0).float().reshape(4, 10, 10),
+        "mask_ious": logits,
+        "mask_iou_targets": soft,
         "box_shares": torch.rand(4, generator=rng) + 0.01,
         "semantic": logits.reshape(2, 2, 10, 10),
         "semantic_targets": (soft > 0).float().reshape(2, 2, 10, 10),
