@@ -206,3 +206,16 @@ def test_ranking_objectives_learn_what_a_dense_step_must(detectors, changed, ran
     found = parse(Detector, settings, "f").model_dump()["dense"]["objective"]
     assert found["box"] == {"name": "giou", "eps": 1e-7}
     assert found["balance"]["name"] == {"ranking": "value", "coupled_ranking": "epoch"}[name]
+
+
+def test_tasks_are_divided_by_what_their_objective_says_unless_they_say_it(detectors, changed):
+    objective = {
+        "name": "linear",
+        "per": "samples",
+        "class": {"name": "focal"},
+        "box": {"name": "giou", "per": "positives"},
+    }
+    detector = parse(Detector, changed(detectors["retinanet"], OBJECTIVE, objective), "f")
+    found = detector.model_dump()["dense"]["objective"]
+    assert (found["class"]["per"], found["box"]["per"]) == ("samples", "positives")
+    assert parse(Detector, detector.model_dump(), "f") == detector

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 from annotated_types import Len
-from pydantic import AfterValidator, BaseModel, Field, RootModel, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, StringConstraints
 
 from rebalance.config.bounds import Index, Text
 from rebalance.config.entries import ENTRIES
@@ -95,9 +95,13 @@ class Work(Options):
 class Datasets(RootModel[dict[Name, Dataset]]):
     """``config/datasets.yaml``: every data set by name."""
 
+    model_config = ConfigDict(strict=True, defer_build=True)
+
 
 class Detectors(RootModel[dict[Name, Detector]]):
     """``config/detectors.yaml``: the detectors that runs start from."""
+
+    model_config = ConfigDict(strict=True, defer_build=True)
 
 
 FILES: dict[str, type[BaseModel]] = {

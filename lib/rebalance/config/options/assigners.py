@@ -9,7 +9,7 @@ from rebalance.config.bounds import Count, NonNegative, Positive, Share
 from rebalance.config.options.overlaps import IouOverlap, Overlap
 from rebalance.config.part import Part, refusal
 
-GIVEN = ("ignored_boxes", "level_sizes", "costs", "image_size", "image")
+GIVEN = ("ignored_boxes", "level_sizes", "costs", "image_size", "image", "validate")
 
 ScaleRange = Annotated[list[NonNegative], Len(2, 2)]
 

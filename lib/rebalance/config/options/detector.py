@@ -124,6 +124,9 @@ class Detector(Options):
             raise refusal("proposals need a box step behind the rpn step", at=("steps",))
         if sorts[0] == "dense" and "box" in sorts:
             raise refusal("box steps need the proposals of an rpn step", at=("steps", 0))
+        for position, sort in enumerate(sorts):
+            if sort == "mask" and "box" not in sorts[:position]:
+                raise refusal("a mask step needs a box step before it", at=("steps", position))
 
     @model_serializer(mode="wrap")
     def _without_what_has_no_step(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

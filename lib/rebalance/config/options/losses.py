@@ -14,13 +14,16 @@ class Loss(Part, noun="loss", given=["reduction"]):
     """Any loss."""
 
 
+Per = Literal["positives", "samples", "positives_of_images", "positives_and_images", "images"]
+
+
 class Term(Options):
     """How a loss takes part in a sum of losses."""
 
     weight: NonNegative = 1.0
     """Factor of the loss."""
-    per: Literal["positives", "samples"] = "positives"
-    """What the summed loss is divided by: the number of positives, or of all that are sampled."""
+    per: Per = "positives"
+    """What the summed loss is divided by: the number of positives, of all that are sampled, ..."""
     weigh: Literal["centerness", "iou", "score"] | None = None
     """Weight of each positive: nothing, or its centerness, its predicted box's IoU, its score."""
 

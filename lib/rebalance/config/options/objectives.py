@@ -1,6 +1,7 @@
 """Objectives: how the losses of a step's tasks add up."""
 
-from typing import Annotated, ClassVar, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -10,6 +11,7 @@ from rebalance.config.options.losses import (
     ClassLoss,
     CoupledRankingLoss,
     MaskLoss,
+    Per,
     RankingLoss,
     SigmoidLoss,
     Term,
@@ -62,6 +64,8 @@ class Objective(Part, noun="objective"):
 class Linear(Objective, name="linear"):
     """Each task on its own: sums over a count, times constants."""
 
+    per: Per | None = section()
+    """``per`` of the tasks that do not say their own."""
     class_: Annotated[ClassLoss, Also(Term)] | None = section(alias="class")
     """Classes."""
     box: Annotated[BoxLoss, Also(Term)] | None = section()
@@ -72,6 +76,16 @@ class Linear(Objective, name="linear"):
     """IoU of a positive's predicted box (PAA)."""
     mask: Annotated[MaskLoss, Also(Term)] | None = section()
     """Masks of positives."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hand_down_per(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping) or data.get("per") is None:
+            return data
+        return {
+            key: {"per": data["per"], **value} if isinstance(value, Mapping) else value
+            for key, value in data.items()
+        }
 
     @model_validator(mode="after")
     def _check_tasks(self) -> Self:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from rebalance.config.bounds import Count, NonNegative, OpenShare, Share, Text
+from rebalance.config.bounds import Count, Index, NonNegative, OpenShare, Positive, Share, Text
 from rebalance.config.options.assigners import Assigner
 from rebalance.config.options.candidates import Anchors, CandidateGrid
 from rebalance.config.options.coders import Coder, Deltas
@@ -15,16 +15,19 @@ from rebalance.config.options.samplers import Sampler
 from rebalance.config.part import Options, refusal, section
 
 
+InformationFlow = Literal["none", "in_prediction", "always"]
+
+
 class Pooling(Options):
     """RoIAlign over the pyramid (Mask R-CNN; levels as in FPN)."""
 
     size: Count = 7
     """Side of the pooled features, in cells."""
-    sampling_ratio: Count = 2
-    """Samples per cell and axis."""
+    sampling_ratio: Index = 2
+    """Samples per cell and axis; 0: as many as the RoI covers."""
     aligned: bool = False
     """Whether samples are shifted by half a pixel."""
-    canonical_size: Count = 224
+    canonical_size: Positive = 224.0
     """Pixels: RoIs of this size come from level 4."""
     num_levels: Count = 4
     """Levels that RoIs come from, from the finest."""
@@ -52,11 +55,22 @@ class Proposals(Options):
     """At test time."""
 
 
+class Inside(Options):
+    """Which candidates of a grid take part at all."""
+
+    region: Literal["image", "padded", "canvas"] = "image"
+    """Where centres lie: in the image, in it padded to a multiple of 32 pixels, or anywhere."""
+    border: NonNegative | None = None
+    """Pixels that a candidate may reach beyond the image; null: any number."""
+
+
 class DenseStepSettings(Options):
     """A dense step: a prediction for every candidate of a grid."""
 
     candidates: CandidateGrid = Field(default_factory=Anchors)
     """What the predictions start from."""
+    inside: Inside = Field(default_factory=Inside)
+    """Which of them take part."""
     coder: Coder = Field(default_factory=Deltas)
     """What is regressed."""
     assigner: Assigner
@@ -98,6 +112,10 @@ class MaskStepSettings(Options):
     """Features of an RoI."""
     assigner: Assigner | None = section()
     """RoIs -> ground truths; unless given, as the box step before has matched them."""
+    refined: bool = False
+    """Train on the boxes that the step before has refined (interleaved), not on its RoIs."""
+    information_flow: InformationFlow = "none"
+    """Where features of earlier mask steps are added: nowhere, at test time (R3-CNN), always (HTC)."""
     objective: Objective
     """The losses."""
 
@@ -136,6 +154,10 @@ class MaskStep(Options):
     """In place of the shared one, as are the following."""
     assigner: Assigner | None = section()
     """RoIs -> ground truths."""
+    refined: bool | None = section()
+    """Train on refined boxes."""
+    information_flow: InformationFlow | None = section()
+    """Where features of earlier mask steps are added."""
     objective: Objective | None = section()
     """The losses."""
 
