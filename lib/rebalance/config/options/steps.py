@@ -14,7 +14,6 @@ from rebalance.config.options.rois import ProposedRois, RoiSource
 from rebalance.config.options.samplers import Sampler
 from rebalance.config.part import Options, refusal, section
 
-
 InformationFlow = Literal["none", "in_prediction", "always"]
 
 
@@ -115,7 +114,7 @@ class MaskStepSettings(Options):
     refined: bool = False
     """Train on the boxes that the step before has refined (interleaved), not on its RoIs."""
     information_flow: InformationFlow = "none"
-    """Where features of earlier mask steps are added: nowhere, at test time (R3-CNN), always (HTC)."""
+    """Where features of earlier mask steps are added: nowhere, at test time, always (HTC)."""
     objective: Objective
     """The losses."""
 
