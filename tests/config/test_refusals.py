@@ -49,7 +49,7 @@ RETINANET = {
         (*OBJECTIVE, "clas"), {"name": "focal"}, "unknown key 'clas' (did you mean 'class'?)"),
     "a misspelt choice": (
         (*OBJECTIVE, "box", "per"), "positive",
-        "per: must be one of 'positives', 'samples', ", "got 'positive' (did you mean 'positives'?)"),
+        "per: must be one of 'positives', ", "got 'positive' (did you mean 'positives'?)"),
     "a loss without a name": (
         (*OBJECTIVE, "class"), {"gamma": 2.0}, "dense.objective.class: missing key 'name'"),
     "a name for a mapping": (
