@@ -1,0 +1,43 @@
+"""Every part that a configuration may name, with its options. Importing it defines all of them."""
+
+from rebalance.config.options import (
+    assigners,
+    backbones,
+    candidates,
+    coders,
+    dataset,
+    detector,
+    hardware,
+    heads,
+    image,
+    losses,
+    necks,
+    objectives,
+    overlaps,
+    rois,
+    samplers,
+    schedule,
+    select,
+    steps,
+)
+
+__all__ = [
+    "assigners",
+    "backbones",
+    "candidates",
+    "coders",
+    "dataset",
+    "detector",
+    "hardware",
+    "heads",
+    "image",
+    "losses",
+    "necks",
+    "objectives",
+    "overlaps",
+    "rois",
+    "samplers",
+    "schedule",
+    "select",
+    "steps",
+]

@@ -1,0 +1,141 @@
+"""A detector: neck, heads, a list of steps, and how predictions become detections."""
+
+from typing import Annotated, Any, Self
+
+from annotated_types import Len
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+
+from rebalance.config.options.assigners import Assigner, MaxIou
+from rebalance.config.options.heads import BoxHead, DenseHead, Head, MaskHead
+from rebalance.config.options.losses import SoftmaxLoss
+from rebalance.config.options.necks import Neck
+from rebalance.config.options.objectives import Linear, Objective
+from rebalance.config.options.select import Test
+from rebalance.config.options.steps import (
+    BoxStep,
+    BoxStepSettings,
+    DenseStepSettings,
+    MaskStepSettings,
+    RpnStepSettings,
+    Step,
+    step_sort,
+)
+from rebalance.config.part import Options, nearest, refusal, section
+
+HEAD_OF = {"rpn": DenseHead, "dense": DenseHead, "box": BoxHead, "mask": MaskHead}
+TASKS_OF = {
+    "rpn": {"class", "box"},
+    "dense": {"class", "box"},
+    "box": {"class", "box"},
+    "mask": {"mask"},
+}
+"""What steps of each sort must learn."""
+TEST_OF = {"pre_nms": "dense", "loops": "box", "average": "box", "mask_threshold": "mask"}
+"""Test settings that mean something only with a step of this sort."""
+
+
+class Detector(Options):
+    """A detector is a list of steps; each step names a head, and has settings by its sort."""
+
+    neck: Neck
+    """The pyramid."""
+    heads: Annotated[dict[str, Head], Len(1)]
+    """Heads by name; steps that name the same one share it."""
+    rpn: RpnStepSettings | None = section()
+    """Settings of the step ``rpn``."""
+    dense: DenseStepSettings | None = section()
+    """Settings of the step ``dense``."""
+    box: BoxStepSettings | None = section()
+    """Shared by all box steps."""
+    mask: MaskStepSettings | None = section()
+    """Shared by all mask steps."""
+    steps: Annotated[list[Step], Len(1)]
+    """In order."""
+    test: Test = Field(default_factory=Test)
+    """From predictions to detections."""
+
+    @model_validator(mode="after")
+    def _check_steps(self) -> Self:
+        sorts = [step_sort(step) for step in self.steps]
+        for position, (step, sort) in enumerate(zip(self.steps, sorts, strict=True)):
+            if getattr(self, sort) is None:
+                raise refusal(f"missing key {sort!r}, the settings of steps[{position}]")
+            self._check_head(step, sort, position)
+            if isinstance(step, BoxStep):
+                self._check_iou(step, position)
+            self._check_tasks(step, sort, position)
+        self._check_order(sorts)
+        for option in self.test.model_fields_set & TEST_OF.keys():
+            if TEST_OF[option] not in sorts:
+                raise refusal(
+                    f"is for detectors with a {TEST_OF[option]} step, got steps {', '.join(sorts)}",
+                    at=("test", option),
+                )
+        return self
+
+    def _check_head(self, step: Step, sort: str, position: int) -> None:
+        name = step if isinstance(step, str) else getattr(step, sort)
+        at = ("steps", position) if isinstance(step, str) else ("steps", position, sort)
+        if name not in self.heads:
+            raise refusal(
+                f"head must be one of {', '.join(self.heads)}, got {name!r}"
+                f"{nearest(name, self.heads)}",
+                at,
+            )
+        head = self.heads[name]
+        if not isinstance(head, HEAD_OF[sort]):
+            raise refusal(f"needs a {HEAD_OF[sort].noun}, got {name!r}, a {head.noun}", at)
+
+    def _check_iou(self, step: BoxStep, position: int) -> None:
+        assert self.box is not None
+        assigner: Assigner = step.assigner or self.box.assigner
+        if not isinstance(assigner, MaxIou):
+            raise refusal(
+                f"replaces the thresholds of assigner {MaxIou.called!r}, got {assigner.called!r}",
+                at=("steps", position, "iou"),
+            )
+
+    def _check_tasks(self, step: Step, sort: str, position: int) -> None:
+        own: Objective | None = None if isinstance(step, str) else step.objective
+        objective: Objective = own or getattr(self, sort).objective
+        at = (sort, "objective") if own is None else ("steps", position, "objective")
+        for task in sorted(TASKS_OF[sort] - objective.tasks()):
+            raise refusal(f"missing key {task!r}, which a {sort} step learns", at)
+        if sort == "mask" and objective.tasks() & TASKS_OF["box"]:
+            raise refusal("a mask step learns no classes and no boxes", at)
+        if sort == "rpn" and isinstance(objective, Linear):
+            loss = objective.class_
+            if isinstance(loss, SoftmaxLoss):
+                raise refusal(
+                    f"the rpn step has one logit and needs a sigmoid loss, got {loss.called!r}",
+                    at=(*at, "class", "name"),
+                )
+
+    def _check_order(self, sorts: list[str]) -> None:
+        """RoIs come from an RPN, which stands first; a dense step makes detections, alone."""
+        if "rpn" in sorts[1:] or "dense" in sorts[1:]:
+            raise refusal(
+                f"a dense step must be the first and the only one, got {', '.join(sorts)}",
+                at=("steps",),
+            )
+        if sorts[0] in ("box", "mask"):
+            raise refusal(f"the first step must be rpn or dense, got {sorts[0]}", at=("steps", 0))
+        if sorts[0] == "rpn" and "box" not in sorts:
+            raise refusal("proposals need a box step behind the rpn step", at=("steps",))
+        if sorts[0] == "dense" and "box" in sorts:
+            raise refusal("box steps need the proposals of an rpn step", at=("steps", 0))
+        for position, sort in enumerate(sorts):
+            if sort == "mask" and "box" not in sorts[:position]:
+                raise refusal("a mask step needs a box step before it", at=("steps", position))
+
+    @model_serializer(mode="wrap")
+    def _without_what_has_no_step(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Test settings that no step reads are left out, so that the result can be parsed again."""
+        settings: dict[str, Any] = handler(self)
+        sorts = {step_sort(step) for step in self.steps}
+        settings["test"] = {
+            option: value
+            for option, value in settings["test"].items()
+            if option not in TEST_OF or TEST_OF[option] in sorts
+        }
+        return settings
