@@ -33,6 +33,7 @@ DATA = config["data"]
 RESULTS = f"results/{SCALE}"
 TARGETS = EXPERIMENTS.targets
 
+WRITE_INDEX = f"rebalance index --scale {SCALE} --out {RESULTS}/index.html"
 
 wildcard_constraints:
     scale="|".join(EXPERIMENTS.scales),
