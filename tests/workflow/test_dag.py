@@ -156,8 +156,17 @@ def test_a_mistake_in_the_configuration_stops_before_any_job(
     assert "Traceback" not in done.stdout
 
 
-def test_a_target_that_does_not_exist_is_named(make_project):
-    done = make_project().snakemake("focal_eiou_table_9", check=False)
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("focal_eiou_tabel_2", "no target named 'focal_eiou_tabel_2' (did you mean "
+         "'focal_eiou_table_2'?)"),
+        ("demmo", "no target named 'demmo' (did you mean 'demo'?)"),
+        ("thesis_table_7_1", "target 'thesis_table_7_1' cannot be made: needs"),
+    ],
+)  # fmt: skip
+def test_a_name_that_cannot_be_made_is_answered_in_one_line(make_project, name, message):
+    done = make_project().snakemake("--dry-run", "--quiet", "all", "--", name, check=False)
     assert done.returncode != 0
     assert "focal_eiou_table_9" in done.stdout
 

@@ -1,5 +1,6 @@
 # Shared by the other files: the checked experiments, names of files, input functions.
 import os
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -178,3 +179,16 @@ def outputs_of(targets):
         if target.is_made
         for file in target_files(target, SCALE).values()
     ]
+
+
+def unknown_target(wildcards):
+    """Ends with one line: the name that was meant, or the reason why a target cannot be made."""
+    if os.path.exists(wildcards.name):
+        return []
+    others = [rule.name for rule in workflow.rules]
+    try:
+        EXPERIMENTS.target(wildcards.name, others)
+    except InputError as error:
+        sys.exit(
+            f"snakemake: {error}"
+        )  # an exception would come with seven lines of context

@@ -74,3 +74,14 @@ onsuccess:
 
 onerror:
     shell(WRITE_INDEX)
+
+
+# A name that no other rule has is taken for a file to be made; no file of ours is named like that.
+rule unknown_target:
+    input:
+        unknown_target,
+    output:
+        "{name}",
+    wildcard_constraints:
+        name=r"[A-Za-z0-9_]+",
+    localrule: True
