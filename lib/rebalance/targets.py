@@ -125,6 +125,7 @@ def notebook_parameters(
             "files": [
                 {kind: file[kind] for kind in ("log", *table_reads(target))} for file in files
             ],
+            "seeds": experiments.seeds(scale),
         }
         | shown
     )

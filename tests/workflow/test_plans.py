@@ -56,3 +56,20 @@ def test_after_a_failure_everything_is_planned_and_the_index_shows_what_is_missi
     assert failed.returncode != 0
     assert f"snakemake {FIGURE}<" in (project.root / INDEX).read_text()
     assert planned == pages(project)
+
+
+def test_a_page_of_another_seed_names_that_seed(project):
+    rows = load_experiments(project.root).targets["focal_eiou_table_1"].settings["rows"]
+    for row in rows:
+        folder = project.root / f"results/shapes/runs/{row['run']}/seed7"
+        (folder / "default").mkdir(parents=True)
+        (folder / "log.csv").write_text("iteration,lr,loss\n1,0.1,1.0\n")
+        metrics = dict.fromkeys(["AP", "AP50", "AP75", "APS", "APM", "APL"], 0.5)
+        (folder / "default/metrics.json").write_text(json.dumps(metrics))
+    name = "focal_eiou_table_1"
+    (project.root / "seeds.yaml").write_text("seeds: [7]")
+    project.snakemake("--configfile", "seeds.yaml", "--allowed-rules", "table", name, "--", name)
+    page = (project.root / "results/shapes/focal_eiou/table_1/notebook.html").read_text()
+    assert "seed 7: " in page
+    assert "seed 0" not in page
+    assert "runs/retinanet_r50_smooth_l1/seed7/log.csv" in page

@@ -187,6 +187,13 @@ def unknown_target(wildcards):
         return []
     others = [rule.name for rule in workflow.rules]
     try:
+def seeds_option(wildcards):
+    """Seeds of the runs that the target shows; nothing if it shows none, and depends on no seed."""
+    if not target_of(wildcards).is_trained:
+        return ""
+    return f"--seeds {' '.join(map(str, EXPERIMENTS.seeds(wildcards.scale)))}"
+
+
         EXPERIMENTS.target(wildcards.name, others)
     except InputError as error:
         sys.exit(

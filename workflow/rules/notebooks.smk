@@ -25,8 +25,9 @@ rule table:
         notebook=target_parameters,
         data=DATA,
     shell:
+        seeds=seeds_option,
         "rebalance render {wildcards.work}_{wildcards.target} --scale {wildcards.scale}"
-        " --data {params.data} --executed {log.notebook} --html {output.html}"
+        " --data {params.data} {params.seeds} --executed {log.notebook} --html {output.html}"
         " && cp {log.notebook} {output.notebook}"
 
 
@@ -55,5 +56,6 @@ rule figure:
         data=DATA,
     shell:
         "rebalance render {wildcards.work}_{wildcards.target} --scale {wildcards.scale}"
-        " --data {params.data} --executed {log.notebook} --html {output.html}"
+        seeds=seeds_option,
+        " --data {params.data} {params.seeds} --executed {log.notebook} --html {output.html}"
         " && cp {log.notebook} {output.notebook}"

@@ -334,6 +334,7 @@ def table_html(styler: Styler) -> str:
 def sources_html(
     rows: Sequence[Mapping[str, Any]],
     files: Sequence[Mapping[str, Sequence[str]]],
+    seeds: Sequence[int],
     table: Path,
 ) -> str:
     """Where each row's numbers come from: its run, with links to what each seed left.
@@ -341,18 +342,19 @@ def sources_html(
     Args:
         rows: see ``assemble``.
         files: see ``assemble``.
+        seeds: number of each seed, in the order of a row's files.
         table: the CSV; the page will be in its folder, and links are relative to that.
     """
     lines = []
     for name, row, of_row in zip(row_names(rows), rows, files, strict=True):
-        seeds = "; ".join(
-            f"seed {seed}: "
-            + ", ".join(_link(kind, file, table) for kind, file in zip(of_row, paths, strict=True))
-            for seed, paths in enumerate(zip(*of_row.values(), strict=True))
-        )
         if row["missing"] is None:
             variant = f" / {escape(row['variant'])}" if row["variant"] else ""
-            source = f"<code>{escape(row['run'])}{variant}</code> ({seeds})"
+            links = "; ".join(
+                f"seed {seed}: "
+                + ", ".join(_link(*link, table) for link in zip(of_row, paths, strict=True))
+                for seed, *paths in zip(seeds, *of_row.values(), strict=True)
+            )
+            source = f"<code>{escape(row['run'])}{variant}</code> ({links})"
         else:
             source = f"not measured: {escape(row['missing'])}"
         lines.append(f"<li><strong>{escape(name)}</strong>: {source}</li>")
