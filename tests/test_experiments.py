@@ -249,6 +249,14 @@ def test_figures_bring_no_training_curves_and_stand_in_the_index(repository):
 def test_the_list_of_runs_names_figures_too(repository, monkeypatch, capsys):
     monkeypatch.chdir(repository)
     assert main(["runs"]) == 0
+def test_a_card_of_a_scale_names_the_command_for_that_scale(repository):
+    experiments = load_experiments(repository)  # config.yaml: shapes
+    works = index_manifest(experiments, "coco_tiny")["works"]
+    cards = {card["name"]: card for work in works for card in work["targets"]}
+    command = "snakemake --config scale=coco_tiny -- focal_eiou_table_1"
+    assert cards["focal_eiou_table_1"]["reason"] == command
+
+
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert "thesis_figure_3_14" in lines["faster_rcnn_r101_voc_random"]
     assert "focal_eiou_figure_4" in lines["retinanet_r50_eiou_w3_0"]
