@@ -4,7 +4,7 @@
 rule table:
     input:
         results=target_inputs,
-        sources=target_sources,
+        notebook=target_notebook,
     output:
         html="results/{scale}/{work}/{target}/notebook.html",
         notebook="results/{scale}/{work}/{target}/notebook.ipynb",
@@ -22,10 +22,11 @@ rule table:
         mem_mb=lambda w, attempt: 1500 * attempt,
         runtime=lambda w, attempt: 20 * attempt,
     params:
+        code=lambda w: notebook_code(target_notebook(w)),
         notebook=target_parameters,
         data=DATA,
-    shell:
         seeds=seeds_option,
+    shell:
         "rebalance render {wildcards.work}_{wildcards.target} --scale {wildcards.scale}"
         " --data {params.data} {params.seeds} --executed {log.notebook} --html {output.html}"
         " && cp {log.notebook} {output.notebook}"
@@ -34,7 +35,7 @@ rule table:
 rule figure:
     input:
         results=target_inputs,
-        sources=target_sources,
+        notebook=target_notebook,
     output:
         html="results/{scale}/{work}/{target}/notebook.html",
         notebook="results/{scale}/{work}/{target}/notebook.ipynb",
@@ -52,10 +53,11 @@ rule figure:
         mem_mb=notebook_memory,
         runtime=lambda w, attempt: 20 * attempt,
     params:
+        code=lambda w: notebook_code(target_notebook(w)),
         notebook=target_parameters,
         data=DATA,
+        seeds=seeds_option,
     shell:
         "rebalance render {wildcards.work}_{wildcards.target} --scale {wildcards.scale}"
-        seeds=seeds_option,
         " --data {params.data} {params.seeds} --executed {log.notebook} --html {output.html}"
         " && cp {log.notebook} {output.notebook}"
