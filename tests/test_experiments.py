@@ -7,7 +7,8 @@ import yaml
 from rebalance.cli import main
 from rebalance.errors import InputError
 from rebalance.experiments import _check_masks, load_experiments, load_yaml, resolve_run
-from rebalance.settings import merged, needs_masks, run_sources
+from rebalance.settings import merged, needs_masks, used_parts
+from rebalance.sources import reached
 from rebalance.targets import index_manifest, notebook_parameters, result_files, target_files
 
 
@@ -233,13 +234,15 @@ def test_a_mask_detector_on_boxes_is_refused_by_the_kind_of_the_data():
     _check_masks({"steps": [{"box": "b"}]}, "voc07", "voc_download", "runs.a")
 
 
-def test_a_run_depends_on_the_files_of_its_own_parts_only(repository):
+def test_a_run_depends_on_its_own_parts_only(repository):
     experiments = load_experiments(repository)
-    retinanet = "\n".join(run_sources(resolve_run(experiments, "retinanet_r50_eiou", "shapes")))
-    assert "losses/regression.py" in retinanet
-    assert "losses/ranking.py" not in retinanet
-    assert "engine/train.py" in retinanet
-    assert "rebalance/experiments.py" not in retinanet  # tables and figures train nothing again
+    used = used_parts(resolve_run(experiments, "retinanet_r50_eiou", "shapes"))
+    code = reached(["rebalance.engine.train"], used)
+    assert "rebalance.losses.regression.eiou_loss" in code
+    assert "rebalance.losses.regression.giou_loss" not in code
+    assert "rebalance.engine.batches.training_batches" in code
+    # Tables and figures train nothing again.
+    assert not [name for name in code if name.startswith("rebalance.experiments")]
 
 
 def test_a_table_needs_its_runs_and_nothing_else(repository):
@@ -297,6 +300,14 @@ def test_figures_bring_no_training_curves_and_stand_in_the_index(repository):
     }
     assert cards["bbgen_figure_5_trained"]["reason"] == "snakemake bbgen_figure_5_trained"
     assert cards["bbgen_figure_5_trained"]["verdict"] is None
+
+
+def test_a_card_of_a_scale_names_the_command_for_that_scale(repository):
+    experiments = load_experiments(repository)  # config.yaml: shapes
+    works = index_manifest(experiments, "coco_tiny")["works"]
+    cards = {card["name"]: card for work in works for card in work["targets"]}
+    command = "snakemake --config scale=coco_tiny -- focal_eiou_table_1"
+    assert cards["focal_eiou_table_1"]["reason"] == command
 
 
 def test_the_list_of_runs_names_figures_too(repository, monkeypatch, capsys):

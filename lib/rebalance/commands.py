@@ -24,6 +24,9 @@ def add_experiment_commands(commands: "argparse._SubParsersAction[Any]") -> None
     render = commands.add_parser("render", help="execute the notebook of one table or figure")
     render.add_argument("target", help="for example focal_eiou_table_2")
     add_scale_arguments(render)
+    render.add_argument(
+        "--seeds", type=int, nargs="+", help="of the trainings (default: config.yaml's)"
+    )
     render.add_argument("--executed", type=Path, required=True, help="notebook with outputs")
     render.add_argument("--html", type=Path, required=True, help="rendered page")
     render.set_defaults(run=render_command)
@@ -65,6 +68,8 @@ def render_command(arguments: argparse.Namespace) -> int:
     experiments = load_experiments()
     scale = arguments.scale or experiments.settings["scale"]
     data = arguments.data or experiments.settings["data"]
+    if arguments.seeds:
+        experiments.settings["seeds"] = arguments.seeds
     target = experiments.target(arguments.target)
     try:
         render_target(experiments, target, scale, data, arguments.executed, arguments.html)

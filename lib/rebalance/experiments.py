@@ -154,15 +154,20 @@ class Experiments(NamedTuple):
                     found[f"{key}_{entry_id}"] = Target(f"{key}_{entry_id}", key, entry_id, entry)
         return found
 
-    def target(self, name: str) -> Target:
+    def target(self, name: str, others: Sequence[str] = ()) -> Target:
         """A target by its name.
+
+        Args:
+            name: for example ``focal_eiou_table_2``.
+            others: names that may have been meant besides those of the targets.
 
         Raises:
             InputError: there is none, or the suite does not make it.
         """
         targets = self.targets
         if name not in targets:
-            raise InputError(f"no target named {name!r}{_suggestion(name, list(targets))}")
+            known = list(dict.fromkeys([*targets, *others]))
+            raise InputError(f"no target named {name!r}{_suggestion(name, known)}")
         if not targets[name].is_made:
             raise InputError(f"target {name!r} cannot be made: {targets[name].settings['waits']}")
         return targets[name]

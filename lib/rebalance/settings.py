@@ -8,7 +8,7 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rebalance.sources import LOOKUP_TABLES, parts, source_files
+from rebalance.sources import LOOKUP_TABLES, fingerprint
 
 
 def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,14 +64,19 @@ def needs_masks(detector: Mapping[str, Any]) -> bool:
     )
 
 
-def run_sources(resolved: Mapping[str, Any]) -> list[str]:
-    """Library files that a training of this run depends on.
+def run_code(resolved: Mapping[str, Any], module: str) -> str:
+    """Digest of the library's code that a step of a run depends on.
 
-    The engine, the detectors and what they import, and of the losses, assigners and samplers only
-    the files of those that the run names.
+    Of the losses, assigners, samplers and other parts it is the code of those that the run names.
+
+    Args:
+        resolved: settings of the run.
+        module: what makes the step, for example ``rebalance.engine.train``.
     """
-    modules = ["rebalance.engine.train"]
-    modules += [parts("backbone")[resolved["backbone"]["name"]].module]
-    for kind, settings, _ in named_parts(resolved["detector"]):
-        modules.append(parts(kind)[settings["name"]].module)
-    return [str(path) for path in source_files(modules)]
+    return fingerprint([module], used_parts(resolved))
+
+
+def used_parts(resolved: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Kind (a key of ``LOOKUP_TABLES``) and name of every part that a run names."""
+    named = [(kind, settings["name"]) for kind, settings, _ in named_parts(resolved["detector"])]
+    return [("backbone", resolved["backbone"]["name"]), *named]

@@ -1,13 +1,18 @@
 """What the library's source says of itself, read without importing it.
 
 Snakemake parses the workflow once per job, and importing torch each time would cost more than some
-jobs. So the names and options that a configuration may use, and the files whose change must rerun a
+jobs. So the names and options that a configuration may use, and the code whose change must rerun a
 job, are read from the syntax trees of the package.
+
+What a job depends on is found definition by definition, from the module that its command calls
+along the names that each definition uses. A function added beside those that a training uses does
+not train it again, nor does an entry added to a lookup table; comments and docstrings do not count.
 """
 
 import ast
+import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -45,22 +50,16 @@ def module_file(module: str) -> Path | None:
     return None
 
 
+class _WithoutDocstrings(ast.NodeTransformer):
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        is_string = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if is_string else node
+
+
 @cache
 def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(), filename=str(path))
-
-
-@cache
-def _imported_names(module: str) -> dict[str, str]:
-    """Name bound by a ``from rebalance... import name`` -> the module it comes from."""
-    path = module_file(module)
-    assert path is not None, module
-    return {
-        alias.asname or alias.name: node.module
-        for node in ast.walk(_tree(path))
-        if isinstance(node, ast.ImportFrom) and node.module
-        for alias in node.names
-    }
+    tree: ast.Module = _WithoutDocstrings().visit(ast.parse(path.read_text(), filename=str(path)))
+    return tree
 
 
 def _definition(module: str, name: str) -> tuple[str, ast.FunctionDef | ast.ClassDef]:
@@ -70,8 +69,8 @@ def _definition(module: str, name: str) -> tuple[str, ast.FunctionDef | ast.Clas
         for node in _tree(path).body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
                 return module, node
-        if name in _imported_names(module):
-            return _definition(_imported_names(module)[name], name)
+        for imported in _imported_names(_tree(path)).get(name, ()):
+            return _definition(*imported.rsplit(".", 1))
     raise LookupError(f"{module} does not define or import {name}")
 
 
@@ -90,7 +89,10 @@ def _parameters(node: ast.FunctionDef | ast.ClassDef) -> tuple[str, ...]:
     return tuple(a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs))
 
 
-def _table_literal(module: str, table: str) -> ast.Dict:
+@cache
+def _table(kind: str) -> dict[str, ast.expr]:
+    """Entries of a lookup table: name -> the expression it stands for."""
+    module, table = LOOKUP_TABLES[kind]
     path = module_file(module)
     assert path is not None, module
     for node in _tree(path).body:
@@ -98,7 +100,8 @@ def _table_literal(module: str, table: str) -> ast.Dict:
         if isinstance(target, ast.Name) and target.id == table:
             value = getattr(node, "value", None)
             if isinstance(value, ast.Dict):
-                return value
+                return {ast.literal_eval(key): entry  # type: ignore[arg-type]
+                        for key, entry in zip(value.keys, value.values, strict=True)}  # fmt: skip
     raise LookupError(f"{module} has no dict literal {table}")
 
 
@@ -111,62 +114,174 @@ def parts(kind: str) -> dict[str, Part]:
     """
     module, table = LOOKUP_TABLES[kind]
     found = {}
-    literal = _table_literal(module, table)
-    for key, value in zip(literal.keys, literal.values, strict=True):
-        assert isinstance(key, ast.Constant), f"{module}.{table}: keys must be literal strings"
+    for name, entry in _table(kind).items():
         # ``Loss(eiou_loss, takes="boxes")`` names its function first, other tables directly.
-        callee = value.args[0] if isinstance(value, ast.Call) else value
-        assert isinstance(callee, ast.Name), f"{module}.{table}[{key.value!r}] must name a function"
+        callee = entry.args[0] if isinstance(entry, ast.Call) else entry
+        assert isinstance(callee, ast.Name), f"{module}.{table}[{name!r}] must name a function"
         defining_module, node = _definition(module, callee.id)
-        found[str(key.value)] = Part(defining_module, _parameters(node))
+        found[name] = Part(defining_module, _parameters(node))
     return found
 
 
-def _is_package(module: str) -> bool:
-    path = module_file(module)
-    return path is not None and path.name == "__init__.py"
+def fingerprint(roots: Iterable[str], used: Iterable[tuple[str, str]] | None = None) -> str:
+    """Digest of the code that ``reached`` finds for the same arguments."""
+    digest = hashlib.sha256()
+    for symbol in sorted(_reached(roots, used)):
+        digest.update(f"{symbol} {_digest(*symbol)}\n".encode())
+    return digest.hexdigest()
 
 
-def source_files(modules: Iterable[str]) -> list[Path]:
-    """Files of ``modules`` and of everything in this package that they import, sorted.
+def reached(roots: Iterable[str], used: Iterable[tuple[str, str]] | None = None) -> list[str]:
+    """Definitions of this package that some code uses, directly or not, sorted.
 
-    Packages whose ``__init__`` holds a lookup table are left out, and not followed: adding a loss
-    must not rerun the trainings that do not use it. Name the modules of the parts used instead.
+    Args:
+        roots: modules (all they define), or names in modules: ``rebalance.losses.iou_loss``.
+        used: the parts that the code looks up by name, as kind (a key of ``LOOKUP_TABLES``) and
+            name; None where that is not known: code that uses a table uses all of it then.
+
+    Returns:
+        ``module.name``; ``module.TABLE['name']`` for an entry of a lookup table.
     """
-    tables = {module for module, _ in LOOKUP_TABLES.values() if _is_package(module)}
-    waiting, seen = list(modules), set[str]()
+    return sorted(f"{module}.{name}" for module, name in _reached(roots, used) if name)
+
+
+_Symbol = tuple[str, str]
+"""Module and name of a definition; the name is "" for what the module runs when imported."""
+
+
+def _reached(roots: Iterable[str], used: Iterable[tuple[str, str]] | None) -> set[_Symbol]:
+    waiting = [symbol for root in roots for symbol in _symbols(root)]
+    waiting += [_entry(kind, name) for kind, name in used or ()]
+    found = set[_Symbol]()
     while waiting:
-        module = waiting.pop()
-        if module in seen or module_file(module) is None:
+        symbol = waiting.pop()
+        if symbol in found:
             continue
-        seen.add(module)
-        if module in tables:
-            continue
-        waiting.extend(_imported_modules(module))
-    files = {module_file(module) for module in seen - tables}
-    return sorted(path for path in files if path is not None)
+        found.add(symbol)
+        waiting += [(symbol[0], ""), *_references(*symbol)]
+        if used is None:
+            waiting += _entries(*symbol)
+    return found
 
 
-def notebook_imports(notebook: str | Path) -> list[str]:
-    """Modules that the code cells of a notebook import, sorted."""
-    cells = json.loads(Path(notebook).read_text())["cells"]
-    code = (ast.parse("".join(cell["source"])) for cell in cells if cell["cell_type"] == "code")
-    return sorted(set[str]().union(*map(_imports, code)))
+def _entry(kind: str, name: str) -> _Symbol:
+    module, table = LOOKUP_TABLES[kind]
+    return module, f"{table}[{name!r}]"
+
+
+def _entries(module: str, table: str) -> list[_Symbol]:
+    """All entries of a lookup table; none of what is no lookup table."""
+    if (module, table) not in LOOKUP_TABLES.values():
+        return []
+    return [(module, name) for name in _definitions(module) if name.startswith(f"{table}[")]
 
 
 @cache
-def _imported_modules(module: str) -> frozenset[str]:
+def _definitions(module: str) -> dict[str, list[ast.AST]]:
+    """Name -> the statements that bind it; "" -> those that bind none. No imports.
+
+    Entries of a lookup table are definitions of their own, and the table has none beside them.
+    """
     path = module_file(module)
-    assert path is not None, module
-    return _imports(_tree(path))
+    if path is None:
+        return {}
+    found: dict[str, list[ast.AST]] = {"": []}
+    for statement in _tree(path).body:
+        if not isinstance(statement, ast.Import | ast.ImportFrom):
+            for name in _bound_names(statement) or [""]:
+                found.setdefault(name, []).append(statement)
+    for kind, (place, table) in LOOKUP_TABLES.items():
+        if place == module:
+            found[table] = []
+            found |= {_entry(kind, key)[1]: [value] for key, value in _table(kind).items()}
+    return found
 
 
-def _imports(tree: ast.Module) -> frozenset[str]:
-    found = set[str]()
+def _bound_names(statement: ast.stmt) -> list[str]:
+    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+        return [statement.name]
+    targets = statement.targets if isinstance(statement, ast.Assign) else []
+    if isinstance(statement, ast.AnnAssign | ast.AugAssign):
+        targets = [statement.target]
+    names = (node for target in targets for node in ast.walk(target) if isinstance(node, ast.Name))
+    return [name.id for name in names if isinstance(name.ctx, ast.Store)]
+
+
+def _symbols(dotted: str) -> list[_Symbol]:
+    """The definitions that a module, or a name in a module, stands for."""
+    if module_file(dotted) is not None:
+        return [(dotted, name) for name in _definitions(dotted)]
+    module, _, name = dotted.rpartition(".")
+    if module_file(module) is None:  # of another package: its name is all that counts
+        return [(dotted, "")]
+    if name in _definitions(module):
+        return [(module, name)]
+    return [(module, ""), *_imported_symbols(module, name)]
+
+
+@cache
+def _references(module: str, name: str) -> frozenset[_Symbol]:
+    """What a definition uses: names of its module, imported ones, parts that are defaults.
+
+    One that takes a lookup table from another module uses all of it. The functions beside a table
+    (``make_loss``) take from it what their caller names.
+    """
+    found = set[_Symbol]()
+    for statement in _definitions(module).get(name, ()):
+        for node in ast.walk(statement):
+            if isinstance(node, ast.arguments):
+                found.update(_default_parts(node))
+            elif isinstance(node, ast.Name) and node.id in _definitions(module):
+                found.add((module, node.id))
+            elif isinstance(node, ast.Name):
+                for symbol in _imported_symbols(module, node.id):
+                    found.update([symbol, *_entries(*symbol)])
+    return frozenset(found)
+
+
+def _imported_symbols(module: str, name: str) -> list[_Symbol]:
+    path = module_file(module)
+    origins = _imported_names(_tree(path)).get(name, ()) if path else ()
+    return [symbol for origin in origins for symbol in _symbols(origin)]
+
+
+def _default_parts(arguments: ast.arguments) -> Iterator[_Symbol]:
+    """Parts that defaults name, such as ``overlap="iou"``."""
+    positional = [*arguments.posonlyargs, *arguments.args]
+    first = len(positional) - len(arguments.defaults)
+    pairs = [
+        *zip(positional[first:], arguments.defaults, strict=True),
+        *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True),
+    ]
+    for argument, default in pairs:
+        if argument.arg in LOOKUP_TABLES and isinstance(default, ast.Constant) and default.value:
+            yield _entry(argument.arg, str(default.value))
+
+
+@cache
+def _digest(module: str, name: str) -> str:
+    text = "".join(ast.dump(statement) for statement in _definitions(module).get(name, ()))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def notebook_imports(notebook: str | Path) -> list[str]:
+    """What the code cells of a notebook import, ``module.name`` or ``module``, sorted."""
+    cells = json.loads(Path(notebook).read_text())["cells"]
+    code = (ast.parse("".join(cell["source"])) for cell in cells if cell["cell_type"] == "code")
+    names = (origins for tree in code for origins in _imported_names(tree).values())
+    return sorted(set[str]().union(*names))
+
+
+@cache
+def _imported_names(tree: ast.Module) -> dict[str, set[str]]:
+    """Name that an import binds, anywhere in the tree -> what it may stand for."""
+    found: dict[str, set[str]] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-            found.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return frozenset(found)
+            for alias in node.names:
+                found.setdefault(alias.asname or alias.name.split(".")[0], set()).add(alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                origin = f"{node.module}.{alias.name}"
+                found.setdefault(alias.asname or alias.name, set()).add(origin)
+    return found

@@ -125,6 +125,7 @@ def notebook_parameters(
             "files": [
                 {kind: file[kind] for kind in ("log", *table_reads(target))} for file in files
             ],
+            "seeds": experiments.seeds(scale),
         }
         | shown
     )
@@ -204,12 +205,13 @@ def _card(experiments: Experiments, target: Target, scale: str) -> dict[str, Any
         status = "not_made"
     else:
         status = "needs_gpu" if target.is_trained and gpus else "waiting"
+    command = "" if made else _command(experiments, target, scale)
     card = {
         "name": target.name,
         "title": _numbered_title(target),
         "kind": target.settings["kind"],
         "status": status,
-        "reason": target.settings.get("waits", "" if made else f"snakemake {target.name}"),
+        "reason": target.settings.get("waits", command),
         "verdict": target.settings.get("verdict"),
         "html": None,
         "thumbnail": None,
@@ -218,6 +220,12 @@ def _card(experiments: Experiments, target: Target, scale: str) -> dict[str, Any
     if made:
         card |= {"html": files["html"], "thumbnail": files["thumbnail"], "csv": files.get("table")}
     return card
+
+
+def _command(experiments: Experiments, target: Target, scale: str) -> str:
+    """What to type for a target; plain ``snakemake`` makes it at the configured scale."""
+    option = "" if scale == experiments.settings["scale"] else f"--config scale={scale} -- "
+    return f"snakemake {option}{target.name}"
 
 
 def _numbered_title(target: Target) -> str:

@@ -1,5 +1,6 @@
 # Shared by the other files: the checked experiments, names of files, input functions.
 import os
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -9,8 +10,8 @@ from rebalance.experiments import (
     load_experiments,
     resolve_run,
 )
-from rebalance.settings import needs_masks, run_sources
-from rebalance.sources import notebook_imports, source_files
+from rebalance.settings import needs_masks, run_code
+from rebalance.sources import fingerprint, notebook_imports
 from rebalance.targets import (
     annotation_files,
     notebook_file,
@@ -32,6 +33,7 @@ SCALE = config["scale"]
 DATA = config["data"]
 RESULTS = f"results/{SCALE}"
 TARGETS = EXPERIMENTS.targets
+WRITE_INDEX = f"rebalance index --scale {SCALE} --out {RESULTS}/index.html"
 
 
 wildcard_constraints:
@@ -54,10 +56,27 @@ def resolved(wildcards):
     return settings_of(wildcards.run, wildcards.scale, int(wildcards.seed))
 
 
+# A change of the maths reruns a rule by its parameter `code`, a digest of the definitions that the rule
+# uses, and not by files of the library as inputs: a loss added to a file would train all of it again.
 @cache
-def lib_sources(*modules):
-    """Library files behind some modules, as inputs: a change of the maths reruns the rule."""
-    return [os.path.relpath(path) for path in source_files(modules)]
+def digest(*names):
+    """Digest of the library's code behind some modules and names."""
+    return fingerprint(names)
+
+
+def code_of(module):
+    """Digest of the code behind a module, for rules that are the same for every run."""
+    return lambda wildcards: digest(module)
+
+
+def run_code_of(module):
+    """Digest of the code behind a module, with the losses and other parts that the run names."""
+    return lambda wildcards: run_code(resolved(wildcards), module)
+
+
+def notebook_code(notebook):
+    """Digest of the code that a notebook imports, and of what runs it."""
+    return digest("rebalance.report.notebooks", *notebook_imports(notebook))
 
 
 def datasets_of(*kinds):
@@ -158,23 +177,21 @@ def target_inputs(wildcards):
     )
 
 
-def target_sources(wildcards):
-    """The notebook, and the library files that it imports, of its family, or that run it."""
-    target = target_of(wildcards)
-    notebook = notebook_file(EXPERIMENTS, target)
-    family = target.settings.get("parameters", {}).get("family")
-    modules = [f"rebalance.figures.{family}"] if family else []
-    return [
-        notebook,
-        *lib_sources(
-            "rebalance.report.notebooks", *notebook_imports(notebook), *modules
-        ),
-    ]
+def target_notebook(wildcards):
+    """The notebook that makes the target."""
+    return notebook_file(EXPERIMENTS, target_of(wildcards))
 
 
 def target_parameters(wildcards):
     """Parameters of the target's notebook; a change of them runs it again."""
     return notebook_parameters(EXPERIMENTS, target_of(wildcards), wildcards.scale, DATA)
+
+
+def seeds_option(wildcards):
+    """Seeds of the runs that the target shows; nothing if it shows none, and depends on no seed."""
+    if not target_of(wildcards).is_trained:
+        return ""
+    return f"--seeds {' '.join(map(str, EXPERIMENTS.seeds(wildcards.scale)))}"
 
 
 def outputs_of(targets):
@@ -185,3 +202,16 @@ def outputs_of(targets):
         if target.is_made
         for file in target_files(target, SCALE).values()
     ]
+
+
+def unknown_target(wildcards):
+    """Ends with one line: the name that was meant, or the reason why a target cannot be made."""
+    if os.path.exists(wildcards.name):
+        return []
+    others = [rule.name for rule in workflow.rules]
+    try:
+        EXPERIMENTS.target(wildcards.name, others)
+    except InputError as error:
+        sys.exit(
+            f"snakemake: {error}"
+        )  # an exception would come with seven lines of context

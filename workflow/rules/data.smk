@@ -1,8 +1,6 @@
 # Every data set ends in one format: <data>/<dataset>/annotations/{train,val}.json beside images/.
 # Archives are fetched to <data>/downloads and unpacked to <data>/raw.
 rule shapes:
-    input:
-        lib=lib_sources("rebalance.data.shapes"),
     output:
         **annotations_of("{dataset}"),
     log:
@@ -10,6 +8,7 @@ rule shapes:
     wildcard_constraints:
         dataset=datasets_of("shapes"),
     params:
+        code=code_of("rebalance.data.shapes"),
         drawing=drawing_options,
         out=f"{DATA}/{{dataset}}",
     shell:
@@ -17,8 +16,6 @@ rule shapes:
 
 
 rule shapes_voc_layout:
-    input:
-        lib=lib_sources("rebalance.data.voc"),
     output:
         directory(f"{DATA}/raw/{{dataset}}"),
     log:
@@ -26,6 +23,7 @@ rule shapes_voc_layout:
     wildcard_constraints:
         dataset=datasets_of("shapes_voc"),
     params:
+        code=code_of("rebalance.data.voc"),
         drawing=drawing_options,
     shell:
         "rebalance data shapes-voc --out {output} {params.drawing} > {log} 2>&1"
@@ -34,7 +32,6 @@ rule shapes_voc_layout:
 rule shapes_voc:
     input:
         raw=f"{DATA}/raw/{{dataset}}",
-        lib=lib_sources("rebalance.data.voc"),
     output:
         **annotations_of("{dataset}"),
     log:
@@ -42,6 +39,7 @@ rule shapes_voc:
     wildcard_constraints:
         dataset=datasets_of("shapes_voc"),
     params:
+        code=code_of("rebalance.data.voc"),
         out=f"{DATA}/{{dataset}}",
         classes=lambda w: dataset_of(w)["classes"],
         train=image_sets("train", f"{DATA}/raw/{{dataset}}"),
@@ -88,7 +86,6 @@ rule coco_download:
         archives=lambda w: expand(
             f"{DATA}/raw/{{archive}}", archive=dataset_of(w)["archives"]
         ),
-        lib=lib_sources("rebalance.data.folder"),
     output:
         **annotations_of("{dataset}"),
     log:
@@ -99,6 +96,7 @@ rule coco_download:
         mem_mb=8000,
         runtime=60,
     params:
+        code=code_of("rebalance.data.folder"),
         raw=f"{DATA}/raw",
         out=f"{DATA}/{{dataset}}",
     shell:
@@ -110,7 +108,6 @@ rule voc_download:
         archives=lambda w: expand(
             f"{DATA}/raw/{{archive}}", archive=dataset_of(w)["archives"]
         ),
-        lib=lib_sources("rebalance.data.voc"),
     output:
         **annotations_of("{dataset}"),
     log:
@@ -121,6 +118,7 @@ rule voc_download:
         mem_mb=4000,
         runtime=60,
     params:
+        code=code_of("rebalance.data.voc"),
         out=f"{DATA}/{{dataset}}",
         train=image_sets("train", f"{DATA}/raw"),
         val=image_sets("val", f"{DATA}/raw"),
@@ -135,7 +133,6 @@ rule coco_folder:
         val=lambda w: f"{DATA}/{dataset_of(w)['annotations']['val']}",
         train_images=lambda w: f"{DATA}/{dataset_of(w)['images']['train']}",
         val_images=lambda w: f"{DATA}/{dataset_of(w)['images']['val']}",
-        lib=lib_sources("rebalance.data.folder"),
     output:
         **annotations_of("{dataset}"),
     log:
@@ -143,6 +140,7 @@ rule coco_folder:
     wildcard_constraints:
         dataset=datasets_of("coco_folder"),
     params:
+        code=code_of("rebalance.data.folder"),
         out=f"{DATA}/{{dataset}}",
     shell:
         "rebalance data coco-folder --out {params.out}"
@@ -153,10 +151,11 @@ rule coco_folder:
 rule weights:
     input:
         archive=f"{DATA}/downloads/{{weights}}",
-        lib=lib_sources("rebalance.data.weights"),
     output:
         f"{DATA}/weights/{{weights}}.safetensors",
     log:
         "logs/data/weights_{weights}.log",
+    params:
+        code=code_of("rebalance.data.weights"),
     shell:
         "rebalance data weights --weights {input.archive} --out {output} > {log} 2>&1"

@@ -5,7 +5,6 @@ rule predict:
         model="results/{scale}/runs/{run}/seed{seed}/model.safetensors",
         settings="results/{scale}/runs/{run}/seed{seed}/run.yaml",
         annotations=lambda w: resolved(w)["dataset"]["val"]["annotations"],
-        lib=lib_sources("rebalance.engine.predict"),
     output:
         "results/{scale}/runs/{run}/seed{seed}/{variant}/detections.json",
     log:
@@ -16,6 +15,7 @@ rule predict:
         runtime=scale_resources("predict", "runtime"),
         gres=gpus_of("predict"),
     params:
+        code=run_code_of("rebalance.engine.predict"),
         variant=variant_settings,
         run_dir=lambda w, input: os.path.dirname(input.model),
     shell:
@@ -27,7 +27,6 @@ rule evaluate:
     input:
         detections="results/{scale}/runs/{run}/seed{seed}/{variant}/detections.json",
         annotations=lambda w: resolved(w)["dataset"]["val"]["annotations"],
-        lib=lib_sources("rebalance.metrics.evaluate"),
     output:
         "results/{scale}/runs/{run}/seed{seed}/{variant}/metrics.json",
     log:
@@ -36,6 +35,7 @@ rule evaluate:
         mem_mb=lambda w, attempt: 2000 * attempt,
         runtime=lambda w, attempt: 20 * attempt,
     params:
+        code=code_of("rebalance.metrics.evaluate"),
         tau=lambda w: variant_settings(w).get("tau", 0.5),
         ious=[0.55, 0.6, 0.65, 0.7, 0.8, 0.85, 0.9, 0.95],  # AP<t> that some table asks for
         masks=lambda w: "--with-masks" if needs_masks(resolved(w)["detector"]) else "",
@@ -51,7 +51,6 @@ rule positives:
         model="results/{scale}/runs/{run}/seed{seed}/model.safetensors",
         settings="results/{scale}/runs/{run}/seed{seed}/run.yaml",
         annotations=lambda w: resolved(w)["dataset"]["train"]["annotations"],
-        lib=lib_sources("rebalance.engine.positives"),
     output:
         "results/{scale}/runs/{run}/seed{seed}/positives.json",
     log:
@@ -62,6 +61,7 @@ rule positives:
         runtime=scale_resources("train", "runtime"),  # an epoch without updates
         gres=gpus_of("predict"),
     params:
+        code=run_code_of("rebalance.engine.positives"),
         run_dir=lambda w, input: os.path.dirname(input.model),
     shell:
         "rebalance positives --run-dir {params.run_dir} --threads {threads} --out {output} > {log} 2>&1"
@@ -74,7 +74,6 @@ rule detections_report:
         detections="results/{scale}/runs/{run}/seed{seed}/{variant}/detections.json",
         annotations=lambda w: resolved(w)["dataset"]["val"]["annotations"],
         notebook="notebooks/detections_report.ipynb",
-        lib=lib_sources(*notebook_imports("notebooks/detections_report.ipynb")),
     output:
         "results/{scale}/runs/{run}/seed{seed}/{variant}/report.html",
     log:
@@ -83,6 +82,7 @@ rule detections_report:
         mem_mb=lambda w, attempt: 3000 * attempt,
         runtime=lambda w, attempt: 20 * attempt,
     params:
+        code=lambda w: notebook_code("notebooks/detections_report.ipynb"),
         tau=lambda w: variant_settings(w).get("tau", 0.5),
     shell:
         "rebalance evaluate --gt {input.annotations} --dt {input.detections}"
@@ -96,7 +96,6 @@ if config["detections"]:
             gt=config["detections"]["gt"],
             dt=config["detections"]["dt"],
             notebook="notebooks/detections_report.ipynb",
-            lib=lib_sources(*notebook_imports("notebooks/detections_report.ipynb")),
         output:
             html="results/own_detections/report.html",
             metrics="results/own_detections/metrics.json",
@@ -107,6 +106,7 @@ if config["detections"]:
             mem_mb=lambda w, attempt: 3000 * attempt,
             runtime=lambda w, attempt: 20 * attempt,
         params:
+            code=lambda w: notebook_code("notebooks/detections_report.ipynb"),
             iou_type=config["detections"]["iou_type"],
         shell:
             "rebalance evaluate --gt {input.gt} --dt {input.dt}"

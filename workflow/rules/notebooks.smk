@@ -4,7 +4,7 @@
 rule table:
     input:
         results=target_inputs,
-        sources=target_sources,
+        notebook=target_notebook,
     output:
         html="results/{scale}/{work}/{target}/notebook.html",
         notebook="results/{scale}/{work}/{target}/notebook.ipynb",
@@ -22,18 +22,20 @@ rule table:
         mem_mb=lambda w, attempt: 1500 * attempt,
         runtime=lambda w, attempt: 20 * attempt,
     params:
+        code=lambda w: notebook_code(target_notebook(w)),
         notebook=target_parameters,
         data=DATA,
+        seeds=seeds_option,
     shell:
         "rebalance render {wildcards.work}_{wildcards.target} --scale {wildcards.scale}"
-        " --data {params.data} --executed {log.notebook} --html {output.html}"
+        " --data {params.data} {params.seeds} --executed {log.notebook} --html {output.html}"
         " && cp {log.notebook} {output.notebook}"
 
 
 rule figure:
     input:
         results=target_inputs,
-        sources=target_sources,
+        notebook=target_notebook,
     output:
         html="results/{scale}/{work}/{target}/notebook.html",
         notebook="results/{scale}/{work}/{target}/notebook.ipynb",
@@ -51,9 +53,11 @@ rule figure:
         mem_mb=notebook_memory,
         runtime=lambda w, attempt: 20 * attempt,
     params:
+        code=lambda w: notebook_code(target_notebook(w)),
         notebook=target_parameters,
         data=DATA,
+        seeds=seeds_option,
     shell:
         "rebalance render {wildcards.work}_{wildcards.target} --scale {wildcards.scale}"
-        " --data {params.data} --executed {log.notebook} --html {output.html}"
+        " --data {params.data} {params.seeds} --executed {log.notebook} --html {output.html}"
         " && cp {log.notebook} {output.notebook}"

@@ -60,21 +60,28 @@ rule demo:
 
 
 rule index:
-    input:
-        outputs_of(TARGETS.values()),
-    output:
-        "results/{scale}/index.html",
     log:
-        "logs/{scale}/index.log",
+        f"logs/{SCALE}/index.log",
     localrule: True
     shell:
-        "rebalance index --scale {wildcards.scale} --out {output} > {log} 2>&1"
+        f"{WRITE_INDEX} > {{log}} 2>&1"
 
 
 # A part of the targets, or a failure, leaves an index that shows what is there and what is not.
 onsuccess:
-    shell(f"rebalance index --scale {SCALE} --out {RESULTS}/index.html")
+    shell(WRITE_INDEX)
 
 
 onerror:
-    shell(f"rebalance index --scale {SCALE} --out {RESULTS}/index.html")
+    shell(WRITE_INDEX)
+
+
+# A name that no other rule has is taken for a file to be made; no file of ours is named like that.
+rule unknown_target:
+    input:
+        unknown_target,
+    output:
+        "{name}",
+    wildcard_constraints:
+        name=r"[A-Za-z0-9_]+",
+    localrule: True

@@ -8,7 +8,6 @@ rule train:
     input:
         annotations=lambda w: resolved(w)["dataset"]["train"]["annotations"],
         weights=lambda w: resolved(w)["backbone"].get("weights") or [],
-        lib=lambda w: [os.path.relpath(path) for path in run_sources(resolved(w))],
     output:
         model="results/{scale}/runs/{run}/seed{seed}/model.safetensors",
         history="results/{scale}/runs/{run}/seed{seed}/log.csv",
@@ -23,6 +22,7 @@ rule train:
         runtime=scale_resources("train", "runtime"),
         gres=gpus_of("train"),
     params:
+        code=run_code_of("rebalance.engine.train"),
         run=resolved,
         data=DATA,
         out=lambda w, output: os.path.dirname(output.model),

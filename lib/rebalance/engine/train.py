@@ -49,11 +49,11 @@ from rebalance.engine.loading import (
     to_device,
 )
 from rebalance.engine.progress import progress_bar
-from rebalance.engine.provenance import code_fingerprint, git_commit, versions
+from rebalance.engine.provenance import git_commit, versions
 from rebalance.engine.schedule import learning_rate
 from rebalance.engine.seeds import keyed_rng, seed_of
 from rebalance.errors import InputError
-from rebalance.settings import needs_masks, run_sources
+from rebalance.settings import needs_masks, run_code
 
 MODEL, LOG, SETTINGS = "model.safetensors", "log.csv", "run.yaml"
 STALE_CHECKPOINT = "checkpoint.stale.pt"
@@ -115,7 +115,7 @@ class _Training:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(self.seed, "weights"))
             self.detector = build_detector(run, self.dataset.num_classes)
-        self.fingerprint = code_fingerprint(map(Path, run_sources(run)))
+        self.fingerprint = run_code(run, __name__)
         checkpoint = self._usable_checkpoint()
         if checkpoint is not None:
             self.detector.load_state_dict(checkpoint["model"])
