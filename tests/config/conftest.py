@@ -44,7 +44,9 @@ SCALE = """
 title: "tiny: for tests"
 seeds: [0, 1]
 datasets: {coco2017: shapes}
-image: {min_size: 96, max_size: 96}
+image:
+  train: {resize: {name: keep_ratio, min_size: 96, max_size: 96}}
+  test: {resize: {name: keep_ratio, min_size: 96, max_size: 96}}
 image_of: {}
 backbones:
   resnet50: {name: resnet, weights: resnet50}

@@ -2,7 +2,8 @@
 
 import pytest
 import yaml
-from rebalance.config.experiments import load_experiments, modules, resolve_run
+from rebalance.config.code import parts_in
+from rebalance.config.experiments import load_experiments, resolve_run
 from rebalance.config.parse import parse
 from rebalance.config.reading import load_yaml, merged
 from rebalance.config.run import Run
@@ -32,7 +33,8 @@ MISTAKES = {
         WORK, (*RUN, "variants", "tau_70", "evaluate", "tau"), 7,
         "runs.staged.variants.tau_70.evaluate.tau: must be less than 1, got 7"),
     "image of a run": (
-        WORK, (*RUN, "image"), {"min_sise": 100}, "runs.staged.image.min_sise", "'min_size'"),
+        WORK, (*RUN, "image"), {"train": {"resize": {"name": "square", "sise": 512}}},
+        "runs.staged.image.train.resize.sise", "'size'"),
     "run of a row": (
         WORK, ("targets", "table_1", "rows", 0, "run"), "baselin",
         "targets.table_1.rows[0].run", "'baseline'"),
@@ -148,14 +150,15 @@ def test_a_resolved_run_has_all_layers_and_parses_to_itself(root):
     assert parse(Run, yaml.safe_load(yaml.safe_dump(settings)), "run.yaml") == run
 
 
-def test_a_run_depends_on_the_modules_of_its_own_parts_only(root):
+def test_a_run_names_its_own_parts_only(root):
     experiments = load_experiments(root)
     baseline, staged = (
-        modules(resolve_run(experiments, name, "tiny")) for name in ("baseline", "staged")
+        {part.called for part in parts_in(resolve_run(experiments, name, "tiny"))}
+        for name in ("baseline", "staged")
     )
-    assert "rebalance.losses.regression" in baseline
-    assert "rebalance.detectors.roi_sources.generated" in staged - baseline
-    assert "rebalance.losses.ranking" not in baseline | staged
+    assert {"resnet", "fpn", "retina", "max_iou", "focal", "smooth_l1", "nms"} <= baseline
+    assert "generator" in staged - baseline
+    assert "rank_sort" not in baseline | staged
 
 
 def test_variants_of_one_test_share_their_detections(root):

@@ -2,9 +2,12 @@
 
 import pytest
 from rebalance.config.options.assigners import Assigner
+from rebalance.config.options.backbones import Backbone
+from rebalance.config.options.candidates import CandidateGrid
 from rebalance.config.options.dataset import Dataset
 from rebalance.config.options.detector import Detector
-from rebalance.config.options.image import Image
+from rebalance.config.options.image import Resize, TestImage, TrainImage
+from rebalance.config.options.necks import Neck
 from rebalance.config.options.rois import RoiSource
 from rebalance.config.options.schedule import Decay
 from rebalance.config.parse import Place, parse
@@ -128,6 +131,9 @@ def refused(model, settings, *expected):
     assert "\n" not in str(error.value)
 
 
+RESIZE = {"name": "keep_ratio", "min_size": 800, "max_size": 1333}
+
+
 @pytest.mark.parametrize(
     ("kind", "settings", "expected"),
     [
@@ -160,8 +166,37 @@ def refused(model, settings, *expected):
             Decay, {"name": "step", "at": [20, 10]}, "some.at: must ascend, got [20, 10]",
             id="order of steps"),
         pytest.param(
-            Image, {"min_size": 800, "max_size": 600},
-            "some.max_size: must be at least min_size, 800, got 600", id="image"),
+            Resize, {"name": "keep_ratio", "min_size": 800, "max_size": 600},
+            "some.max_size: must be at least min_size, 800, got 600", id="largest side"),
+        pytest.param(
+            Resize, {"name": "keep_ratio", "min_size": [800, 640], "max_size": 1333},
+            "some.min_size: must be [low, high], got [800, 640]", id="range that falls"),
+        pytest.param(
+            TrainImage, {"resize": RESIZE, "augment": "ssd"},
+            "some.resize.name: must be 'square' with augment 'ssd', which crops, got 'keep_ratio'",
+            id="crops before a resize that keeps the ratio"),
+        pytest.param(
+            TestImage, {"resize": {**RESIZE, "min_size": [640, 800]}},
+            "some.resize.min_size: must be a whole number at test, got [640, 800]",
+            id="size that is drawn at test"),
+        pytest.param(
+            Backbone, {"name": "resnet", "depth": 18, "deformable_stages": [4]},
+            "some.deformable_stages: needs depth 50 or 101, got depth 18", id="bottlenecks"),
+        pytest.param(
+            Backbone, {"name": "resnet", "context_stages": [5]},
+            "some.context_stages[0]: must be at most 4, got 5", id="stage"),
+        pytest.param(
+            Neck, {"name": "fpn", "extra": "pool", "extra_from": "input"},
+            "some.extra_from: must be 'output' with extra 'pool', got 'input'", id="extra levels"),
+        pytest.param(
+            Neck, {"name": "balanced_fpn", "refine_level": 5},
+            "some.refine_level: must be less than num_levels, 5, got 5", id="refined level"),
+        pytest.param(
+            Neck, {"name": "ssd", "size": 512, "channels": [8, 8, 8, 8]},
+            "some.channels: must be 5 numbers with size 512, got [8, 8, 8, 8]", id="SSD levels"),
+        pytest.param(
+            CandidateGrid, {"name": "ssd_anchors", "sizes": [21, 45], "ratios": [[2.0], [2.0]]},
+            "some.sizes: must be one more than ratios, 2, got 2", id="SSD sizes"),
         pytest.param(
             Dataset, {"kind": "shape"},
             "some.kind: kind of data set must be one of shapes, shapes_voc, coco_download, "

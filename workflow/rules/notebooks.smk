@@ -17,12 +17,12 @@ rule table:
     log:
         notebook="logs/{scale}/{work}/{target}.ipynb",
     wildcard_constraints:
-        target=r"table_\w+(?<!_curves)",
+        target=ids_of(shows_table=True),
     resources:
         mem_mb=lambda w, attempt: 1500 * attempt,
         runtime=lambda w, attempt: 20 * attempt,
     params:
-        code=lambda w: notebook_code(target_notebook(w)),
+        code=target_code,
         notebook=target_parameters,
         data=DATA,
         seeds=seeds_option,
@@ -48,12 +48,12 @@ rule figure:
     log:
         notebook="logs/{scale}/{work}/{target}.ipynb",
     wildcard_constraints:
-        target=r"figure_\w+|table_\w+_curves",
+        target=ids_of(shows_table=False),
     resources:
         mem_mb=notebook_memory,
         runtime=lambda w, attempt: 20 * attempt,
     params:
-        code=lambda w: notebook_code(target_notebook(w)),
+        code=target_code,
         notebook=target_parameters,
         data=DATA,
         seeds=seeds_option,

@@ -1,12 +1,12 @@
 # Names to type, and the page that shows everything.
 for target in TARGETS.values():
-    if target.is_made:
+    if target.made:
 
         rule:
             name:
                 target.name
             input:
-                target_files(target, SCALE).values(),
+                target.outputs(results_of(SCALE)).values(),
             localrule: True
 
 
@@ -18,7 +18,7 @@ for run in EXPERIMENTS.runs:
         input:
             [
                 folder / DEFAULT_VARIANT / "report.html"
-                for folder in seed_folders(EXPERIMENTS, run, SCALE)
+                for folder in results_of(SCALE).seed_folders(run)
             ],
         localrule: True
 
@@ -29,13 +29,15 @@ for work in EXPERIMENTS.works:
         name:
             work
         input:
-            outputs_of(target for target in TARGETS.values() if target.work == work),
+            outputs_of(
+                target for target in TARGETS.values() if target.label.work == work
+            ),
         localrule: True
 
 
 rule analytic:
     input:
-        outputs_of(target for target in TARGETS.values() if not target.is_trained),
+        outputs_of(target for target in TARGETS.values() if not target.runs),
     localrule: True
 
 

@@ -27,6 +27,8 @@ def _of_class(node: ast.ClassDef) -> dict[str, str]:
     for option, doc in zip(node.body, node.body[1:], strict=False):
         if not (isinstance(option, ast.AnnAssign) and isinstance(option.target, ast.Name)):
             continue
+        if "ClassVar" in ast.unparse(option.annotation):
+            continue
         if isinstance(doc, ast.Expr) and isinstance(doc.value, ast.Constant):
             found[option.target.id] = " ".join(str(doc.value.value).split())
     return found

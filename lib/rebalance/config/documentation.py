@@ -17,7 +17,7 @@ from pydantic_core import to_jsonable_python
 from rebalance.config.docstrings import option_docs
 from rebalance.config.files import FILES
 from rebalance.config.part import PARTS, Also, Described, Options, Part
-from rebalance.config.run import Run
+from rebalance.config.run import TrainedRun
 
 PAGE = "docs/options.md"
 SCHEMAS = "docs/schemas"
@@ -63,7 +63,7 @@ def json_schemas() -> dict[str, str]:
     """File name -> JSON schema of one of the files that people write."""
     found = {}
     for file, model in FILES.items():
-        if model is Run:
+        if model is TrainedRun:
             continue
         name = Path(file).stem.strip("<>")
         schema = model.model_json_schema()

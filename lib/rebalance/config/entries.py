@@ -9,9 +9,9 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from rebalance.config.bounds import Text
 from rebalance.config.parse import Place, parse
 from rebalance.config.part import Options, nearest, refusal, section
+from rebalance.config.rows import row_names
 from rebalance.config.run import DEFAULT_VARIANT
 from rebalance.errors import InputError
-from rebalance.rows import row_names
 
 Label = Literal["trained", "analytic", "dataset", "descriptive", "illustration", "released_models"]
 """What the index calls a target."""

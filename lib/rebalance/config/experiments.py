@@ -5,7 +5,7 @@ and then what the run itself says. The scale also says what a data set, a backbo
 of that name are. Nothing here imports torch: Snakemake calls it each time it parses the workflow.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,8 +22,8 @@ from rebalance.config.files import Datasets, Detectors, Scale, Settings, Work
 from rebalance.config.options.backbones import Backbone
 from rebalance.config.options.dataset import Dataset
 from rebalance.config.options.detector import Detector
-from rebalance.config.parse import Place, parse
-from rebalance.config.part import Options, Part, nearest
+from rebalance.config.parse import Layer, Layers, Place, parse
+from rebalance.config.part import nearest
 from rebalance.config.reading import load_yaml, merged
 from rebalance.config.run import DEFAULT_VARIANT, Run, RunEntry, Variant
 from rebalance.config.targets import FigureWithRuns, Label, Results, Target, targets_of
@@ -78,14 +78,19 @@ class Experiments:
                 return key
         raise InputError(f"no run named {run!r}{nearest(run, self.runs)}; see `rebalance runs`")
 
-    def target(self, name: str) -> Target:
+    def target(self, name: str, others: Sequence[str] = ()) -> Target:
         """A target by its name.
+
+        Args:
+            name: for example ``focal_eiou_table_2``.
+            others: names that may have been meant besides those of the targets.
 
         Raises:
             InputError: there is none, or the suite does not make it.
         """
         if name not in self.targets:
-            raise InputError(f"no target named {name!r}{nearest(name, self.targets)}")
+            known = list(dict.fromkeys([*self.targets, *others]))
+            raise InputError(f"no target named {name!r}{nearest(name, known)}")
         target = self.targets[name]
         if isinstance(target.entry, NotMade):
             raise InputError(f"target {name!r} cannot be made: {target.entry.waits}")
@@ -95,10 +100,35 @@ class Experiments:
         """Seeds that every run of a scale is trained with."""
         return self.settings.seeds or self.scales[scale].seeds
 
-    def results(self, scale: str, data: str = "data") -> Results:
-        """Where a scale's results are."""
-        at = self.scales[scale]
-        return Results(scale, at.title, tuple(self.seeds(scale)), at.datasets, data)
+    def scale(self, name: str) -> Scale:
+        """A scale by its name.
+
+        Raises:
+            InputError: there is none.
+        """
+        if name not in self.scales:
+            raise InputError(
+                f"scale must be one of {', '.join(self.scales)}, got {name!r}"
+                f"{nearest(name, self.scales)}"
+            )
+        return self.scales[name]
+
+    def results(
+        self, scale: str, data: str | None = None, seeds: Sequence[int] | None = None
+    ) -> Results:
+        """Where a scale's results are; data folder and seeds are those of the settings by default.
+
+        Raises:
+            InputError: no such scale.
+        """
+        at = self.scale(scale)
+        return Results(
+            scale,
+            at.title,
+            tuple(seeds or self.seeds(scale)),
+            at.datasets,
+            data or self.settings.data,
+        )
 
     def ious(self, run: str, variant: str = DEFAULT_VARIANT) -> list[float]:
         """Thresholds whose AP some table or figure shows of a run, beyond COCO's own."""
@@ -174,12 +204,7 @@ def resolve_run(
         InputError: no such run or scale, or settings that do not go together.
     """
     work = experiments.work_of(name)
-    if scale not in experiments.scales:
-        raise InputError(
-            f"scale must be one of {', '.join(experiments.scales)}, got {scale!r}"
-            f"{nearest(scale, experiments.scales)}"
-        )
-    entry, at = experiments.works[work].runs[name], experiments.scales[scale]
+    entry, at = experiments.works[work].runs[name], experiments.scale(scale)
     place = experiments.work_place(work).at("runs", name)
     scale_file = experiments.place("scales", f"{scale}.yaml")
     dataset = _named(at.datasets, entry.dataset, place.at("dataset"), scale_file)
@@ -188,17 +213,31 @@ def resolve_run(
     base = _named(
         experiments.bases, entry.base, place.at("base"), experiments.place("detectors.yaml")
     )
-    detector = merged(merged(base, at.detectors.get(entry.base, {})), entry.detector)
-    image = merged(merged(at.image.model_dump(), at.image_of.get(entry.dataset, {})), entry.image)
+    bases_file = experiments.place("detectors.yaml")
+    remark = f"; in run {name} at scale {scale}"
+    below = [
+        Layer(bases_file.at(entry.base)._replace(remark=remark), base),
+        Layer(
+            scale_file.at("detectors", entry.base)._replace(remark=remark),
+            at.detectors.get(entry.base, {}),
+        ),
+        Layer(place.at("detector"), entry.detector),
+    ]
+    detector = _merged(below)
+    images = [
+        Layer(scale_file.at("image")._replace(remark=remark), at.image.model_dump()),
+        Layer(
+            scale_file.at("image_of", entry.dataset)._replace(remark=remark),
+            at.image_of.get(entry.dataset, {}),
+        ),
+        Layer(place.at("image"), entry.image),
+    ]
     variants = {DEFAULT_VARIANT: Variant(), **entry.variants}
     for variant, changes in variants.items():
-        tested = merged(detector, {"test": changes.test})
-        parse(
-            Detector,
-            tested,
-            place.at("variants", variant) if changes.test else place.at("detector"),
-        )
-    return parse(
+        if changes.test:
+            on_top = Layer(place.at("variants", variant, "test"), changes.test, ("test",))
+            parse(Detector, merged(detector, {"test": changes.test}), Layers([*below, on_top]))
+    run = parse(
         Run,
         {
             "name": name,
@@ -214,32 +253,33 @@ def resolve_run(
                     for split in ("train", "val")
                 },
             },
-            "image": image,
+            "image": _merged(images),
             "backbone": _with_weights(backbone, data),
             "detector": detector,
             "schedule": schedule.model_dump(),
             "variants": {name: variant.model_dump() for name, variant in variants.items()},
             "hardware": at.hardware.model_dump(),
         },
-        place,
-    )
+        Layers([
+            Layer(place, {}),
+            *(layer._replace(at=("image",)) for layer in images),
+            *(layer._replace(at=("detector",)) for layer in below),
+        ]),
+    )  # fmt: skip
+    kind = experiments.datasets[dataset]
+    if run.detector.needs_masks and not kind.has_masks:
+        raise InputError(
+            f"{place.at('dataset')}: the detector trains on masks, {dataset} ({kind.called}) has "
+            "boxes only"
+        )
+    return run
 
 
-def modules(options: Options) -> set[str]:
-    """Modules of the library that the parts named in some settings are defined in."""
-    found = set()
-    if isinstance(options, Part) and options.makes is not None:
-        found.add(options.makes.partition(":")[0])
-    for name in type(options).model_fields:
-        found |= _modules_of(getattr(options, name))
-    return found
-
-
-def _modules_of(value: Any) -> set[str]:
-    if isinstance(value, Options):
-        return modules(value)
-    values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return set[str]().union(*map(_modules_of, values))
+def _merged(layers: Iterable[Layer]) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    for layer in layers:
+        settings = merged(settings, layer.settings)
+    return settings
 
 
 def _parsed(model: type[Any], path: Path) -> Any:

@@ -14,7 +14,7 @@ from rebalance.config.options.hardware import Hardware, Resources
 from rebalance.config.options.image import Image
 from rebalance.config.options.schedule import Schedule
 from rebalance.config.part import Described, Options, refusal
-from rebalance.config.run import Layer, Run, RunEntry
+from rebalance.config.run import Changes, RunEntry, TrainedRun
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
 TargetId = Annotated[str, StringConstraints(pattern=r"^(table|figure)_[A-Za-z0-9_]+$")]
@@ -65,11 +65,11 @@ class Scale(Options):
     """Data set in a run -> data set used."""
     image: Image
     """What is done to images."""
-    image_of: dict[Name, Layer] = Field(default_factory=dict)
+    image_of: dict[Name, Changes] = Field(default_factory=dict)
     """Changes to ``image`` for a data set, by its name in a run."""
     backbones: dict[Name, Backbone]
     """Backbone in a run -> backbone used."""
-    detectors: dict[Name, Layer]
+    detectors: dict[Name, Changes]
     """Changes to the detectors of ``config/detectors.yaml``."""
     schedules: dict[Name, Schedule]
     """Schedule in a run -> schedule used."""
@@ -88,7 +88,7 @@ class Work(Options):
     """Authors, where and when."""
     runs: dict[RunName, RunEntry]
     """What is trained for it; any work may show it."""
-    targets: dict[TargetId, Annotated[Layer, Described(*ENTRIES)]]
+    targets: dict[TargetId, Annotated[Changes, Described(*ENTRIES)]]
     """Tables and figures: ``table_2``, ``figure_3_14``."""
 
 
@@ -110,6 +110,6 @@ FILES: dict[str, type[BaseModel]] = {
     "config/detectors.yaml": Detectors,
     "config/scales/<scale>.yaml": Scale,
     "config/papers/<work>.yaml": Work,
-    "run.yaml": Run,
+    "run.yaml": TrainedRun,
 }
 """Every file of settings and its type."""

@@ -18,6 +18,8 @@ class Place(NamedTuple):
 
     file: str
     keys: tuple[Key, ...] = ()
+    remark: str = ""
+    """Behind a message: what these settings were merged for."""
 
     def at(self, *keys: Key) -> Self:
         """A place further down."""
@@ -29,7 +31,43 @@ class Place(NamedTuple):
         return f"{self.file}: {path.removeprefix('.')}" if path else self.file
 
 
-def parse(model: type[Model], data: Any, place: Place | str) -> Model:
+class Layer(NamedTuple):
+    """Settings that others are laid over, or that are laid over others.
+
+    Attributes:
+        place: where they stand.
+        settings: what they say.
+        at: keys from the whole down to them.
+    """
+
+    place: Place
+    settings: Any
+    at: tuple[Key, ...] = ()
+
+    def depth(self, keys: tuple[Key, ...]) -> int:
+        """How many of the keys lead to something that this layer says; -1: it is of other keys."""
+        if keys[: len(self.at)] != self.at:
+            return -1
+        depth, below = len(self.at), self.settings
+        for key in keys[depth:]:
+            is_there = isinstance(below, Mapping) and key in below
+            is_there |= isinstance(below, list) and isinstance(key, int) and key < len(below)
+            if not is_there:
+                break
+            depth, below = depth + 1, below[key]
+        return depth
+
+
+class Layers(tuple[Layer, ...]):
+    """Where merged settings come from: the lowest layer first."""
+
+    def at(self, *keys: Key) -> Place:
+        """Where the file that has the last word says what stands at some keys of the whole."""
+        layer = max(reversed(self), key=lambda layer: layer.depth(keys))
+        return layer.place.at(*keys[len(layer.at) :])
+
+
+def parse(model: type[Model], data: Any, place: Place | Layers | str) -> Model:
     """``data`` as options of ``model``, which may be a kind: then as those of the part it names.
 
     Raises:
@@ -43,15 +81,18 @@ def parse(model: type[Model], data: Any, place: Place | str) -> Model:
         raise InputError(_message(error.errors()[0], place)) from None
 
 
-def _message(error: ErrorDetails, place: Place) -> str:
+def _message(error: ErrorDetails, place: Place | Layers) -> str:
     # A choice between kinds is marked in the location by what was chosen: "<focal>".
     keys = [key for key in error["loc"] if not str(key).startswith("<")]
     context = error.get("ctx", {})
     if error["type"] == "missing":
-        return f"{place.at(*keys[:-1])}: missing key {keys[-1]!r}"
-    if error["type"] == "refused":
-        return f"{place.at(*keys, *context['at'])}: {context['problem']}"
-    return f"{place.at(*keys)}: {_allowed(error, context)}, got {error['input']!r}{_near(error)}"
+        at, problem = place.at(*keys[:-1]), f"missing key {keys[-1]!r}"
+    elif error["type"] == "refused":
+        at, problem = place.at(*keys, *context["at"]), context["problem"]
+    else:
+        at = place.at(*keys)
+        problem = f"{_allowed(error, context)}, got {error['input']!r}{_near(error)}"
+    return f"{at}: {problem}{at.remark}"
 
 
 def _near(error: ErrorDetails) -> str:

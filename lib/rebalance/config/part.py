@@ -12,16 +12,15 @@ has a ``name``. An annotation with a kind stands for all of its parts, told apar
         gamma: NonNegative = 2.0
         '''0 is cross-entropy.'''
 
-A new part is such a class beside its like, and nothing else here: the check, its messages, the
-documentation and the JSON schemas come from it. The string below an option documents it. A test
-compares options and defaults with the signature of what the part ``makes``.
+The string below an option documents it. A test compares options and defaults with the signature of
+what the part ``makes``. ``rebalance.config.options`` says how to add one.
 """
 
 import difflib
 import inspect
 import types
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from typing import Any, ClassVar, Literal, Self, cast
 
@@ -153,6 +152,18 @@ class Part(Options):
         """Names of the options, without the tag."""
         return [name for name in cls.model_fields if name != cls.tag]
 
+    def bind(self) -> partial[Any]:
+        """What the part ``makes``, with these options as keywords."""
+        return partial(self.load(), **self.arguments())
+
+    def arguments(self) -> dict[str, Any]:
+        """Options as what the part ``makes`` takes them: parts among them are bound."""
+        options = {name: getattr(self, name) for name in self.options()}
+        return {
+            name: option.bind() if isinstance(option, Part) else option
+            for name, option in options.items()
+        }
+
     @classmethod
     def load(cls) -> Any:
         """The callable that these options are for; imports its module (and with it torch).
@@ -162,8 +173,12 @@ class Part(Options):
         """
         if cls.makes is None:
             raise TypeError(f"{cls.noun} {cls.called!r} has no callable of its own")
-        module, _, attribute = cls.makes.partition(":")
-        return getattr(import_module(module), attribute)
+        return imported(cls.makes)
+
+    @classmethod
+    def code(cls) -> list[str]:
+        """``module:attribute`` of everything in the library that a run uses by naming this part."""
+        return [] if cls.makes is None else [cls.makes]
 
     @classmethod
     def _whose(cls) -> str:
@@ -254,6 +269,12 @@ def _other_kind(name: Any) -> str:
     """A hint for a name that would be right elsewhere."""
     nouns = [part.noun for part in PARTS if part.called == name and name is not None]
     return f" (which is a {nouns[0]})" if nouns else ""
+
+
+def imported(code: str) -> Any:
+    """What ``module:attribute`` names."""
+    module, _, attribute = code.partition(":")
+    return getattr(import_module(module), attribute)
 
 
 def nearest(name: Any, known: Iterable[str]) -> str:

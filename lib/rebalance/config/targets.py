@@ -17,7 +17,7 @@ from rebalance.config.entries import (
     Row,
     RunRow,
 )
-from rebalance.rows import row_names
+from rebalance.config.rows import row_names
 
 Sort = Literal["table", "figure"]
 Files = Literal["metrics", "log", "positives"]
@@ -135,9 +135,14 @@ class Target(ABC):
         """Rows with the numbers of metrics.json that it shows of each."""
         return iter(())
 
+    @property
+    def dataset(self) -> str | None:
+        """The data set whose annotations its notebook reads, by its name in runs."""
+        return getattr(self.entry, "dataset", None)
+
     def inputs(self, results: Results) -> list[str]:
         """Files that its notebook reads, each once."""
-        return []
+        return [] if self.dataset is None else list(results.annotations(self.dataset).values())
 
     @abstractmethod
     def parameters(self, results: Results) -> dict[str, Any]:
@@ -259,6 +264,7 @@ class Table(Target):
                 {kind: results.run_files(row, kind) for kind in ("log", *self.reads)}
                 for row in self.rows
             ],
+            "seeds": list(results.seeds),
             **self._written(results),
         }
 
@@ -322,7 +328,8 @@ class FigureOfRuns(Target):
 
     def inputs(self, results: Results) -> list[str]:
         """See ``Target``."""
-        return _once(file for row in self.rows for file in results.run_files(row, self.entry.reads))
+        files = (file for row in self.rows for file in results.run_files(row, self.entry.reads))
+        return [*_once(files), *super().inputs(results)]
 
     def parameters(self, results: Results) -> dict[str, Any]:
         """See ``Target``."""

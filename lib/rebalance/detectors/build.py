@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rebalance.assigners import make_assigner
+from rebalance.config.options import detector as options_of
+from rebalance.config.parse import parse
 from rebalance.detectors.backbones import Backbone, make_backbone
-from rebalance.detectors.candidates import CANDIDATES, Grid
-from rebalance.detectors.coders import CODERS, Coder
+from rebalance.detectors.candidates import make_grid
+from rebalance.detectors.coders import make_coder
 from rebalance.detectors.detector import Detector
 from rebalance.detectors.heads import HeadContext, make_head
 from rebalance.detectors.inside import InsideRule
@@ -17,8 +19,6 @@ from rebalance.detectors.proposals import ProposalSettings
 from rebalance.detectors.roi_sources import make_roi_source
 from rebalance.detectors.selection import make_detection_settings
 from rebalance.detectors.steps import BoxStep, DenseStep, MaskStep, Step
-from rebalance.errors import InputError
-from rebalance.lookup import bind_options
 from rebalance.samplers import make_sampler
 
 Settings = Mapping[str, Any]
@@ -33,19 +33,14 @@ def build_detector(settings: Settings, num_classes: int) -> Detector:
         num_classes: C, without background.
 
     Raises:
-        InputError: a name or option that its part does not have, a step whose head there is not.
+        InputError: settings that are unknown, not allowed, or do not go together.
     """
-    detector = settings["detector"]
+    detector = parse(options_of.Detector, settings["detector"], "detector").model_dump()
     backbone = make_backbone(**settings["backbone"])
     neck = _neck(backbone, detector["neck"])
     plan = [_read_entry(entry) for entry in detector["steps"]]
     steps, contexts = list[Step](), dict[str, HeadContext]()
     for place, (kind, head, own) in enumerate(plan):
-        if head not in detector["heads"]:
-            raise InputError(
-                f"detector.steps[{place}]: head must be one of {sorted(detector['heads'])}, "
-                f"got {head!r}"
-            )
         name = _name_of(place, [kind for kind, _, _ in plan])
         step, context = STEPS[kind](name, head, {**detector[kind], **own}, neck, num_classes, steps)
         steps.append(step)
@@ -60,7 +55,7 @@ def build_dense(
     name: str, head: str, settings: Settings, neck: Neck, num_classes: int, before: list[Step]
 ) -> Built:
     """A step over a grid; with "proposals" the region proposal network."""
-    grid = _grid(neck, settings["candidates"])
+    grid = make_grid(strides=neck.strides, **settings["candidates"])
     objective = make_objective(**settings["objective"])
     proposals = settings.get("proposals")
     classes = num_classes if proposals is None else 1
@@ -68,15 +63,15 @@ def build_dense(
         name,
         head,
         grid,
-        _coder(settings["coder"]),
+        make_coder(**settings["coder"]),
         make_assigner(**settings["assigner"]),
         make_sampler(**settings["sampler"]),
         objective,
-        inside=InsideRule(**settings.get("inside", {})),
+        inside=InsideRule(**settings["inside"]),
         proposals=None
         if proposals is None
         else (ProposalSettings(**proposals["train"]), ProposalSettings(**proposals["test"])),
-        weight=settings.get("weight", 1.0),
+        weight=settings["weight"],
     )
     columns = objective.num_columns(classes)
     return step, HeadContext(neck.channels, classes, columns, num_per_cell=grid.num_per_cell)
@@ -94,12 +89,12 @@ def build_box(
         head,
         make_roi_source(**settings["rois"]),
         pooling,
-        _coder(settings["coder"]),
+        make_coder(**settings["coder"]),
         make_assigner(**{**settings["assigner"], "positive_iou": iou, "negative_iou": iou}),
         make_sampler(**settings["sampler"]),
         objective,
         iou=iou,
-        weight=settings.get("weight", 1.0),
+        weight=settings["weight"],
     )
     columns = objective.num_columns(num_classes)
     return step, HeadContext(neck.channels, num_classes, columns, roi_size=pooling.size)
@@ -110,8 +105,6 @@ def build_mask(
 ) -> Built:
     """Masks of what the box step before has found."""
     boxes = [step for step in before if isinstance(step, BoxStep)]
-    if not boxes:
-        raise InputError("detector.steps: a mask step needs a box step before it")
     pooling = RoiPooling(**settings["pooling"])
     step = MaskStep(
         name,
@@ -119,9 +112,9 @@ def build_mask(
         pooling,
         make_objective(**settings["objective"]),
         boxes=boxes[-1],
-        refined=settings.get("refined", False),
-        information_flow=settings.get("information_flow", "none"),
-        weight=settings.get("weight", 1.0),
+        refined=settings["refined"],
+        information_flow=settings["information_flow"],
+        weight=settings["weight"],
     )
     return step, HeadContext(neck.channels, num_classes, 0, roi_size=pooling.size)
 
@@ -135,24 +128,12 @@ STEPS: dict[str, Callable[[str, str, Settings, Neck, int, list[Step]], Built]] =
 """Kind of step -> what builds it from its settings."""
 
 
-def _grid(neck: Neck, settings: Settings) -> Grid:
-    options = {key: value for key, value in settings.items() if key != "name"}
-    return bind_options("candidates", CANDIDATES, settings["name"], options)(neck.strides)
-
-
-def _coder(settings: Settings) -> Coder:
-    options = {key: value for key, value in settings.items() if key != "name"}
-    return bind_options("coder", CODERS, settings["name"], options)()
-
-
 def _read_entry(entry: str | Settings) -> tuple[str, str, Settings]:
     """``rpn`` or ``{box: a, iou: 0.5}`` -> kind, name of the head, the step's own settings."""
     if isinstance(entry, str):
         return entry, entry, {}
-    kinds = [kind for kind in STEPS if kind in entry]
-    if len(kinds) != 1:
-        raise InputError(f"detector.steps: an entry must have one of {list(STEPS)}, got {entry}")
-    return kinds[0], entry[kinds[0]], {k: v for k, v in entry.items() if k != kinds[0]}
+    kind = next(kind for kind in STEPS if kind in entry)
+    return kind, entry[kind], {k: v for k, v in entry.items() if k != kind}
 
 
 def _name_of(place: int, kinds: list[str]) -> str:
@@ -166,6 +147,6 @@ def _name_of(place: int, kinds: list[str]) -> str:
 
 def _neck(backbone: Backbone, settings: Settings) -> Neck:
     """The neck, on a backbone cut down to the levels that it reads."""
-    neck = make_neck(in_channels=backbone.out_channels, **{"name": "fpn", **settings})
+    neck = make_neck(in_channels=backbone.out_channels, **settings)
     backbone.keep_levels(neck.end)
     return neck

@@ -1,16 +1,17 @@
 """Heads: feature maps or pooled RoIs -> class logits and box deltas."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from rebalance.config.bind import bind_part
+from rebalance.config.options import heads as options_of
 from rebalance.detectors.backbones import group_norm
 from rebalance.detectors.types import Predictions
 from rebalance.errors import InputError
-from rebalance.lookup import bind_options
 
 
 class HeadContext(NamedTuple):
@@ -220,14 +221,7 @@ def lay_flat(maps: Sequence[Tensor], columns: int) -> Tensor:
     return torch.cat(rows, dim=1).flatten(0, 1).float()
 
 
-HEADS: dict[str, Callable[..., nn.Module]] = {
-    "retina": RetinaHead,
-    "rpn": RpnHead,
-    "fc": FcHead,
-    "mask": MaskHead,
-}
-
-
 def make_head(context: HeadContext, name: str, **options: Any) -> nn.Module:
     """The head of that name; unknown name or option: InputError."""
-    return bind_options("head", HEADS, name, options)(context)
+    head: nn.Module = bind_part(options_of.Head, name, options)(context)
+    return head

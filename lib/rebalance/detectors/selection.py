@@ -1,26 +1,23 @@
 """From a step's predictions to detections: threshold, decode, suppress, keep the best few."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from rebalance.config.options import select as options_of
+from rebalance.config.parse import parse
 from rebalance.detectors.coders import clip_boxes
 from rebalance.detectors.flow import Deciding, Detected, Flow
 from rebalance.detectors.select import (
     CHOICES,
-    SUPPRESSIONS,
     Suppression,
     best_of_groups,
     box_rows_of_size,
 )
 from rebalance.detectors.types import Candidates, of_class, sizes_on
-from rebalance.errors import InputError
-from rebalance.lookup import bind_options
-
-AVERAGES = ("scores", "logits")
 
 
 class DetectionSettings(NamedTuple):
@@ -51,28 +48,15 @@ class DetectionSettings(NamedTuple):
     mask_threshold: float = 0.5
 
 
-def make_detection_settings(nms: Mapping[str, Any], **options: Any) -> DetectionSettings:
-    """Settings from a detector's ``test``: ``nms`` is ``{name, options of the suppression}``.
+def make_detection_settings(**options: Any) -> DetectionSettings:
+    """Settings from a detector's ``test``, see ``rebalance.config.options.select.Test``.
 
     Raises:
-        InputError: an unknown name, a number of loops below 1.
+        InputError: unknown key, or a value that is not allowed.
     """
-    settings = DetectionSettings(
-        suppression=bind_options("nms", SUPPRESSIONS, **_named(nms)), **options
-    )
-    for field, allowed in (("choose", tuple(CHOICES)), ("average", AVERAGES)):
-        if getattr(settings, field) not in allowed:
-            raise InputError(
-                f"test.{field} must be one of {allowed}, got {getattr(settings, field)!r}"
-            )
-    if settings.loops is not None and settings.loops < 1:
-        raise InputError(f"test.loops must be 1 or more, got {settings.loops}")
-    return settings
-
-
-def _named(settings: Mapping[str, Any]) -> dict[str, Any]:
-    options = {key: value for key, value in settings.items() if key != "name"}
-    return {"name": settings["name"], "options": options}
+    test = parse(options_of.Test, options, "test")
+    own = test.model_dump(exclude={"nms"})
+    return DetectionSettings(suppression=test.nms.bind(), **own)
 
 
 def select_detections(flow: Flow, settings: DetectionSettings) -> Detected:

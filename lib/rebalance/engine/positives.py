@@ -41,6 +41,7 @@ import torch
 from torch import Tensor
 
 from rebalance.boxes import paired_iou
+from rebalance.config.run import read_trained_run
 from rebalance.data.coco import CocoDataset
 from rebalance.data.files import write_atomically
 from rebalance.detectors import build_detector
@@ -54,12 +55,11 @@ from rebalance.engine.loading import (
     batch_loader,
     to_device,
 )
-from rebalance.engine.predict import load_model, read_run
+from rebalance.engine.predict import load_model
 from rebalance.engine.progress import progress_bar
 from rebalance.engine.seeds import keyed_rng
 from rebalance.errors import InputError
 from rebalance.samplers.statistics import ForegroundStatistics
-from rebalance.settings import needs_masks
 
 POSITIVES = "positives.json"
 NUM_BINS = 50
@@ -90,12 +90,13 @@ def collect_positives(
         InputError: missing or damaged files, no images, an unknown split or family, a class mapping
             that is not that of the training.
     """
-    run = read_run(Path(run_dir))
+    checked = read_trained_run(Path(run_dir) / "run.yaml")
+    run = checked.model_dump()
     if threads is not None:
         torch.set_num_threads(threads)
     if split not in ("train", "val"):
         raise InputError(f"split must be one of ['train', 'val'], got {split!r}")
-    dataset = CocoDataset(**run["dataset"][split], masks=needs_masks(run["detector"]))
+    dataset = CocoDataset(**run["dataset"][split], masks=checked.detector.needs_masks)
     annotations = run["dataset"][split]["annotations"]
     if len(dataset) == 0:
         raise InputError(f"{annotations}: there are no images")

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from rebalance.config.parse import Place
+from rebalance.config.run import read_trained_run, tested_as
 from rebalance.data.coco import CocoDataset
 from rebalance.data.files import write_atomically
 from rebalance.detectors import build_detector
@@ -26,7 +27,6 @@ from rebalance.engine.loading import (
 )
 from rebalance.engine.progress import progress_bar
 from rebalance.errors import InputError
-from rebalance.settings import merged
 
 
 def predict(
@@ -36,6 +36,7 @@ def predict(
     split: str = "val",
     variant: str = "default",
     test_settings: Mapping[str, Any] | None = None,
+    settings_place: str = "test_settings",
     threads: int | None = None,
 ) -> None:
     """Detections of a split, best first per image; finding nothing writes an empty list.
@@ -46,13 +47,14 @@ def predict(
         split: "train" or "val".
         variant: whose test settings are used, one of those in run.yaml.
         test_settings: further changes to the detector's test settings.
+        settings_place: how messages name these.
         threads: of the CPU; None leaves torch's number.
 
     Raises:
         InputError: missing or damaged files, unknown split or variant, a class mapping that is not
             that of the training.
     """
-    run = read_run(Path(run_dir))
+    run = read_trained_run(Path(run_dir) / "run.yaml").model_dump()
     if threads is not None:
         torch.set_num_threads(threads)
     if split not in ("train", "val"):
@@ -61,8 +63,7 @@ def predict(
         raise InputError(
             f"{run_dir}/run.yaml: variants are {sorted(run['variants'])}, got {variant!r}"
         )
-    changes = merged(run["variants"][variant].get("test", {}), test_settings or {})
-    settings = merged(run, {"detector": {"test": changes}})
+    settings = tested_as(run, variant, test_settings or {}, Place(settings_place))
     settings["backbone"].pop("weights", None)
     dataset = CocoDataset(**run["dataset"][split])
     if list(dataset.class_ids) != run["classes"]["ids"]:
@@ -74,20 +75,6 @@ def predict(
     load_model(detector, Path(run_dir) / "model.safetensors")
     results = run_detector(detector, dataset, settings)
     write_atomically(out, (json.dumps(results) + "\n").encode())
-
-
-def read_run(run_dir: Path) -> dict[str, Any]:
-    """The settings that a training left behind; InputError if they are missing or damaged."""
-    path = run_dir / "run.yaml"
-    try:
-        run = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(run, dict) or "detector" not in run or "classes" not in run:
-        raise InputError(f"{path}: not the settings of a finished training")
-    return run
 
 
 def load_model(detector: nn.Module, path: Path) -> None:

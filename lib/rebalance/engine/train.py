@@ -27,6 +27,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from rebalance import distributed
+from rebalance.config.code import run_code
+from rebalance.config.parse import parse
+from rebalance.config.run import Run
 from rebalance.data.coco import CocoDataset
 from rebalance.data.files import prepare_folder, write_atomically
 from rebalance.detectors import build_detector
@@ -53,7 +56,6 @@ from rebalance.engine.provenance import git_commit, versions
 from rebalance.engine.schedule import learning_rate
 from rebalance.engine.seeds import keyed_rng, seed_of
 from rebalance.errors import InputError
-from rebalance.settings import needs_masks, run_code
 
 MODEL, LOG, SETTINGS = "model.safetensors", "log.csv", "run.yaml"
 STALE_CHECKPOINT = "checkpoint.stale.pt"
@@ -71,7 +73,7 @@ def train(run: Mapping[str, Any], out_dir: str | Path, threads: int | None = Non
     """Train, or go on from the checkpoint that an unfinished training left in ``out_dir``.
 
     Args:
-        run: resolved settings, see ``rebalance.experiments.resolve_run``.
+        run: settings, see ``rebalance.config.run.Run``; what is left out has its default.
         out_dir: gets model.safetensors, log.csv and run.yaml at the end, checkpoint.pt meanwhile.
         threads: of the CPU; None leaves torch's number. Results on a CPU depend on it.
 
@@ -84,9 +86,11 @@ def train(run: Mapping[str, Any], out_dir: str | Path, threads: int | None = Non
         NonFiniteLossError: with iteration, image ids and the loss's name.
         OutputError: the disk is full; the last checkpoint is intact.
     """
+    checked = parse(Run, run, "settings")
+    run = checked.model_dump()
     out = prepare_folder(out_dir)
     # Before there are other processes.
-    dataset = CocoDataset(**run["dataset"]["train"], masks=needs_masks(run["detector"]))
+    dataset = CocoDataset(**run["dataset"]["train"], masks=checked.detector.needs_masks)
     if len(dataset) == 0:
         raise InputError(f"{dataset.annotations}: there are no images")
     if threads is not None:
@@ -101,21 +105,22 @@ def train(run: Mapping[str, Any], out_dir: str | Path, threads: int | None = Non
             f"{run['schedule']['batch_size']} and {fabric.world_size}"
         )
     with _stop_on_sigterm() as stop_requested, _reproducible(fabric.device):
-        return _Training(fabric, run, dataset, out).run_to_end(stop_requested)
+        code = run_code(checked, __name__)
+        return _Training(fabric, run, code, dataset, out).run_to_end(stop_requested)
 
 
 class _Training:
     """State of a training between iterations."""
 
     def __init__(
-        self, fabric: Fabric, run: Mapping[str, Any], dataset: CocoDataset, out: Path
+        self, fabric: Fabric, run: Mapping[str, Any], code: str, dataset: CocoDataset, out: Path
     ) -> None:
         self.fabric, self.settings, self.dataset, self.out = fabric, run, dataset, out
         self.schedule, self.seed = run["schedule"], int(run["seed"])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(self.seed, "weights"))
             self.detector = build_detector(run, self.dataset.num_classes)
-        self.fingerprint = run_code(run, __name__)
+        self.fingerprint = code
         checkpoint = self._usable_checkpoint()
         if checkpoint is not None:
             self.detector.load_state_dict(checkpoint["model"])

@@ -1,6 +1,6 @@
 """Losses by name.
 
-``LOSSES`` is the one lookup that experiments name; `make_loss` binds a name and its options. The
+`make_loss` binds a name of ``LOSSES`` and its options. The
 functions are exported too: ``from rebalance.losses import rank_sort_loss``.
 """
 
@@ -11,7 +11,9 @@ from functools import partial
 from typing import Any
 
 from rebalance.boxes import ggiou, pairwise_ggiou
-from rebalance.errors import InputError
+from rebalance.config.bind import bind_part, callables
+from rebalance.config.options import losses as options_of
+from rebalance.config.part import imported
 from rebalance.losses.balancing import (
     INSTANCE_WEIGHTS,
     EpochBalance,
@@ -54,44 +56,8 @@ from rebalance.losses.regression import (
 )
 from rebalance.losses.weighting import carl_weights, ghm_weights, pisa_weights
 
-LOSSES: dict[str, Callable[..., Any]] = {
-    # on encoded deltas
-    "l1": l1_loss,
-    "smooth_l1": smooth_l1_loss,
-    "balanced_l1": balanced_l1_loss,
-    "focal_l1": focal_l1_loss,
-    # on decoded boxes
-    "iou": iou_loss,
-    "giou": giou_loss,
-    "diou": diou_loss,
-    "ciou": ciou_loss,
-    "eiou": eiou_loss,
-    "focal_eiou": focal_eiou_loss,
-    "focal_eiou_v1": focal_eiou_v1_loss,
-    "focal_eiou_star": focal_eiou_star_loss,
-    "bounded_iou": bounded_iou_loss,
-    # on encoded deltas and something else
-    "kl": kl_loss,
-    "iou_balanced": iou_balanced_loss,
-    "ggiou_balanced": ggiou_balanced_loss,
-    "carl": carl_loss,
-    # classification, one logit at a time
-    "sigmoid_cross_entropy": sigmoid_cross_entropy_loss,
-    "focal": focal_loss,
-    "quality_focal": quality_focal_loss,
-    "ghm_c": ghm_c_loss,
-    "softmax_cross_entropy": softmax_cross_entropy_loss,
-    # classification, all logits of a batch at once
-    "ap": ap_loss,
-    "rank_sort": rank_sort_loss,
-    "alrp": alrp_loss,
-    # masks
-    "mask_cross_entropy": mask_cross_entropy_loss,
-    "dice": dice_loss,
-}
-
-NORMALISERS: dict[str, Callable[..., Any]] = {"focal_eiou": focal_eiou_normaliser}
-"""What divides a summed loss in place of the number of positives, same inputs, same options."""
+LOSSES = callables(options_of.Loss)
+"""Name -> function; ``rebalance.config.options.losses`` defines both, with the options."""
 
 
 @dataclass(frozen=True)
@@ -119,24 +85,19 @@ def make_loss(name: str, **options: Any) -> BoundLoss:
     """``LOSSES[name]`` with ``options`` bound.
 
     Raises:
-        InputError: unknown name or option; the message lists what is allowed.
+        InputError: unknown name or option, or a value that is not allowed.
     """
-    if name not in LOSSES:
-        raise InputError(f"loss must be one of {sorted(LOSSES)}, got {name!r}")
+    bound = bind_part(options_of.Loss, name, options)
     parameters = inspect.signature(LOSSES[name]).parameters.values()
-    allowed = [p.name for p in parameters if p.default is not p.empty and p.name != "reduction"]
-    for option in options:
-        if option not in allowed:
-            raise InputError(f"loss {name!r} has options {allowed}, got {option!r}")
     inputs = tuple(p.name for p in parameters if p.default is p.empty)
-    normaliser = partial(NORMALISERS[name], **options) if name in NORMALISERS else None
-    return BoundLoss(name, partial(LOSSES[name], **options), inputs, normaliser)
+    own = options_of.Loss.parts()[name].normaliser
+    normaliser = partial(imported(own), **bound.keywords) if own is not None else None
+    return BoundLoss(name, bound, inputs, normaliser)
 
 
 __all__ = [
     "INSTANCE_WEIGHTS",
     "LOSSES",
-    "NORMALISERS",
     "BoundLoss",
     "EpochBalance",
     "Positives",

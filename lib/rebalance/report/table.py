@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
+from rebalance.config.rows import row_names
 from rebalance.figures.comparison.compute import Metric, read_metric
-from rebalance.rows import row_names
 
 if TYPE_CHECKING:
     from pandas.io.formats.style_render import CSSDict

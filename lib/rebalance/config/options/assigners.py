@@ -1,6 +1,6 @@
 """Assigners: which ground truth, if any, a candidate belongs to."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from annotated_types import Len
 from pydantic import Field, model_validator
@@ -32,6 +32,8 @@ class MaxIou(Assigner, name="max_iou", makes="rebalance.assigners.max_iou:assign
     """Overlap below which a candidate is ignored instead of negative (bbgen, section 6.2)."""
     low_quality_iou: Share | None = 0.0
     """Least overlap of the ground truths' own best candidates; null switches them off."""
+    contested: Literal["strongest", "last"] = "strongest"
+    """Of several ground truths with one best candidate: the most overlap, or last (mmdetection)."""
     overlap: Overlap = Field(default_factory=IouOverlap)
     """What is measured."""
 

@@ -1,6 +1,6 @@
 """Entries of ``config/datasets.yaml``: where images and annotations come from."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Len
 from pydantic import StringConstraints
@@ -14,6 +14,9 @@ ImageSets = Annotated[list[Annotated[str, StringConstraints(pattern=r"^[^:]+:[^:
 
 class Dataset(Part, noun="kind of data set", tag="kind"):
     """All end as ``images/`` and ``annotations/{train,val}.json``, in COCO's format."""
+
+    has_masks: ClassVar[bool] = True
+    """Whether its annotations may have masks."""
 
 
 class Drawn(Options):
@@ -36,6 +39,8 @@ class Shapes(Drawn, Dataset, name="shapes"):
 class ShapesVoc(Drawn, Dataset, name="shapes_voc"):
     """Synthetic images written in Pascal VOC's layout, and read back."""
 
+    has_masks: ClassVar[bool] = False
+
     classes: Names
     """Class names, in order."""
     train: ImageSets
@@ -53,6 +58,8 @@ class CocoDownload(Dataset, name="coco_download"):
 
 class VocDownload(Dataset, name="voc_download"):
     """Archives in Pascal VOC's layout."""
+
+    has_masks: ClassVar[bool] = False
 
     archives: Names
     """What is downloaded, by name."""

@@ -30,7 +30,13 @@ TASKS_OF = {
     "mask": {"mask"},
 }
 """What steps of each sort must learn."""
-TEST_OF = {"pre_nms": "dense", "loops": "box", "average": "box", "mask_threshold": "mask"}
+TEST_OF = {
+    "pre_nms": "dense",
+    "choose": "dense",
+    "loops": "box",
+    "average": "box",
+    "mask_threshold": "mask",
+}
 """Test settings that mean something only with a step of this sort."""
 
 
@@ -53,6 +59,16 @@ class Detector(Options):
     """In order."""
     test: Test = Field(default_factory=Test)
     """From predictions to detections."""
+
+    @property
+    def needs_masks(self) -> bool:
+        """Whether it trains on instance masks."""
+        return any("mask" in self._objective(step).tasks() for step in self.steps)
+
+    def _objective(self, step: Step) -> Objective:
+        own: Objective | None = None if isinstance(step, str) else step.objective
+        shared: Objective = getattr(self, step_sort(step)).objective
+        return own or shared
 
     @model_validator(mode="after")
     def _check_steps(self) -> Self:
@@ -94,11 +110,16 @@ class Detector(Options):
                 f"replaces the thresholds of assigner {MaxIou.called!r}, got {assigner.called!r}",
                 at=("steps", position, "iou"),
             )
+        if assigner.negative_floor > step.iou:
+            raise refusal(
+                f"must be at least negative_floor, {assigner.negative_floor:g}, got {step.iou:g}",
+                at=("steps", position, "iou"),
+            )
 
     def _check_tasks(self, step: Step, sort: str, position: int) -> None:
-        own: Objective | None = None if isinstance(step, str) else step.objective
-        objective: Objective = own or getattr(self, sort).objective
-        at = (sort, "objective") if own is None else ("steps", position, "objective")
+        objective = self._objective(step)
+        is_own = not isinstance(step, str) and step.objective is not None
+        at = ("steps", position, "objective") if is_own else (sort, "objective")
         for task in sorted(TASKS_OF[sort] - objective.tasks()):
             raise refusal(f"missing key {task!r}, which a {sort} step learns", at)
         if sort == "mask" and objective.tasks() & TASKS_OF["box"]:

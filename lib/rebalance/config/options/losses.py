@@ -1,6 +1,6 @@
 """Losses. Kinds by what they compare, so that a box loss cannot be put where classes are learnt."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Le
 
@@ -12,6 +12,14 @@ CountSelf = Literal["one", "step"]
 
 class Loss(Part, noun="loss", given=["reduction"]):
     """Any loss."""
+
+    normaliser: ClassVar[str | None] = None
+    """``module:attribute`` of what divides the summed loss in place of a count: same parameters."""
+
+    @classmethod
+    def code(cls) -> list[str]:
+        """See ``Part``."""
+        return super().code() + ([] if cls.normaliser is None else [cls.normaliser])
 
 
 Per = Literal["positives", "samples", "positives_of_images", "positives_and_images", "images"]
@@ -156,6 +164,8 @@ class Eiou(BoxLoss, name="eiou", makes="rebalance.losses.regression:eiou_loss"):
 
 class FocalEiou(BoxLoss, name="focal_eiou", makes="rebalance.losses.regression:focal_eiou_loss"):
     """IoU^gamma EIoU, over the sum of the weights (EIoU paper, Eq. 10-11)."""
+
+    normaliser: ClassVar[str | None] = "rebalance.losses.regression:focal_eiou_normaliser"
 
     gamma: NonNegative = 0.5
     """Suppresses boxes of low IoU; 0 is EIoU."""

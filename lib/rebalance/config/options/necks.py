@@ -1,19 +1,23 @@
-"""Necks: a backbone's maps -> the pyramid that heads see."""
+"""Necks: a backbone's maps -> the maps that heads see, finest first."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Le, Len
+from pydantic import model_validator
 
-from rebalance.config.bounds import Count
-from rebalance.config.part import Part
+from rebalance.config.bounds import Count, Index, Positive
+from rebalance.config.part import Options, Part, refusal
+
+EXTRA_CHANNELS = {300: 4, 512: 5}
+"""Levels that SSD adds, by the side of the image."""
 
 
-class Neck(Part, noun="neck"):
-    """Maps of a backbone -> maps of one width, finest first."""
+class Neck(Part, noun="neck", given=["in_channels"]):
+    """Maps of a backbone -> maps of known strides."""
 
 
-class Fpn(Neck, name="fpn", makes="rebalance.detectors.necks:Pyramid"):
-    """Feature pyramid (Lin et al., CVPR 2017) with a choice of levels."""
+class PyramidOptions(Options):
+    """What pyramids share."""
 
     channels: Count = 256
     """Of every level."""
@@ -21,7 +25,91 @@ class Fpn(Neck, name="fpn", makes="rebalance.detectors.necks:Pyramid"):
     """Finest level; level k has stride 2^k."""
     num_levels: Count = 5
     """Levels in all; those beyond the backbone's last are extra levels."""
+
+
+class ExtraOptions(Options):
+    """How extra levels are made, and coarser maps enlarged."""
+
     extra: Literal["conv", "pool"] = "conv"
     """How extra levels are made: strided convolutions (RetinaNet) or subsampling (Faster R-CNN)."""
     extra_from: Literal["output", "input"] = "output"
     """What extra convolutions start from: the last pyramid level, or the backbone's last map."""
+    extra_relu: bool = True
+    """ReLU before each extra convolution but the first (torchvision; mmdetection has none)."""
+    upsample: Literal["nearest", "bilinear"] = "nearest"
+    """How a coarser map is enlarged."""
+
+    @model_validator(mode="after")
+    def _check_source(self) -> Self:
+        if self.extra == "pool" and self.extra_from != "output":
+            raise refusal(
+                f"must be 'output' with extra 'pool', got {self.extra_from!r}", at=("extra_from",)
+            )
+        return self
+
+
+class Fpn(
+    ExtraOptions, PyramidOptions, Neck, name="fpn",
+    makes="rebalance.detectors.necks.pyramid:Pyramid",
+):  # fmt: skip
+    """Feature pyramid (Lin et al., CVPR 2017) with a choice of levels."""
+
+
+class BalancedFpn(
+    ExtraOptions, PyramidOptions, Neck, name="balanced_fpn",
+    makes="rebalance.detectors.necks.balanced:BalancedPyramid",
+):  # fmt: skip
+    """A pyramid whose levels share their mean (Libra R-CNN, section 3.2)."""
+
+    first_level: Annotated[int, Ge(2), Le(5)] = 2
+    """Finest level; level k has stride 2^k."""
+    extra: Literal["conv", "pool"] = "pool"
+    """How extra levels are made: strided convolutions or subsampling."""
+    refine_level: Index = 2
+    """Which of the levels, from the finest, 0, has the size that all are brought to."""
+
+    @model_validator(mode="after")
+    def _check_level(self) -> Self:
+        if self.refine_level >= self.num_levels:
+            raise refusal(
+                f"must be less than num_levels, {self.num_levels}, got {self.refine_level}",
+                at=("refine_level",),
+            )
+        return self
+
+
+class CarafeFpn(
+    PyramidOptions, Neck, name="carafe_fpn",
+    makes="rebalance.detectors.necks.carafe:CarafePyramid",
+):  # fmt: skip
+    """A pyramid that enlarges coarser maps by CARAFE (Wang et al., ICCV 2019, section 4.1)."""
+
+    first_level: Annotated[int, Ge(2), Le(5)] = 2
+    """Finest level; level k has stride 2^k."""
+    kernel_size: Count = 5
+    """Side of the neighbourhood that a new pixel is made of."""
+    encoder_kernel_size: Count = 3
+    """Of the convolution that predicts its weights."""
+    compressed_channels: Count = 64
+    """That this convolution reads."""
+
+
+class SsdLevels(Neck, name="ssd", makes="rebalance.detectors.necks.ssd:SsdNeck"):
+    """Levels of SSD300 or SSD512, on VGG's two maps (Liu et al., ECCV 2016)."""
+
+    size: Literal[300, 512] = 300
+    """Side of the image."""
+    channels: Annotated[list[Count], Len(4, 5)] | None = None
+    """Of the extra levels; null: the published ones."""
+    l2_norm_scale: Positive = 20.0
+    """Scale of the first map's channels before training."""
+
+    @model_validator(mode="after")
+    def _check_channels(self) -> Self:
+        wanted = EXTRA_CHANNELS[self.size]
+        if self.channels is not None and len(self.channels) != wanted:
+            raise refusal(
+                f"must be {wanted} numbers with size {self.size}, got {self.channels}",
+                at=("channels",),
+            )
+        return self

@@ -54,6 +54,10 @@ class Objective(Part, noun="objective"):
 
     TASKS: ClassVar[tuple[str, ...]] = ("class", "box", "centerness", "iou", "mask")
 
+    def arguments(self) -> dict[str, Any]:
+        """Settings of losses and balance: an objective binds them itself, with their weights."""
+        return self.model_dump(exclude={self.tag})
+
     def tasks(self) -> set[str]:
         """Tasks that have a loss; "class" where classes are learnt, by whatever loss."""
         fields = {name: name.rstrip("_") for name in type(self).model_fields}
@@ -61,7 +65,7 @@ class Objective(Part, noun="objective"):
         return {"class" if task == "rank" else task for task in found} & set(self.TASKS)
 
 
-class Linear(Objective, name="linear"):
+class Linear(Objective, name="linear", makes="rebalance.detectors.objectives.linear:make_linear"):
     """Each task on its own: sums over a count, times constants."""
 
     per: Per | None = section()

@@ -41,8 +41,8 @@ class ProposalSelection(Options):
     """Most proposals per image."""
     nms_iou: Share = 0.7
     """A proposal that overlaps a better one of its level by more is dropped."""
-    min_size: NonNegative = 0.0
-    """Pixels: least width and height."""
+    min_size: NonNegative | None = 0.0
+    """Pixels: least width and height, and more than 0; null: any box (older mmdetection)."""
 
 
 class Proposals(Options):
@@ -78,6 +78,8 @@ class DenseStepSettings(Options):
     """Candidates that enter the losses."""
     objective: Objective
     """The losses."""
+    weight: NonNegative = 1.0
+    """Factor of the losses."""
 
 
 class RpnStepSettings(DenseStepSettings):
@@ -109,8 +111,6 @@ class MaskStepSettings(Options):
 
     pooling: Pooling = Field(default_factory=lambda: Pooling(size=14))
     """Features of an RoI."""
-    assigner: Assigner | None = section()
-    """RoIs -> ground truths; unless given, as the box step before has matched them."""
     refined: bool = False
     """Train on the boxes that the step before has refined (interleaved), not on its RoIs."""
     information_flow: InformationFlow = "none"
@@ -151,8 +151,6 @@ class MaskStep(Options):
     """Factor of its losses."""
     pooling: Pooling | None = section()
     """In place of the shared one, as are the following."""
-    assigner: Assigner | None = section()
-    """RoIs -> ground truths."""
     refined: bool | None = section()
     """Train on refined boxes."""
     information_flow: InformationFlow | None = section()

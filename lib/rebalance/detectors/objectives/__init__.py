@@ -5,14 +5,12 @@ weighted scalar losses. It knows no head; it asks for what its losses take by na
 modules, so that what they keep between iterations travels in checkpoints.
 """
 
-from collections.abc import Callable
 from typing import Any
 
+from rebalance.config.bind import bind_part
+from rebalance.config.options import objectives as options_of
 from rebalance.detectors.objectives.base import Objective
-from rebalance.detectors.objectives.linear import Linear, Term, make_linear
-from rebalance.errors import InputError
-
-OBJECTIVES: dict[str, Callable[..., Objective]] = {"linear": make_linear}
+from rebalance.detectors.objectives.linear import Linear, Term
 
 
 def make_objective(name: str, **options: Any) -> Objective:
@@ -21,9 +19,8 @@ def make_objective(name: str, **options: Any) -> Objective:
     Raises:
         InputError: unknown name, or settings that it does not take.
     """
-    if name not in OBJECTIVES:
-        raise InputError(f"objective must be one of {sorted(OBJECTIVES)}, got {name!r}")
-    return OBJECTIVES[name](**options)
+    objective: Objective = bind_part(options_of.Objective, name, options)()
+    return objective
 
 
-__all__ = ["OBJECTIVES", "Linear", "Objective", "Term", "make_objective"]
+__all__ = ["Linear", "Objective", "Term", "make_objective"]

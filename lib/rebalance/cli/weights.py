@@ -74,19 +74,22 @@ def _detector(arguments: argparse.Namespace) -> Any:
     run["backbone"].pop("weights", None)  # those of ImageNet, which would be replaced
     classes = arguments.classes
     if classes is None:
+        if "dataset" not in run:
+            raise InputError(
+                f"{arguments.run_file}: names no data set, so that --classes is needed"
+            )
         classes = len(load_coco(run["dataset"]["train"]["annotations"])["categories"])
     return build_detector(run, classes)
 
 
 def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    from rebalance.experiments import load_experiments, load_yaml, resolve_run
+    """Settings of a run, as plain values."""
+    from rebalance.config.experiments import load_experiments, resolve_run
+    from rebalance.config.run import read_network
 
     if arguments.run_file is not None:
-        contents = load_yaml(arguments.run_file)
-        if not isinstance(contents, dict) or not {"backbone", "detector"} <= contents.keys():
-            raise InputError(f"{arguments.run_file}: must hold the resolved settings of a run")
-        return contents
+        return read_network(arguments.run_file)
     experiments = load_experiments(check_runs=False)
-    scale = arguments.scale or experiments.settings["scale"]
-    data = arguments.data or experiments.settings["data"]
-    return resolve_run(experiments, arguments.name, scale, 0, data)
+    scale = arguments.scale or experiments.settings.scale
+    data = arguments.data or experiments.settings.data
+    return resolve_run(experiments, arguments.name, scale, 0, data).model_dump()

@@ -63,30 +63,21 @@ def _resolved(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.run_file is not None:
         if arguments.name is not None:
             raise InputError("needs a run's name or --run-file, got both")
-        run = _read_mapping(arguments.run_file)
-        return run
+        from rebalance.config.run import read_run
+
+        return read_run(arguments.run_file)
     if arguments.name is None or arguments.scale is None:
         raise InputError("needs a run's name and --scale, or --run-file")
-    from rebalance.experiments import load_experiments, resolve_run
+    from rebalance.config.experiments import load_experiments, resolve_run
 
-    return resolve_run(
-        load_experiments(), arguments.name, arguments.scale, arguments.seed, arguments.data
-    )
+    experiments = load_experiments(check_runs=False)
+    run = resolve_run(experiments, arguments.name, arguments.scale, arguments.seed, arguments.data)
+    return run.model_dump()
 
 
 def predict_command(arguments: argparse.Namespace) -> int:
     """0."""
-    settings = {}
-    if arguments.settings is not None:
-        import json
-
-        if arguments.settings.lstrip().startswith("{"):
-            try:
-                settings = json.loads(arguments.settings)
-            except json.JSONDecodeError as error:
-                raise InputError(f"--settings: not valid JSON: {error}") from error
-        else:
-            settings = _read_mapping(Path(arguments.settings))
+    settings, place = _test_settings(arguments.settings)
     from rebalance.engine.predict import predict
 
     predict(
@@ -95,9 +86,29 @@ def predict_command(arguments: argparse.Namespace) -> int:
         split=arguments.split,
         variant=arguments.variant,
         test_settings=settings,
+        settings_place=place,
         threads=arguments.threads,
     )
     return 0
+
+
+def _test_settings(argument: str | None) -> tuple[dict[str, Any], str]:
+    """What ``--settings`` says, and how messages name it."""
+    if argument is None:
+        return {}, "--settings"
+    if argument.lstrip().startswith("{"):
+        import json
+
+        try:
+            return json.loads(argument), "--settings"
+        except json.JSONDecodeError as error:
+            raise InputError(f"--settings: not valid JSON: {error}") from error
+    from rebalance.config.reading import load_yaml
+
+    contents = load_yaml(Path(argument))
+    if not isinstance(contents, dict):
+        raise InputError(f"{argument}: must hold a mapping, got {type(contents).__name__}")
+    return contents, argument
 
 
 def positives_command(arguments: argparse.Namespace) -> int:
@@ -106,12 +117,3 @@ def positives_command(arguments: argparse.Namespace) -> int:
 
     collect_positives(arguments.run_dir, arguments.out, threads=arguments.threads)
     return 0
-
-
-def _read_mapping(path: Path) -> dict[str, Any]:
-    from rebalance.experiments import load_yaml
-
-    contents = load_yaml(path)
-    if not isinstance(contents, dict):
-        raise InputError(f"{path}: must hold a mapping, got {type(contents).__name__}")
-    return contents

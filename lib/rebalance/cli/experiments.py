@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from rebalance.experiments import load_experiments, resolve_run
+from rebalance.config.experiments import load_experiments, resolve_run
+from rebalance.config.targets import Curves
 
 
 def add_experiment_commands(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -43,9 +44,8 @@ def list_runs(arguments: argparse.Namespace) -> None:
     experiments = load_experiments()
     shown: dict[str, list[str]] = {run: [] for run in experiments.runs}
     for target in experiments.targets.values():
-        for row in [] if target.is_curves else target.settings.get("rows", []):
-            if "run" in row:
-                shown[row["run"]].append(target.name)
+        for row in [] if isinstance(target, Curves) else target.runs:
+            shown[row.run].append(target.name)
     width = max(map(len, shown))
     for run, targets in shown.items():
         print(f"{run:{width}}  {', '.join(targets)}")
@@ -54,25 +54,23 @@ def list_runs(arguments: argparse.Namespace) -> None:
 def show_run(arguments: argparse.Namespace) -> None:
     """Print one resolved run as YAML."""
     experiments = load_experiments()
-    scale = arguments.scale or experiments.settings["scale"]
-    data = arguments.data or experiments.settings["data"]
-    resolved = resolve_run(experiments, arguments.name, scale, arguments.seed, data)
-    print(yaml.safe_dump(resolved, sort_keys=False), end="")
+    scale = arguments.scale or experiments.settings.scale
+    data = arguments.data or experiments.settings.data
+    run = resolve_run(experiments, arguments.name, scale, arguments.seed, data)
+    print(yaml.safe_dump(run.model_dump(), sort_keys=False), end="")
 
 
 def render_command(arguments: argparse.Namespace) -> int:
     """0, or 1 and one line on stderr when a cell of the notebook failed."""
-    from rebalance.report.notebooks import NotebookError
-    from rebalance.targets import render_target
+    from rebalance.report.notebooks import NotebookError, run_notebook
 
-    experiments = load_experiments()
-    scale = arguments.scale or experiments.settings["scale"]
-    data = arguments.data or experiments.settings["data"]
-    if arguments.seeds:
-        experiments.settings["seeds"] = arguments.seeds
+    experiments = load_experiments(check_runs=False)
     target = experiments.target(arguments.target)
+    scale = arguments.scale or experiments.settings.scale
+    results = experiments.results(scale, arguments.data, arguments.seeds)
+    notebook = experiments.root / "notebooks" / f"{target.notebook}.ipynb"
     try:
-        render_target(experiments, target, scale, data, arguments.executed, arguments.html)
+        run_notebook(notebook, target.parameters(results), arguments.executed, arguments.html)
     except NotebookError as error:
         print(f"rebalance render: {error}", file=sys.stderr)
         return 1

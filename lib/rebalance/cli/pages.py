@@ -46,9 +46,9 @@ def run_index_command(arguments: argparse.Namespace) -> None:
     if arguments.manifest is not None:
         write_index(read_manifest(arguments.manifest), arguments.out)
         return
-    from rebalance.experiments import load_experiments
-    from rebalance.targets import index_manifest
+    from rebalance.config.experiments import load_experiments
+    from rebalance.report.manifest import index_manifest
 
-    experiments = load_experiments()
-    scale = arguments.scale or experiments.settings["scale"]
+    experiments = load_experiments(check_runs=False)
+    scale = arguments.scale or experiments.settings.scale
     write_index(index_manifest(experiments, scale), arguments.out)

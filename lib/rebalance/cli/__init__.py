@@ -1,20 +1,20 @@
 """The command line: one sub-command per step of the pipeline, each a call of one library function.
 
-Heavy imports stay inside the sub-commands, so that ``rebalance --help`` and ``rebalance runs``
-answer at once.
+One module per group of sub-commands. Heavy imports stay inside the sub-commands, so that
+``rebalance --help`` and ``rebalance runs`` answer at once.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from rebalance.commands import add_experiment_commands
-from rebalance.data.commands import add_data_commands
-from rebalance.engine.commands import add_engine_commands
+from rebalance.cli.data import add_data_commands
+from rebalance.cli.evaluation import add_metric_commands
+from rebalance.cli.experiments import add_experiment_commands
+from rebalance.cli.pages import add_report_commands
+from rebalance.cli.training import add_engine_commands
+from rebalance.cli.weights import add_weight_commands
 from rebalance.errors import InputError
-from rebalance.metrics.commands import add_metric_commands
-from rebalance.report.commands import add_report_commands
-from rebalance.weights.commands import add_weight_commands
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -39,7 +39,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"rebalance {arguments.command}: {error}", file=sys.stderr)
         return 2
     return result or 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,7 @@
+"""``python -m rebalance``, the command line."""
+
+import sys
+
+from rebalance.cli import main
+
+sys.exit(main())
