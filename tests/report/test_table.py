@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from rebalance.config.rows import row_names
 from rebalance.errors import InputError
 from rebalance.figures.comparison.compute import (
     Metric,
@@ -22,7 +23,6 @@ from rebalance.report.table import (
     show_number,
     style_table,
 )
-from rebalance.rows import row_names
 
 METRICS = [
     {"name": "AP", "percent": True, "better": "higher"},

@@ -87,23 +87,30 @@ def test_changing_a_notebook_renders_again_and_trains_nothing(built):
 
 
 LOSSES = "lib/rebalance/losses/__init__.py"
-ASSIGNERS = "lib/rebalance/assigners/__init__.py"
+LOSS_PARTS = "lib/rebalance/config/options/losses.py"
+ASSIGNER_PARTS = "lib/rebalance/config/options/assigners.py"
 REGRESSION = "lib/rebalance/losses/regression.py"
+
+
+NEW_PART = '''class New(BoxLoss, name="new", makes="rebalance.losses.regression:new"):
+    """New."""
+
+
+'''
 
 
 @pytest.mark.parametrize(
     ("edits", "trained"),
     [
-        pytest.param([(LOSSES, "if loss.normaliser else None", "if options else None")], 3,
+        pytest.param([(LOSSES, "if own is not None else None", "if options else None")], 3,
                      id="make_loss, which every run uses"),
-        pytest.param([(LOSSES, "Loss(focal_l1_loss,", "Loss(focal_l1_loss, normaliser=l1_loss,")],
-                     1, id="the entry of one run's loss"),
-        pytest.param([(ASSIGNERS, ": assign_max_iou", ": partial(assign_max_iou)")], 3,
-                     id="the entry of the assigner that every run uses"),
+        pytest.param([(LOSS_PARTS, "regression:focal_l1_loss", "regression:l1_loss")], 1,
+                     id="what the name of one run's loss stands for"),
+        pytest.param([(ASSIGNER_PARTS, "max_iou:assign_max_iou", "atss:assign_atss")], 3,
+                     id="what the name of the assigner that every run uses stands for"),
         pytest.param([(REGRESSION, "def l1_loss(", "def new(pred, target): ...\n\n\ndef l1_loss("),
-                      (LOSSES, "    l1_loss,\n", "    l1_loss,\n    new,\n"),
-                      (LOSSES, "] = {\n", '] = {\n    "new": Loss(new, takes="boxes"),\n')], 0,
-                     id="a new loss and its entry"),
+                      (LOSS_PARTS, "class SmoothL1(BoxLoss", NEW_PART + "class SmoothL1(BoxLoss")],
+                     0, id="a new loss and its entry"),
     ],
 )  # fmt: skip
 def test_changing_code_trains_exactly_the_runs_that_use_it(built, edits, trained):

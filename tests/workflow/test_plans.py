@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from rebalance.experiments import load_experiments
+from rebalance.config.experiments import load_experiments
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("plans")]
 
@@ -20,9 +20,9 @@ def pages(project, work=None):
     """Pages that all targets, or those of a work, want: figures and tables."""
     made = [
         target for target in load_experiments(project.root).targets.values()
-        if target.is_made and work in (None, target.work)
+        if target.made and work in (None, target.label.work)
     ]  # fmt: skip
-    tables = sum(target.is_table for target in made)
+    tables = sum(target.shows_table for target in made)
     return len(made) - tables, tables
 
 
@@ -43,7 +43,7 @@ def test_after_one_figure_everything_else_is_planned(project):
 
 
 def test_after_a_failure_everything_is_planned_and_the_index_shows_what_is_missing(project):
-    path = project.root / "notebooks/loss_curves.ipynb"
+    path = project.root / "notebooks/analytic_figure.ipynb"
     before = path.read_text()
     notebook = json.loads(before)
     notebook["cells"][-1]["source"] = "raise RuntimeError('the cell that fails')"
@@ -59,9 +59,9 @@ def test_after_a_failure_everything_is_planned_and_the_index_shows_what_is_missi
 
 
 def test_a_page_of_another_seed_names_that_seed(project):
-    rows = load_experiments(project.root).targets["focal_eiou_table_1"].settings["rows"]
+    rows = load_experiments(project.root).targets["focal_eiou_table_1"].runs
     for row in rows:
-        folder = project.root / f"results/shapes/runs/{row['run']}/seed7"
+        folder = project.root / f"results/shapes/runs/{row.run}/seed7"
         (folder / "default").mkdir(parents=True)
         (folder / "log.csv").write_text("iteration,lr,loss\n1,0.1,1.0\n")
         metrics = dict.fromkeys(["AP", "AP50", "AP75", "APS", "APM", "APL"], 0.5)

@@ -19,13 +19,15 @@ def bind_part(kind: type[Part], name: str, options: Mapping[str, Any]) -> partia
     Raises:
         InputError: unknown name or option, or a value that is not allowed.
     """
-    settings = {
-        option: list(value) if isinstance(value, tuple) else value
-        for option, value in options.items()
-    }
+    settings = {option: _as_in_a_file(value) for option, value in options.items()}
     return parse(kind, {**settings, kind.tag: name}, kind.noun).bind()
 
 
 def callables(kind: type[Part]) -> dict[str, Callable[..., Any]]:
     """Name -> what each part of a kind makes."""
     return {name: part.load() for name, part in kind.parts().items() if part.makes is not None}
+
+
+def _as_in_a_file(value: Any) -> Any:
+    """Tuples, which code may have written, as lists."""
+    return [_as_in_a_file(each) for each in value] if isinstance(value, list | tuple) else value
