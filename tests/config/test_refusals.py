@@ -6,7 +6,7 @@ from rebalance.config.options.backbones import Backbone
 from rebalance.config.options.candidates import CandidateGrid
 from rebalance.config.options.dataset import Dataset
 from rebalance.config.options.detector import Detector
-from rebalance.config.options.image import Resize, TestImage, TrainImage
+from rebalance.config.options.image import ImageAtTest, ImageInTraining, Resize
 from rebalance.config.options.necks import Neck
 from rebalance.config.options.rois import RoiSource
 from rebalance.config.options.schedule import Decay
@@ -172,11 +172,11 @@ RESIZE = {"name": "keep_ratio", "min_size": 800, "max_size": 1333}
             Resize, {"name": "keep_ratio", "min_size": [800, 640], "max_size": 1333},
             "some.min_size: must be [low, high], got [800, 640]", id="range that falls"),
         pytest.param(
-            TrainImage, {"resize": RESIZE, "augment": "ssd"},
+            ImageInTraining, {"resize": RESIZE, "augment": "ssd"},
             "some.resize.name: must be 'square' with augment 'ssd', which crops, got 'keep_ratio'",
             id="crops before a resize that keeps the ratio"),
         pytest.param(
-            TestImage, {"resize": {**RESIZE, "min_size": [640, 800]}},
+            ImageAtTest, {"resize": {**RESIZE, "min_size": [640, 800]}},
             "some.resize.min_size: must be a whole number at test, got [640, 800]",
             id="size that is drawn at test"),
         pytest.param(

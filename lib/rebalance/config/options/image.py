@@ -52,7 +52,7 @@ class Square(Resize, name="square", makes="rebalance.engine.transforms:Square"):
     """Pixels."""
 
 
-class TrainImage(Options):
+class ImageInTraining(Options):
     """In training."""
 
     resize: Resize
@@ -73,7 +73,7 @@ class TrainImage(Options):
         return self
 
 
-class TestImage(Options):
+class ImageAtTest(Options):
     """At test."""
 
     resize: Resize
@@ -92,9 +92,9 @@ class TestImage(Options):
 class Image(Options):
     """Size, augmentation and normalisation."""
 
-    train: TrainImage
+    train: ImageInTraining
     """In training."""
-    test: TestImage
+    test: ImageAtTest
     """At test."""
     mean: Annotated[list[float], Len(3, 3)] = [123.675, 116.28, 103.53]
     """Of red, green and blue, in 0 ... 255."""
