@@ -1,5 +1,6 @@
 # make demo   everything the laptop scale shows, from nothing: environment, data, trainings, pages
 # make test   the tests; make test-slurm adds those on a real one-node SLURM (root on Debian)
+# make pictures   those of README and docs that are older than what they show (a test says when one is)
 PYTHON ?= python3
 BIN := .venv/bin
 CORES ?= $(shell nproc)
@@ -7,7 +8,7 @@ CORES ?= $(shell nproc)
 export OMP_NUM_THREADS ?= 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test test-slurm bench lint format install clean
+.PHONY: demo test test-slurm bench pictures lint format install clean
 
 install: .venv/installed
 
@@ -30,6 +31,9 @@ test-slurm: install
 
 bench: install
 	pytest benchmarks --benchmark-only --override-ini testpaths=benchmarks
+
+pictures: install
+	python docs/pictures.py
 
 lint: install
 	ruff check .

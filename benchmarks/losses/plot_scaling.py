@@ -1,11 +1,12 @@
-"""Time of the losses against the number of negatives and of positives, into docs/figures.
+"""Time of the losses against the number of negatives and of positives, as a picture of the docs.
 
 CPU seconds of one thread, forward and backward, the shortest of three: other programs on the
 machine hardly change them.
 
-python benchmarks/losses/plot_scaling.py
+python benchmarks/losses/plot_scaling.py PICTURE
 """
 
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,6 @@ import torch
 from batches import Batch
 from rebalance.figures.style import colours, figure, legend_below, save_bitmap
 
-PICTURE = Path(__file__).parents[2] / "docs" / "figures" / "ranking_scaling.png"
 NAMES = ("rank_sort", "alrp", "ap", "focal")
 SWEEPS = {
     "negatives (1,000 positives)": [(n, 1_000) for n in (10_000, 30_000, 100_000, 300_000, 10**6)],
@@ -33,7 +33,7 @@ def shortest(call: Callable[[], object], rounds: int = 3) -> float:
     return min(times)
 
 
-def main() -> None:
+def main(picture: Path) -> None:
     """Measure, print and draw."""
     torch.set_num_threads(1)
     drawing, axes = figure(columns=2, grid=(1, 2), aspect=0.72, sharey=True)
@@ -54,8 +54,8 @@ def main() -> None:
         axis.set(xlabel=label)
     axes[0].set(ylabel="ms, forward and backward")
     legend_below(drawing, axes[0], columns=5)
-    save_bitmap(drawing, PICTURE, dpi=160)
+    save_bitmap(drawing, picture, dpi=160)
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]))

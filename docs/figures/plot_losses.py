@@ -1,18 +1,13 @@
-"""Draw the figures of docs/losses.md: value and gradient of every loss.
-
-python docs/figures/plot_losses.py
-"""
+"""The figures of docs/losses.md: value and gradient of every loss."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from matplotlib.axes import Axes
-from rebalance.figures.style import colours, figure, legend_below, line_styles, save_bitmap
+from matplotlib.figure import Figure
+from rebalance.figures.style import colours, figure, legend_below, line_styles
 from rebalance.losses import LOSSES, alrp_loss, ap_loss, make_loss, rank_sort_loss
 from torch import Tensor
-
-HERE = Path(__file__).parent
 
 
 def draw(axes: list[Axes], x: Tensor, curves: dict[str, Callable[[Tensor], Tensor]]) -> None:
@@ -26,20 +21,21 @@ def draw(axes: list[Axes], x: Tensor, curves: dict[str, Callable[[Tensor], Tenso
             axis.plot(x, y, label=label, **styles[label])
 
 
-def two_panels(name: str, x_label: str) -> tuple[list[Axes], Callable[[], None]]:
-    """Axes for value and gradient, and a function that saves the figure."""
+def two_panels(x_label: str) -> tuple[Figure, list[Axes]]:
+    """A figure with axes for value and gradient."""
     drawing, axes = figure(columns=2, grid=(1, 2), aspect=0.72)
     for axis, title in zip(axes, ("Loss", "Gradient"), strict=True):
         axis.set(xlabel=x_label, title=title)
-
-    def save() -> None:
-        legend_below(drawing, axes[0], columns=5)
-        save_bitmap(drawing, HERE / f"{name}.png", dpi=160)
-
-    return axes, save
+    return drawing, axes
 
 
-def plot_deltas() -> None:
+def with_legend(drawing: Figure) -> Figure:
+    """The figure with its legend."""
+    legend_below(drawing, drawing.axes[0], columns=5)
+    return drawing
+
+
+def plot_deltas() -> Figure:
     """Losses of one encoded delta."""
 
     def on_deltas(name: str, *more: Tensor, **options: float) -> Callable[[Tensor], Tensor]:
@@ -49,7 +45,7 @@ def plot_deltas() -> None:
         )[:, 0]
 
     x = torch.linspace(-2.5, 2.5, 401, dtype=torch.float64)
-    axes, save = two_panels("losses_on_deltas", "prediction - target")
+    drawing, axes = two_panels("prediction - target")
     log_variance = torch.full((len(x), 4), 0.25, dtype=x.dtype).log()
     half = torch.tensor([[0.0, 0, 4, 4]], dtype=x.dtype).expand(len(x), 4)
     whole = torch.tensor([[0.0, 0, 4, 5]], dtype=x.dtype).expand(len(x), 4)
@@ -69,10 +65,10 @@ def plot_deltas() -> None:
     draw(axes, x, curves)
     axes[0].set_ylim(-0.8, 4)
     axes[1].set_ylim(-3, 3)
-    save()
+    return with_legend(drawing)
 
 
-def plot_boxes() -> None:
+def plot_boxes() -> Figure:
     """Losses of a 10 x 10 box that moves to the right over its ground truth."""
 
     def shifted(name: str, **options: object) -> Callable[[Tensor], Tensor]:
@@ -86,19 +82,16 @@ def plot_boxes() -> None:
         return of_shift
 
     x = torch.linspace(-13, 13, 521, dtype=torch.float64)
-    axes, save = two_panels("losses_on_boxes", "shift of a 10 x 8 box over a 10 x 10 one, px")
-    curves = {
-        name: shifted(name)
-        for name in LOSSES
-        if make_loss(name).inputs == ("pred_boxes", "target_boxes")
-    }
+    drawing, axes = two_panels("shift of a 10 x 8 box over a 10 x 10 one, px")
+    on_boxes = ("pred_boxes", "target_boxes")
+    curves = {name: shifted(name) for name in LOSSES if make_loss(name).inputs == on_boxes}
     draw(axes, x, curves | {"iou (log)": shifted("iou", form="log")})
     axes[0].set_ylim(-0.1, 5)
     axes[1].set_ylim(-0.65, 0.65)
-    save()
+    return with_legend(drawing)
 
 
-def plot_logits() -> None:
+def plot_logits() -> Figure:
     """Losses of one logit, for a positive and a negative."""
 
     def of_target(name: str, target: float, **options: int) -> Callable[[Tensor], Tensor]:
@@ -110,7 +103,7 @@ def plot_logits() -> None:
         return make_loss("softmax_cross_entropy")(logits, torch.ones(len(x), dtype=torch.int64))
 
     x = torch.linspace(-6, 6, 401, dtype=torch.float64)
-    axes, save = two_panels("losses_on_logits", "logit")
+    drawing, axes = two_panels("logit")
     names = {"sigmoid_cross_entropy": 1.0, "focal": 1.0, "quality_focal": 0.7, "ghm_c": 1.0}
     curves = {}
     for name, positive in names.items():
@@ -119,10 +112,10 @@ def plot_logits() -> None:
         curves[f"{name}, 0"] = of_target(name, 0.0, **options)
     draw(axes, x, curves | {"softmax_cross_entropy": softmax})
     axes[0].set_ylim(-0.2, 6)
-    save()
+    return with_legend(drawing)
 
 
-def plot_masks() -> None:
+def plot_masks() -> Figure:
     """Mask losses of a constant logit, for a mask that covers a quarter of the square."""
     x = torch.linspace(-6, 6, 201, dtype=torch.float64)
     mask = torch.zeros(len(x), 8, 8, dtype=x.dtype)
@@ -133,17 +126,17 @@ def plot_masks() -> None:
         # The object's pixels have the logit x, the others -3.
         return lambda v: loss(torch.where(mask > 0, v[:, None, None], -3.0), mask)
 
-    axes, save = two_panels("losses_on_masks", "logit of the object's pixels (others: -3)")
+    drawing, axes = two_panels("logit of the object's pixels (others: -3)")
     curves = {
         "mask_cross_entropy": of_object("mask_cross_entropy"),
         "dice": of_object("dice"),
         "dice (not squared)": of_object("dice", squared=False),
     }
     draw(axes, x, curves)
-    save()
+    return with_legend(drawing)
 
 
-def plot_ranking() -> None:
+def plot_ranking() -> Figure:
     """Ranking losses while one negative passes three positives, and the gradients on its way."""
     positives = torch.tensor([-1.5, 0.0, 1.5], dtype=torch.float64)
     targets = torch.tensor([0.9, 0.7, 0.5, 0.0], dtype=torch.float64)
@@ -155,7 +148,7 @@ def plot_ranking() -> None:
         "alrp": lambda s: alrp_loss(s, targets, errors).loss,
         "ap": lambda s: ap_loss(s, targets),
     }
-    axes, save = two_panels("losses_on_rankings", "logit of the negative (grey: the positives)")
+    drawing, axes = two_panels("logit of the negative (grey: the positives)")
     axes[1].set_title("Gradient (dashed: of the positives, summed)")
     colour = colours(losses)
     for name, loss in losses.items():
@@ -172,9 +165,13 @@ def plot_ranking() -> None:
     for axis in axes:
         for score in positives:
             axis.axvline(score.item(), color="0.7", linewidth=0.8, zorder=0)
-    save()
+    return with_legend(drawing)
 
 
-if __name__ == "__main__":
-    for plot in (plot_deltas, plot_boxes, plot_logits, plot_masks, plot_ranking):
-        plot()
+FIGURES = {
+    "losses_on_deltas": plot_deltas,
+    "losses_on_boxes": plot_boxes,
+    "losses_on_logits": plot_logits,
+    "losses_on_masks": plot_masks,
+    "losses_on_rankings": plot_ranking,
+}

@@ -51,6 +51,20 @@ def box_centers(boxes: Tensor) -> Tensor:
     return (boxes[..., :2] + boxes[..., 2:]) / 2
 
 
+def centerness(points: Tensor, boxes: Tensor) -> Tensor:
+    """How central points lie in boxes (FCOS, Tian et al., ICCV 2019, Eq. 3), [P] in [0, 1].
+
+    1 at the centre, 0 on the border and outside.
+
+    Args:
+        points: [P, 2] x and y.
+        boxes: [P, 4].
+    """
+    sides = torch.cat([points - boxes[:, :2], boxes[:, 2:] - points], dim=1).clamp(min=0)
+    near, far = torch.aminmax(sides.view(-1, 2, 2), dim=1)
+    return ratio(near, far).prod(dim=1).sqrt()
+
+
 def overlap_sizes(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     """[..., 2]: width and height of the intersections, 0 where there is none."""
     top_left = torch.maximum(boxes1[..., :2], boxes2[..., :2])

@@ -187,6 +187,24 @@ def loop_foveabox(boxes, gts, ranges, positive_scale, negative_scale):
     return answer
 
 
+def loop_published_foveabox(size, stride, gts, scale):
+    """Ranges of cells of one square map, cut to the map; small objects last."""
+    answer = [NEGATIVE] * size**2
+    order = sorted(range(len(gts)), key=lambda g: -float((gts[g][2:] - gts[g][:2]).prod()))
+    for g in order:
+        x1, y1, x2, y2 = (float(value) / stride for value in gts[g])
+        ranges = []
+        for low, high in ((x1, x2), (y1, y2)):
+            middle, half = (low + high) / 2, scale * (high - low) / 2
+            ends = math.ceil(middle - half - 0.5), math.floor(middle + half - 0.5)
+            first, last = (min(max(end, 0), size - 1) for end in ends)
+            ranges.append(range(first, last + 1))
+        for row in ranges[1]:
+            for column in ranges[0]:
+                answer[row * size + column] = g
+    return answer
+
+
 def loop_ssd(boxes, gts, positive):
     table = np.array(iou_table(boxes, gts))
     answer = [int(row.argmax()) if row.max() >= positive else NEGATIVE for row in table]
@@ -243,6 +261,23 @@ def test_foveabox_agrees_with_the_loop(seed, negative_scale):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+def test_foveabox_takes_outermost_points_as_published(seed):
+    size, stride = 4, 32
+    middles = (torch.arange(size) + 0.5) * stride
+    y, x = torch.meshgrid(middles, middles, indexing="ij")
+    points = torch.stack((x, y, x, y), dim=-1).flatten(0, 1)
+    corners = torch.rand(12, 2, 2, generator=seeded(seed)).sort(dim=1).values * 128
+    gts = torch.cat((corners[:, 0], corners[:, 1]), dim=1)
+    gts = torch.cat((gts, torch.tensor([[1.0, 2, 19, 126], [110, 112, 127, 128]])))  # at borders
+    labels = torch.ones(len(gts), dtype=torch.int64)
+    options = {"scale_ranges": [(0, 512)], "positive_scale": 0.4}
+    ours = make_assigner("foveabox", outermost=True, **options)(points, gts, labels)
+    assert ours.gt_idxs.tolist() == loop_published_foveabox(size, stride, gts, 0.4)
+    without = make_assigner("foveabox", **options)(points, gts, labels)
+    assert (without.gt_idxs != ours.gt_idxs).any()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_ssd_agrees_with_the_loop(seed):
     boxes = grid_boxes()
     gts, labels = random_gts(1 + 4 * seed, seed)
@@ -295,6 +330,32 @@ def test_negatives_in_an_ignored_region_are_ignored_and_positives_stay():
         assert ours.gt_idxs.tolist() == [0, IGNORED, NEGATIVE, NEGATIVE]
 
 
+def test_published_ignored_regions_take_positives_too_and_need_an_object():
+    gts = torch.tensor([[0.0, 0, 10, 10]])
+    boxes = torch.tensor([[0.0, 0, 10, 8], [0, 0, 10, 4], [28, 0, 38, 10], [60, 0, 70, 10]])
+    crowd = torch.tensor([[0.0, 0, 33, 7]])
+    assigner = make_assigner("max_iou", ignoring="boxes")
+    ours = assigner(boxes, gts, torch.tensor([1]), ignored_boxes=crowd)
+    # 7/8, 1, 35/100 and 0 of the boxes lie inside: the first, of IoU 0.8, is out, and with the
+    # second gone nobody is left to be the ground truth's best.
+    assert ours.gt_idxs.tolist() == [IGNORED, IGNORED, NEGATIVE, NEGATIVE]
+    half = torch.tensor([[0.0, 0, 33, 4]])  # exactly half of the first, which is not more
+    ours = assigner(boxes, gts, torch.tensor([1]), ignored_boxes=half)
+    assert ours.gt_idxs.tolist() == [0, IGNORED, NEGATIVE, NEGATIVE]
+    nobody = assigner(boxes, gts[:0], torch.zeros(0, dtype=torch.int64), ignored_boxes=crowd)
+    assert nobody.gt_idxs.tolist() == [NEGATIVE] * 4
+
+
+def test_of_boxes_that_tie_for_best_all_or_the_first_are_taken():
+    gts = torch.tensor([[0.0, 0, 20, 10], [40, 0, 50, 10]])
+    # Of IoU 0.4 with the first ground truth, twice; of 0.2; of 0.3 with the second.
+    boxes = torch.tensor([[0.0, 0, 8, 10], [12, 0, 20, 10], [0, 0, 4, 10], [40, 0, 43, 10]])
+    labels = torch.tensor([1, 2])
+    assert make_assigner("max_iou")(boxes, gts, labels).gt_idxs.tolist() == [0, 0, -1, 1]
+    one = make_assigner("max_iou", low_quality_ties=False, negative_iou=0.5)
+    assert one(boxes, gts, labels).gt_idxs.tolist() == [0, -1, -1, 1]
+
+
 def test_ggiou_gives_a_slender_object_more_boxes():
     # ggiou Fig. 1a: squares of side 18, 16, ..., 4 on a 6 x 16 object, all of IoU below 0.45.
     gts = torch.tensor([[-3.0, -8, 3, 8]])
@@ -333,6 +394,23 @@ def test_paa_separates_two_heaps_by_hand():
     assert ours[0] == 0
     assert ours[4] == 0
     assert ours[6] == NEGATIVE
+
+
+@pytest.mark.parametrize(("lone", "expected"), [("positive", 0), ("negative", NEGATIVE)])
+def test_paa_of_a_ground_truth_with_one_candidate(lone, expected):
+    boxes = torch.tensor([[0.0, 0, 10, 10], [50, 50, 60, 60]])
+    assigner = make_assigner("paa", lone=lone)
+    ours = assigner(boxes, boxes[:1], torch.tensor([4]), costs=costs_of(torch.tensor([0.3, 0.1])))
+    assert ours.gt_idxs.tolist() == [expected, NEGATIVE]
+
+
+@pytest.mark.parametrize(("contested", "labels"), [("strongest", [1]), ("last", [2])])
+def test_paa_has_candidates_that_two_ground_truths_want(contested, labels):
+    gts = torch.tensor([[0.0, 0, 100, 10], [0, 0, 100, 8]])
+    boxes = torch.tensor([[0.0, 0, 5, 10]])  # IoU 0.05 and 40 / 810: best of both, below 0.1
+    assigner = make_assigner("paa", contested=contested)
+    costs = costs_of(torch.tensor([0.3]))
+    assert assigner(boxes, gts, torch.tensor([1, 2]), costs=costs).labels.tolist() == labels
 
 
 # ---------------------------------------------------------------- values, not errors

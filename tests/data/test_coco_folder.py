@@ -65,6 +65,32 @@ def test_what_others_leave_out_is_filled_in(write, tmp_path, coco):
     assert json.loads(split.annotations.read_text()) == coco, "the source is not touched"
 
 
+def test_the_first_images_by_id_are_taken_with_their_annotations(write, tmp_path, coco):
+    split = write(coco, "a.json", "images")
+    arguments = ["data", "coco-folder", "--out", str(tmp_path / "out"), "--first", "1"]
+    for name in ("train", "val"):
+        arguments += [f"--{name}-annotations", str(split.annotations)]
+        arguments += [f"--{name}-images", str(split.images)]
+    assert main(arguments) == 0
+    for name in ("train", "val"):
+        taken = load_coco(tmp_path / "out" / "annotations" / f"{name}.json")
+        assert [image["id"] for image in taken["images"]] == [4]
+        assert [annotation["id"] for annotation in taken["annotations"]] == [3]
+        assert len(taken["categories"]) == 2
+        assert (tmp_path / "out" / "images" / taken["images"][0]["file_name"]).is_file()
+
+
+@pytest.mark.parametrize(
+    ("first", "message"),
+    [(0, "first must be at least 1, got 0"), (3, r"a\.json: has 2 images, the first 3 are asked")],
+)
+def test_more_images_than_there_are_or_none_are_refused(write, tmp_path, coco, first, message):
+    split = write(coco, "a.json", "images")
+    with pytest.raises(InputError, match=message):
+        take_coco_folder({"train": split, "val": split}, tmp_path / "out", first=first)
+    assert not list((tmp_path / "out").rglob("*.json"))
+
+
 def test_empty_boxes_are_an_error_or_left_out_on_request(write, tmp_path, coco, capsys):
     coco["annotations"][1]["bbox"] = [3, 3, 1.03, 0.0]
     splits = {"train": write(coco, "a.json", "images")}

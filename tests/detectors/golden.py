@@ -16,15 +16,16 @@ FOLDER = (
 class GoldenCase:
     """One file: ``case["train_a/neck/0/out/1"]``, with aliases followed."""
 
-    def __init__(self, name):
-        self.arrays = np.load(FOLDER / f"{name}.npz")
+    def __init__(self, name, folder=FOLDER):
+        self.arrays = np.load(folder / f"{name}.npz")
         self.meta = json.loads(str(self.arrays["meta"]))
+        self.alias = self.meta.get("alias", {})
 
     def __contains__(self, name):
-        return name in self.arrays or name in self.meta["alias"]
+        return name in self.arrays or name in self.alias
 
     def __getitem__(self, name):
-        return _float32(self.arrays[self.meta["alias"].get(name, name)])
+        return _float32(self.arrays[self.alias.get(name, name)])
 
     def state(self):
         """The state dict, under mmdetection's names."""

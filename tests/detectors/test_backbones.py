@@ -7,6 +7,8 @@ from rebalance.detectors.backbones import make_backbone
 from rebalance.detectors.carafe import Carafe
 from rebalance.detectors.context import GlobalContext, NonLocal
 from rebalance.detectors.deformable import DeformableConv2d
+from rebalance.detectors.head_parts import HeadContext
+from rebalance.detectors.heads import make_head
 from rebalance.detectors.necks import make_neck
 from rebalance.errors import InputError
 from safetensors.torch import save_file
@@ -265,8 +267,8 @@ def test_carafe_pyramid_on_maps_of_odd_size():
     pytest.param(lambda: make_neck("ssd", [8, 8], channels=[8]), "SSD300 needs 2", id="levels"),
     pytest.param(lambda: make_neck("balanced_fpn", [8], refine_level=5),
                  r"refine_level must be in \[0, 4\], got 5", id="refine level"),
-    pytest.param(lambda: make_neck("ssd", [8, 16]).channels, "same channels on all levels",
-                 id="one head for unlike maps"),
+    pytest.param(lambda: make_head(HeadContext((8, 16), 2, 3), "retina"),
+                 "same channels on all levels", id="one head for unlike maps"),
 ])  # fmt: skip
 def test_impossible_trunks_are_refused(make, message):
     with pytest.raises(InputError, match=message):

@@ -100,7 +100,7 @@ def test_points_by_hand():
     boxes, level_sizes = grid(maps_of((1, 2), (1, 1)))
     assert level_sizes == [2, 1]
     assert boxes.tolist() == [[-12, -12, 20, 20], [-4, -12, 28, 20], [-24, -24, 40, 40]]
-    assert grid.num_per_cell == 1
+    assert grid.nums_per_cell == (1, 1)
 
 
 def test_cells_divide_the_canvas_of_the_finest_map():
@@ -130,6 +130,17 @@ def test_levels_may_have_different_numbers_of_anchors():
     assert grid.nums_per_cell == (4, 6)
     _, level_sizes = grid(maps_of((2, 2), (1, 1)))
     assert level_sizes == [16, 6]
+
+
+def test_long_sides_of_ssd_anchors_may_be_cut():
+    """300: 261 at 2 : 1 is 369 x 185, cut to 300 x 185; the larger square is 287."""
+    grid = ssd_anchors([300], sizes=[261, 315], ratios=[[2]], longest=300)
+    boxes, _ = grid(maps_of((1, 1)))
+    sides = (boxes[:, 2:] - boxes[:, :2]).tolist()
+    geometric = (261 * 315) ** 0.5
+    expected = [[261, 261], [geometric] * 2, [300, 261 / 2**0.5], [261 / 2**0.5, 300]]
+    for side, wanted in zip(sides, expected, strict=True):
+        assert side == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize(("call", "message"), [

@@ -1,5 +1,7 @@
 """The dense family: losses against a loop over anchors, predictions, degenerate inputs."""
 
+import math
+
 import pytest
 import torch
 from rebalance.detectors import build_detector
@@ -126,6 +128,79 @@ def test_selection_by_hand(detector):
     assert found.labels.tolist() == [1, 2]
 
 
+def select(detector, boxes, scores, extra, **options):
+    """Detections of one image of 20 x 20 pixels, of boxes [N, 4] with scores [N, C]."""
+    boxes, scores = torch.tensor(boxes), torch.tensor(scores)
+    predictions = Predictions(scores.logit(), torch.zeros(len(boxes), 1, 4), extra)
+    flow = Flow([], [], (20, 20), [(20, 20)])
+    flow.last = detector.steps[0], predictions, make_candidates([boxes])
+    settings = make_detection_settings({"name": "nms", "iou": 0.5}, **options)
+    return select_detections(flow, settings)
+
+
+APART = [[0.0, 0, 5, 5], [10, 0, 15, 5], [0, 10, 5, 15]]
+
+
+def test_a_heads_estimate_enters_the_scores_after_or_before_the_threshold(detector):
+    scores = [[0.9], [0.6], [0.4]]
+    extra = {"iou": torch.tensor([0.1, 0.8, 0.9]).logit()}
+    product = select(detector, APART, scores, extra, score_threshold=0.5, quality={"output": "iou"})
+    # 0.9 * 0.1 is below the threshold, which only the class is compared with
+    assert product.scores.tolist() == pytest.approx([0.48, 0.09])
+    assert product.rows.tolist() == [1, 0]
+    mean = select(
+        detector, APART, scores, extra, score_threshold=0.5,
+        quality={"output": "iou", "combine": "geometric_mean", "before_choice": True},
+    )  # fmt: skip
+    assert mean.scores.tolist() == pytest.approx([0.48**0.5, 0.6])  # sqrt(0.09) = 0.3 is not above
+    assert mean.rows.tolist() == [1, 2]
+
+
+def test_detections_may_be_moved_by_votes(detector):
+    boxes = [[0.0, 0, 10, 10], [0, 0, 10, 9], [10, 10, 20, 20]]
+    found = select(
+        detector, boxes, [[0.9, 0.1], [0.6, 0.1], [0.1, 0.8]], {}, score_threshold=0.5,
+        voting={"name": "score"},
+    )  # fmt: skip
+    # IoU of the first two is 0.9: weights 0.9 and 0.6 exp(-0.01 / 0.025)
+    weight = 0.6 * math.exp(-0.4)
+    lower = (0.9 * 10 + weight * 9) / (0.9 + weight)
+    wanted = torch.tensor([[0, 0, 10, lower], boxes[2]])
+    torch.testing.assert_close(found.candidates.boxes, wanted)
+    assert found.rows.tolist() == [0, 2]
+
+
+def test_boxes_may_end_a_margin_before_the_image(detector):
+    found = select(detector, [[5.0, 5, 30, 19.5]], [[0.9]], {}, score_threshold=0.5, clip_margin=1)
+    assert found.candidates.boxes.tolist() == [[5, 5, 19, 19]]
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"quality": {"output": "iou"}}, r"quality.output must be one of \['centerness'\], which"),
+    ({"quality": {"output": "iou", "combine": "sum"}}, "quality.combine must be one of"),
+    ({"voting": {"name": "majority"}}, r"voting must be one of \['score'\], got 'majority'"),
+    ({"voting": {"name": "score", "width": 1}}, r"voting 'score' has options .* got 'width'"),
+])  # fmt: skip
+def test_selection_refuses_what_is_not_there(detector, options, message):
+    extra = {"centerness": torch.zeros(3)}
+    with pytest.raises(InputError, match=message):
+        select(detector, APART, [[0.9]] * 3, extra, score_threshold=0.5, **options)
+
+
+def test_hard_negatives_of_ssd_are_found_by_classes_alone(dense_settings):
+    dense = dense_settings["detector"]["dense"]
+    dense["sampler"] = {"name": "hard_negative", "ratio": 2}
+    dense["costs"] = ["class"]
+    detector = build_detector(dense_settings, num_classes=2)
+    ((_, matched, _),) = detector.train_steps(IMAGES, TARGETS, rngs(2))
+    assert set(matched.image.tolist()) == {0}  # without positives an image has no negatives
+    positives = int(matched.is_positive.sum())
+    assert int((~matched.is_positive).sum()) == 2 * positives > 0
+    dense["costs"] = ["mask"]
+    with pytest.raises(InputError, match=r"costs must be some of \['class', 'box'\], got"):
+        build_detector(dense_settings, num_classes=2)
+
+
 def test_it_learns_two_objects(detector):
     torch.manual_seed(0)
     images = torch.zeros(1, 3, 64, 64)
@@ -146,5 +221,5 @@ def test_it_learns_two_objects(detector):
 
 def test_unknown_settings_are_refused(dense_settings):
     dense_settings["detector"]["steps"] = [{"anchorless": "dense"}]
-    with pytest.raises(InputError, match=r"must have one of \['dense', 'rpn', 'box', 'mask'\]"):
+    with pytest.raises(InputError, match=r"must have one of \['dense', 'rpn', 'box'"):
         build_detector(dense_settings, 2)

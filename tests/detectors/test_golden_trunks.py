@@ -137,7 +137,7 @@ def test_ssd_maps_are_the_recorded_ones():
 
 def test_retinanet_head_has_the_recorded_outputs():
     case = GoldenCase("retinanet_r50_fpn")
-    head = make_head(HeadContext(8, 5, 5, num_per_cell=9), name="retina", channels=8)
+    head = make_head(HeadContext((8,) * 5, 5, 5, (9,) * 5), name="retina", channels=8)
     detector = make_trunk(RESNET, FROM_C5, dense=head)
     state = case.state()
     detector.load_state_dict(import_weights(state, detector, "mmdetection"))
@@ -153,8 +153,8 @@ def test_retinanet_head_has_the_recorded_outputs():
 def test_faster_rcnn_heads_have_the_recorded_outputs():
     """The softmax of ours has the background first, the recorded one last."""
     case = GoldenCase("faster_rcnn_r50_fpn")
-    rpn = make_head(HeadContext(8, 1, 1, num_per_cell=3), name="rpn", channels=8)
-    box = make_head(HeadContext(8, 5, 6), name="fc", channels=32)
+    rpn = make_head(HeadContext((8,) * 5, 1, 1, (3,) * 5), name="rpn", channels=8)
+    box = make_head(HeadContext((8,) * 5, 5, 6), name="fc", channels=32)
     detector = make_trunk(RESNET, POOLED, rpn=rpn, a=box)
     state = case.state()
     detector.load_state_dict(import_weights(state, detector, "mmdetection"))

@@ -56,6 +56,7 @@ def both(objective, *arguments, **options):
 
 @pytest.mark.parametrize(("per", "divisor"), [
     ("positives", 2), ("samples", 5), ("positives_of_images", 2), ("positives_and_images", 3),
+    ("positives_or_images", 2),
 ])  # fmt: skip
 def test_sums_are_divided_by_a_count(per, divisor):
     objective = linear({"name": "l1", "weight": 2.0}, weight=3.0, per=per)
@@ -76,6 +77,37 @@ def test_an_image_without_positives_counts_one_in_positives_of_images():
     objective = linear({"name": "l1"}, per="positives_of_images")
     losses = objective(Matched(predictions, candidates, truths, matches, DeltaCoder()))
     torch.testing.assert_close(losses["class_loss"], torch.tensor(4 * math.log(2) / 3))
+
+
+def test_without_positives_the_images_may_count():
+    objective = linear({"name": "l1"}, per="positives_or_images")
+    truths = make_truths([make_target([]) for _ in range(3)], (64, 64))
+    candidates = make_candidates([ANCHORS] * 3)
+    matches = Matches(torch.arange(6), torch.full((6,), -1), torch.zeros(6))
+    predictions = Predictions(torch.zeros(6, 1), torch.zeros(6, 1, 4))
+    losses = objective(Matched(predictions, candidates, truths, matches, DeltaCoder()))
+    torch.testing.assert_close(losses["class_loss"], torch.tensor(6 * math.log(2) / 3))
+
+
+def test_further_outputs_have_targets_of_their_name():
+    """Centerness of a centred anchor is 1: cross entropy of logit x is ln(1 + exp(-x))."""
+    objective = make_objective(
+        "linear",
+        centerness={"name": "sigmoid_cross_entropy"},
+        iou={"name": "sigmoid_cross_entropy", "weight": 0.5},
+    )
+    scene = matched(torch.zeros(3, 3), [0, 1, -1], torch.zeros(3, 4), truths=ANCHORS.tolist())
+    outputs = {"centerness": torch.tensor([1.0, 2.0, 9.0]), "iou": torch.tensor([-1.0, 0.0, 9.0])}
+    scene = Matched(
+        scene.predictions._replace(extra=outputs), scene.candidates, scene.truths, scene.matches,
+        DeltaCoder(),
+    )  # fmt: skip
+    losses = objective(scene)  # the third is negative: it has no such target
+    expected = (math.log(1 + math.exp(-1)) + math.log(1 + math.exp(-2))) / 2
+    torch.testing.assert_close(losses["centerness_loss"], torch.tensor(expected))
+    # deltas of 0 on anchors that are ground truths: IoU 1
+    expected = 0.5 * (math.log(1 + math.exp(1)) + math.log(2)) / 2
+    torch.testing.assert_close(losses["iou_loss"], torch.tensor(expected))
 
 
 def test_a_term_may_have_a_count_of_its_own():
@@ -163,7 +195,7 @@ def test_an_overlap_balanced_loss_gets_deltas_and_boxes():
 @pytest.mark.parametrize(("settings", "message"), [
     ({"name": "linaer"}, "objective must be one of"),
     ({"name": "linear", "box": {"name": "l1", "per": "image"}}, "per must be one of"),
-    ({"name": "linear", "box": {"name": "l1", "weigh": "size"}}, "weigh must be one of"),
+    ({"name": "linear", "box": {"name": "l1", "weigh": "size"}}, "instance weights must be one of"),
 ])  # fmt: skip
 def test_wrong_settings_are_refused(settings, message):
     with pytest.raises(InputError, match=message):

@@ -55,7 +55,7 @@ def test_anchors_by_hand():
 
 def test_head_rows_are_in_the_order_of_the_anchors():
     """A head that copies channel values: row (cell, anchor) must hold that cell's channels."""
-    head = RetinaHead(HeadContext(6, 3, 3, num_per_cell=2), num_convs=0)
+    head = RetinaHead(HeadContext((6,), 3, 3, (2,)), num_convs=0)
     for layer in (head.class_logits, head.box_deltas):
         torch.nn.init.zeros_(layer.weight)
     torch.nn.init.zeros_(head.class_logits.bias)

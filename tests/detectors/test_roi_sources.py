@@ -114,7 +114,7 @@ def test_hard_generated_positives_train_a_staged_detector(staged_settings, heads
     detector["steps"] = steps[: 1 + heads]
     torch.manual_seed(0)
     model = build_detector(staged_settings, num_classes=2)
-    first, last, losses = train(model, 40)
+    first, last, losses = train(model, 60)
     assert len(losses) == 2 + 2 * heads
     assert last < 0.8 * first
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())

@@ -129,7 +129,7 @@ def start(tmp_path):
     def start_training(run, out, **environment):
         file = tmp_path / "run_file.yaml"
         file.write_text(yaml.safe_dump(run))
-        command = [sys.executable, "-m", "rebalance.cli", "train", "--run-file", str(file),
+        command = [sys.executable, "-m", "rebalance", "train", "--run-file", str(file),
                    "--threads", "1", "--out", str(out)]  # fmt: skip
         return subprocess.Popen(
             command,

@@ -15,9 +15,9 @@ from rebalance.detectors.types import make_candidates, make_truths
 from rebalance.engine.batches import prediction_batches
 from rebalance.engine.loading import BatchDataset, Normaliser
 from rebalance.engine.positives import HeadPositives, collect_positives
-from rebalance.engine.predict import load_model
 from rebalance.engine.seeds import keyed_rng
 from rebalance.engine.train import train
+from rebalance.engine.trained_run import load_model
 from rebalance.errors import InputError
 
 from .conftest import DENSE, STAGED

@@ -38,7 +38,7 @@ SQUARE_MASKS = {
     # The box covers the pixels 2 ... 5 by 1 ... 3 of a file of 10 x 6 that the network saw doubled.
     "probabilities over the box": {"mask_probabilities": torch.full((1, 28, 28), 0.9)},
     "probabilities over the image": {
-        "image_mask_probabilities": torch.zeros(1, 6, 10).index_put(
+        "canvas_mask_probabilities": torch.zeros(1, 6, 10).index_put(
             (torch.tensor(0), torch.arange(1, 4)[:, None], torch.arange(2, 6)), torch.tensor(0.9)
         )
     },

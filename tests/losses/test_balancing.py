@@ -2,15 +2,16 @@
 
 import pytest
 import torch
+from rebalance.errors import InputError
 from rebalance.losses import (
     INSTANCE_WEIGHTS,
     EpochBalance,
-    Positives,
     carl_weights,
     constant_weight,
     guided_weight,
     iou_loss,
     magnitude_weight,
+    make_instance_weights,
     pisa_weights,
     ranking_weights,
     value_weight,
@@ -48,39 +49,55 @@ def test_constant_weight_is_constant():
 
 
 def test_epoch_balance_uses_the_last_epoch():
-    balance = EpochBalance(initial=50.0)
-    assert balance.weight == 50
-    for total, localisation in ((0.9, 0.1), (0.7, 0.3)):
+    balance = EpochBalance(initial=50.0, period=2)
+    for total, localisation, expected in (
+        (0.9, 0.1, 50.0),
+        (0.7, 0.3, 1.6 / 0.4),  # the iteration that completes an epoch is weighed by it
+        (1.0, 0.0, 1.6 / 0.4),
+        (1.0, 0.0, 1.6 / 0.4),  # an epoch without localisation loss
+        (1.0, 0.5, 1.6 / 0.4),
+        (2.0, 0.5, 3.0),
+    ):
         balance.update(torch.tensor(total), torch.tensor(localisation))
+        torch.testing.assert_close(balance.weight, torch.tensor(expected))
+
+
+def test_an_iteration_without_positives_is_no_part_of_an_epoch():
+    balance = EpochBalance(period=1)
+    balance.update(torch.tensor(0.9), torch.tensor(0.1), counts=torch.tensor(False))
     assert balance.weight == 50
-    balance.end_epoch()
-    torch.testing.assert_close(balance.weight, torch.tensor(1.6 / 0.4))
-    balance.end_epoch()  # nothing measured
-    torch.testing.assert_close(balance.weight, torch.tensor(1.6 / 0.4))
-    balance.update(torch.tensor(1.0), torch.tensor(0.5))
-    balance.end_epoch()
-    torch.testing.assert_close(balance.weight, torch.tensor(2.0))
+    assert balance.iterations == balance.total == balance.localisation == 0
+
+
+def test_an_epoch_has_iterations():
+    with pytest.raises(InputError, match="period must be at least 1, got 0"):
+        EpochBalance(period=0)
 
 
 def test_epoch_balance_travels_in_checkpoints():
-    balance, restored = EpochBalance(), EpochBalance()
+    balance, restored = EpochBalance(period=2), EpochBalance(period=2)
     balance.update(torch.tensor(0.8), torch.tensor(0.2))
     restored.load_state_dict(balance.state_dict())
-    restored.end_epoch()
+    restored.update(torch.tensor(0.8), torch.tensor(0.2))
     torch.testing.assert_close(restored.weight, torch.tensor(4.0))
 
 
 @pytest.fixture
-def positives() -> Positives:
-    boxes = torch.tensor([[0.0, 0, 4, 4], [0.0, 0, 8, 2]])
-    return Positives(
-        logits=torch.tensor([[0.0, -1.0], [2.0, 3.0]], requires_grad=True),
-        points=torch.tensor([[2.0, 2], [2, 1]]),
-        pred_boxes=torch.tensor([[0.0, 0, 4, 2], [0, 0, 8, 2]], requires_grad=True),
-        target_boxes=boxes,
-        all_logits=torch.tensor([0.0, 1.0, 3.0, -2.0]),
-        all_targets=torch.tensor([0.5, 0.0, 1.0, 0.0]),
-    )
+def positives():
+    """Two positives, by the names of ``Matched``."""
+    return {
+        "positive_logits": torch.tensor([[0.0, -1.0], [2.0, 3.0]], requires_grad=True),
+        "points": torch.tensor([[2.0, 2], [2, 1]]),
+        "pred_boxes": torch.tensor([[0.0, 0, 4, 2], [0, 0, 8, 2]], requires_grad=True),
+        "target_boxes": torch.tensor([[0.0, 0, 4, 4], [0.0, 0, 8, 2]]),
+        "logits": torch.tensor([[0.0, 1.0], [3.0, -2.0]]),
+        "targets": torch.tensor([[1.0, 0.0], [1.0, 0.0]]),
+    }
+
+
+def weights_of(positives, name, **options):
+    weigh = make_instance_weights(name, **options)
+    return weigh(*(positives[one] for one in weigh.inputs))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +113,7 @@ def positives() -> Positives:
     ],
 )
 def test_instance_weights_by_hand(positives, name, expected):
-    weights = INSTANCE_WEIGHTS[name](positives)
+    weights = weights_of(positives, name)
     torch.testing.assert_close(weights, torch.tensor(expected, dtype=torch.float32))
     assert not weights.requires_grad
 
@@ -107,9 +124,13 @@ def test_every_way_of_instance_weighting_was_checked():
 
 def test_ranking_weights_take_options(positives):
     torch.testing.assert_close(
-        INSTANCE_WEIGHTS["ranking"](positives, delta_loc=2.0),
-        ranking_weights(positives.all_logits, positives.all_targets, 0.5, 2.0),
+        weights_of(positives, "ranking", delta_loc=2.0),
+        ranking_weights(positives["logits"].flatten(), positives["targets"].flatten(), 0.5, 2.0),
     )
+    with pytest.raises(InputError, match=r"instance weights 'score' has options \[\], got 'delta'"):
+        make_instance_weights("score", delta=1.0)
+    with pytest.raises(InputError, match=r"instance weights must be one of .* got 'rank'"):
+        make_instance_weights("rank")
 
 
 def test_weighted_mean_is_eq_8_11():
@@ -156,5 +177,5 @@ def test_carl_weights_have_mean_1_and_a_gradient():
 
 
 def test_iou_weights_are_one_minus_the_loss(positives):
-    loss = iou_loss(positives.pred_boxes, positives.target_boxes)
-    torch.testing.assert_close(INSTANCE_WEIGHTS["iou"](positives), 1 - loss.detach())
+    loss = iou_loss(positives["pred_boxes"], positives["target_boxes"])
+    torch.testing.assert_close(weights_of(positives, "iou"), 1 - loss.detach())

@@ -16,7 +16,9 @@ from rebalance.losses import (
     make_loss,
     mask_cross_entropy_loss,
     quality_focal_loss,
+    semantic_cross_entropy_loss,
     sigmoid_cross_entropy_loss,
+    size_normalised_mask_loss,
     softmax_cross_entropy_loss,
 )
 from torch import Tensor
@@ -26,7 +28,7 @@ RANKING = ("ap", "rank_sort")
 ON_LOGITS = [
     name for name in LOSSES if make_loss(name).inputs in TWO_LOGITS and name not in RANKING
 ]
-ON_MASKS = [name for name in LOSSES if "mask_logits" in make_loss(name).inputs]
+ON_MASKS = [name for name in LOSSES if make_loss(name).inputs == ("mask_logits", "mask_targets")]
 
 
 def rows(num: int, classes: int = 3, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -177,6 +179,33 @@ def test_mask_cross_entropy_averages_over_pixels():
     mask = (logits > 0.2).float()
     expected = F.binary_cross_entropy(logits.sigmoid(), mask, reduction="none").mean((1, 2))
     torch.testing.assert_close(mask_cross_entropy_loss(logits, mask), expected)
+
+
+def test_the_size_normalised_loss_is_the_mean_over_the_box_by_hand():
+    # Cross-entropy ln 2 on 4 of 8 pixels and none elsewhere, a box of half the image: the mean over
+    # the image is ln 2 / 2, over the box ln 2. A box of a quarter doubles it.
+    logits = torch.full((2, 2, 4), -100.0)
+    logits[:, :, :2] = 0
+    shares = torch.tensor([0.5, 0.25])
+    loss = size_normalised_mask_loss(logits, torch.zeros(2, 2, 4), shares)
+    torch.testing.assert_close(loss, torch.tensor([math.log(2), 2 * math.log(2)]))
+
+
+def test_the_semantic_loss_sums_classes_and_averages_pixels_by_hand():
+    semantic = torch.zeros(2, 3, 2, 2)
+    has_objects = torch.tensor([True, False])
+    loss = semantic_cross_entropy_loss(semantic, torch.zeros(2, 3, 2, 2), has_objects)
+    torch.testing.assert_close(loss, torch.full((2,), 3 * math.log(2)))
+    loss = semantic_cross_entropy_loss(
+        semantic, torch.zeros(2, 3, 2, 2), has_objects, empty_images=False
+    )
+    torch.testing.assert_close(loss, torch.tensor([3 * math.log(2), 0]))
+
+
+def test_smoothing_of_dice_by_hand():
+    # p = 1/2 on 4 pixels, target 1 on two: 2 * 1 / (4 / 4 + 0.5 + 2 + 0.5)
+    logits, target = torch.zeros(1, 2, 2), torch.tensor([[[1.0, 1], [0, 0]]])
+    torch.testing.assert_close(dice_loss(logits, target, smooth=0.5), torch.tensor([1 - 2 / 4]))
 
 
 @pytest.mark.parametrize("name", ON_MASKS)

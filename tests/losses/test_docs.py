@@ -71,6 +71,10 @@ def inputs_of(name: str, random_boxes) -> list[torch.Tensor]:
         "localisation_errors": soft[soft > 0],
         "mask_logits": logits.reshape(4, 10, 10),
         "mask_targets": (soft > 0).float().reshape(4, 10, 10),
+        "box_shares": torch.rand(4, generator=rng) + 0.01,
+        "semantic": logits.reshape(2, 2, 10, 10),
+        "semantic_targets": (soft > 0).float().reshape(2, 2, 10, 10),
+        "has_objects": torch.tensor([True, False]),
     }
     return [values[one] for one in make_loss(name).inputs]
 

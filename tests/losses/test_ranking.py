@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rebalance.losses import alrp_loss, ap_loss, rank_sort_loss, ranking_weights
 from rebalance.losses.ranking import (
+    Gradient,
     LowerLabelsAbove,
     NegativesAbove,
     PrimaryTerms,
@@ -384,8 +385,8 @@ def test_a_new_loss_needs_errors_and_a_pmf_only():
             self.shares = (x / (2 * ranks.delta) + 0.5).clamp(0, 1).square() * ranks.negative
             self.mass = self.shares.sum(1)
 
-        def spread(self, weights: Tensor) -> Tensor:
-            return weights @ self.shares
+        def spread(self, weights: Tensor, gradient: Gradient) -> None:
+            gradient.examples.add_(weights @ self.shares)
 
     logits = torch.tensor([1.0, 2.0, 1.2, -3.0], dtype=torch.float64, requires_grad=True)
     targets = torch.tensor([0.8, 0.0, 0.0, 0.0])
@@ -403,17 +404,16 @@ def test_rank_sort_is_its_two_terms():
     logits = torch.randn(50, generator=rng, dtype=torch.float64).requires_grad_()
     targets = torch.where(torch.rand(50, generator=rng) < 0.3, torch.rand(50, generator=rng), 0)
     ranks = Ranks(logits, targets, 0.5)
-    lower = ranks.over_lower_labels(torch.ones_like(ranks.labels)[:, None]).squeeze(1)
+    lower = LowerLabelsAbove(ranks)
     loss = rank_sort_loss(logits, targets)
     ranking = identity_update(
         ranks, PrimaryTerms(ranks.false_positives / ranks.rank, NegativesAbove(ranks))
     )
     above = ranks.over_positives(1 - ranks.labels)
-    inverted_lower = ranks.over_lower_labels((1 - ranks.labels)[:, None]).squeeze(1)
-    sorting_error = above / ranks.positive_rank - (above - inverted_lower) / (
-        ranks.positive_rank - lower
+    sorting_error = above / ranks.positive_rank - (above - lower.sum(1 - ranks.labels)) / (
+        ranks.positive_rank - lower.mass
     )
-    sorting = identity_update(ranks, PrimaryTerms(sorting_error, LowerLabelsAbove(ranks, lower)))
+    sorting = identity_update(ranks, PrimaryTerms(sorting_error, lower))
     torch.testing.assert_close(ranking.detach(), loss.ranking)
     torch.testing.assert_close(sorting.detach(), loss.sorting)
     torch.testing.assert_close(
@@ -449,6 +449,69 @@ def test_nothing_to_rank_is_zero_with_a_gradient(targets, dtype):
         (gradient,) = torch.autograd.grad(loss, logits)
         assert (gradient == 0).all()
         assert gradient.shape == logits.shape
+
+
+def test_one_positive_shares_its_error_by_h():
+    # H = 0.5, 1, 0: N_FP = 1.5, rank = 0.5 + 1.5
+    logits = torch.tensor([0.0, 0.0, 2.0, -2.0], requires_grad=True)
+    loss = rank_sort_loss(logits, torch.tensor([0.7, 0.0, 0.0, 0.0]), delta=1.0)
+    assert loss.loss.item() == loss.ranking.item() == 0.75
+    (gradient,) = torch.autograd.grad(loss.loss, logits)
+    torch.testing.assert_close(gradient, torch.tensor([-0.75, 0.25, 0.5, 0.0]))
+
+
+def test_positives_alone_are_sorted_by_their_labels():
+    rng = torch.Generator().manual_seed(0)
+    logits = torch.randn(60, generator=rng, dtype=torch.float64)
+    targets = torch.rand(60, generator=rng, dtype=torch.float64) * 0.9 + 0.1
+    loss, gradient = evaluate(rank_sort_loss, logits.tolist(), targets.tolist())
+    expected = oracle.rank_sort(logits.tolist(), targets.tolist(), 0.5)
+    assert_equal(torch.stack(loss[1:]), expected.parts)
+    assert loss.ranking == 0
+    assert loss.sorting > 0.1
+    assert_equal(gradient, expected.gradient)
+
+
+def test_100_000_positives_have_the_ranks_of_the_pairs():
+    rng = torch.Generator().manual_seed(0)
+    targets = torch.rand(150_000, generator=rng) * (torch.arange(150_000) % 3 > 0)
+    logits = (torch.randn(150_000, generator=rng) + targets).requires_grad_()
+    ranks = Ranks(logits, targets, 0.5)
+    lower = LowerLabelsAbove(ranks)
+    scores, labels = logits.detach().double(), targets.double()
+    assert len(ranks.valid) == 100_000
+    for i in (0, 17, 50_000, 99_999):
+        above = (scores - ranks.scores[i] + 0.5).clamp(0, 1)
+        false_positives = above[targets == 0].sum()
+        lower_above = above[(targets > 0) & (labels < ranks.labels[i])].sum()
+        torch.testing.assert_close(ranks.false_positives[i], false_positives)
+        torch.testing.assert_close(ranks.positive_rank[i], above[targets > 0].sum())
+        torch.testing.assert_close(lower.mass[i], lower_above)
+    loss = rank_sort_loss(logits, targets)
+    (gradient,) = torch.autograd.grad(loss.loss, logits)
+    net = gradient.double()[targets > 0].sum(), gradient.double()[targets == 0].sum()
+    torch.testing.assert_close(-net[0], net[1], rtol=1e-6, atol=0)
+    torch.testing.assert_close(net[1], loss.ranking.double(), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf")])
+@pytest.mark.parametrize("place", [0, 1], ids=["positive", "negative"])
+@pytest.mark.parametrize("delta", [0.0, 0.5])
+@pytest.mark.parametrize("size", [10, 5000])
+def test_an_unchecked_logit_that_is_not_finite_does_not_go_unseen(odd, place, delta, size):
+    logits, targets = torch.zeros(size), torch.zeros(size)
+    targets[0] = targets[2] = 0.5
+    logits[place] = odd
+    logits.requires_grad_()
+    errors = torch.tensor([0.3, 0.4])
+    for loss in (
+        rank_sort_loss(logits, targets, delta, check=False).loss,
+        rank_sort_loss(logits, targets, delta, max_positives=2, check=False).loss,
+        ap_loss(logits, targets, delta, check=False),
+        alrp_loss(logits, targets, errors, delta, check=False).loss,
+    ):
+        assert loss.isnan()
+        assert torch.autograd.grad(loss, logits)[0].isnan().any()
 
 
 def test_a_positive_of_label_zero_is_a_negative():
@@ -505,19 +568,21 @@ def test_bad_options_are_refused():
 # --- precision, shapes known beforehand, memory ----------------------------------------------
 
 
-def test_bfloat16_logits_are_ranked_exactly_and_give_a_float32_loss():
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bf16", "f16"])
+def test_half_precision_logits_are_ranked_exactly_and_give_a_float32_loss(dtype):
     rng = torch.Generator().manual_seed(0)
-    logits = torch.randn(200, generator=rng).bfloat16().requires_grad_()
+    logits = torch.randn(200, generator=rng).to(dtype).requires_grad_()
     targets = (torch.rand(200, generator=rng) < 0.2).float()
-    loss = rank_sort_loss(logits, targets).loss
-    assert loss.dtype == torch.float32
     exact = logits.detach().double().requires_grad_()
-    torch.testing.assert_close(
-        loss.double(), rank_sort_loss(exact, targets).loss, rtol=1e-6, atol=0
-    )
-    (gradient,) = torch.autograd.grad(loss, logits)
-    (expected,) = torch.autograd.grad(rank_sort_loss(exact, targets).loss, exact)
-    torch.testing.assert_close(gradient, expected.bfloat16())
+    errors = torch.rand(int(targets.sum()), generator=rng)
+    for function, *args in ((rank_sort_loss,), (ap_loss,), (alrp_loss, errors)):
+        losses = [function(x, targets, *args) for x in (logits, exact)]
+        got, expected = (loss if isinstance(loss, Tensor) else loss.loss for loss in losses)
+        assert got.dtype == torch.float32
+        torch.testing.assert_close(got.double(), expected, rtol=1e-6, atol=0)
+        (gradient,) = torch.autograd.grad(got, logits)
+        (exact_gradient,) = torch.autograd.grad(expected, exact)
+        torch.testing.assert_close(gradient, exact_gradient.to(dtype))
 
 
 def test_labels_may_be_integers_or_booleans():
@@ -543,6 +608,25 @@ def test_a_bound_on_the_positives_changes_nothing(function, room):
     torch.testing.assert_close(*(torch.autograd.grad(loss, logits)[0] for loss in losses))
 
 
+@pytest.mark.parametrize("shift", [-3.0, 3.0], ids=["most negatives matter", "few do"])
+def test_negatives_that_no_positive_meets_change_nothing(shift):
+    rng = torch.Generator().manual_seed(0)
+    logits = torch.randn(500, generator=rng, dtype=torch.float64)
+    targets = torch.rand(500, generator=rng) * (torch.arange(500) % 10 == 0)
+    targets[5::10] = -1
+    logits += shift * (targets > 0)
+    assert (Ranks(logits, targets, 0.5).negative_idxs is None) == (shift < 0)
+    for delta in (0.0, 0.5):
+        loss, gradient = evaluate(rank_sort_loss, logits.tolist(), targets.tolist(), delta)
+        bounded = evaluate(
+            rank_sort_loss, logits.tolist(), targets.tolist(), delta, max_positives=60, check=False
+        )
+        expected = oracle.rank_sort(logits.tolist(), targets.tolist(), delta)
+        for got, of_logits in ((loss, gradient), bounded):
+            assert_equal(torch.stack(got[1:]), expected.parts)
+            assert_equal(of_logits, expected.gradient)
+
+
 def losses_without_checks(logits: Tensor, targets: Tensor, errors: Tensor) -> tuple[Tensor, ...]:
     bound = len(errors)
     return (
@@ -553,15 +637,12 @@ def losses_without_checks(logits: Tensor, targets: Tensor, errors: Tensor) -> tu
 
 
 def test_nothing_waits_for_the_device_without_checks():
-    from torch._subclasses.fake_tensor import FakeTensorMode
-
-    # A fake tensor has no values: reading one, as a synchronisation does, raises.
-    with FakeTensorMode():
-        logits = torch.zeros(100, requires_grad=True)
-        losses = losses_without_checks(logits, torch.zeros(100), torch.zeros(7))
-        torch.stack(losses).sum().backward()
-        with pytest.raises(RuntimeError):
-            rank_sort_loss(logits, torch.zeros(100))
+    # A meta tensor has no values: reading one, as a synchronisation does, raises.
+    logits = torch.zeros(100, device="meta", requires_grad=True)
+    targets, errors = torch.zeros(100, device="meta"), torch.zeros(7, device="meta")
+    torch.stack(losses_without_checks(logits, targets, errors)).sum().backward()
+    with pytest.raises(RuntimeError):
+        rank_sort_loss(logits, targets)
 
 
 def test_compiles_into_one_graph():

@@ -25,8 +25,8 @@ CASES = [
     ("hard_negative", {"ratio": 3.0}),
     *(
         ("combined", {"num": 16, "positive": positive, "negative": negative})
-        for positive in ("random", "hard", "ofb")
-        for negative in ("random", "hard", "iou_balanced")
+        for positive in ("random", "hard", "ofb", "instance_balanced")
+        for negative in ("random", "hard", "iou_balanced", "iou_balanced_published")
     ),
 ]
 
@@ -198,7 +198,8 @@ def test_iou_balanced_negatives_fill_the_bins_equally_by_hand():
         torch.full((52,), NEGATIVE), overlaps, torch.zeros(52, dtype=torch.int64)
     )
     options = {"num": 13, "positive_fraction": 0.0}
-    for seed in range(20):
+    lowest = 0
+    for seed in range(200):
         idxs = draw("iou_balanced_negatives", options, assignment, None, None, seed)[1]
         # 13 // 3 = 4 each; the last bin has 2, so 3 more come from anywhere.
         bins = torch.bincount((overlaps[idxs] / 0.2).floor().clamp(max=2).long(), minlength=3)
@@ -206,6 +207,9 @@ def test_iou_balanced_negatives_fill_the_bins_equally_by_hand():
         assert bins[2] == 2
         assert bins[0] >= 4
         assert bins[1] >= 4
+        lowest += int(bins[0])
+    # Those 3 are drawn from all 36 + 6 that are left.
+    assert abs(lowest / 200 - (4 + 3 * 36 / 42)) < 0.2
 
 
 def test_iou_balanced_negatives_that_overlap_nothing():
@@ -214,6 +218,59 @@ def test_iou_balanced_negatives_that_overlap_nothing():
     )
     sample = draw("iou_balanced_negatives", {"num": 9}, assignment, None, None)
     assert len(sample[1]) == 9
+
+
+@pytest.mark.parametrize(("num_positives", "num_negatives"), [(0, 5), (2, 10), (3, 13), (8, 12)])
+def test_negatives_per_positive(num_positives, num_negatives):
+    """5 for each of them; for 3 the sample of 16 is full before, of 8 only 4 may be positive."""
+    assignment, boxes, losses = scene([0] * num_positives + [NEGATIVE] * 50)
+    options = {"num": 16, "positive_fraction": 0.25, "negatives_per_positive": 5}
+    positives, negatives = draw("combined", options, assignment, boxes, losses)
+    assert (len(positives), len(negatives)) == (min(num_positives, 4), num_negatives)
+
+
+def test_published_bins_reach_up_to_the_positives_and_leave_out_what_overlaps_nothing():
+    # Of 9, 3 from each bin of [0, 0.9], where the positive is: below 0.3 there are 30, below 0.6
+    # there are 10, above none. Scaled to the negatives, 0.35 ... 0.5 would be two bins.
+    overlaps = torch.cat([torch.zeros(20), torch.linspace(0.01, 0.29, 30),
+                          torch.linspace(0.35, 0.5, 10), torch.tensor([0.9])])  # fmt: skip
+    gt_idxs = torch.tensor([NEGATIVE] * 60 + [0])
+    assignment = Assignment(gt_idxs, overlaps, (gt_idxs >= 0).long())
+    options = {"num": 9, "positive_fraction": 0.0, "negative": "iou_balanced_published"}
+    shares = torch.zeros(2)
+    for seed in range(200):
+        idxs = draw("combined", options, assignment, None, None, seed)[1]
+        assert len(idxs) == 9
+        assert idxs.min() >= 20
+        bins = torch.stack([(idxs < 50).sum(), (idxs >= 50).sum()])
+        assert bins.min() >= 3
+        shares += bins
+    # 27 and 7 are left for the other 3, which are drawn from all.
+    expected = torch.tensor([3 + 3 * 27 / 34, 3 + 3 * 7 / 34])
+    assert (shares / 200 - expected).abs().max() < 0.2
+    few = draw("combined", {**options, "num": 45}, assignment, None, None)[1]
+    assert set(range(20, 60)) < set(few.tolist())  # all 40 that overlap something, and 5 others
+    assert len(few) == 45
+
+
+def test_instance_balanced_positives_by_hand():
+    # round(8 / 3) + 1 = 4 of each ground truth; there are 1, 40 and 40.
+    gt_idxs = torch.tensor([0] + [1] * 40 + [2] * 40)
+    assignment = Assignment(gt_idxs, torch.ones(81), torch.ones(81, dtype=torch.int64))
+    options = {"num": 8, "positive_fraction": 1.0, "positive": "instance_balanced"}
+    with_first = 0
+    for seed in range(300):
+        idxs = draw("combined", options, assignment, None, None, seed)[0]
+        counts = torch.bincount(gt_idxs[idxs], minlength=3).tolist()
+        assert counts in ([1, 3, 4], [1, 4, 3], [0, 4, 4])
+        with_first += counts[0]
+    # 8 of the 9 candidates below their share, each as likely to stay out.
+    assert abs(with_first / 300 - 8 / 9) < 0.07
+    # round(12 / 2) + 1 = 7 of each, and there are 40 and 2: 3 more of the first.
+    gt_idxs = torch.tensor([0] * 40 + [1] * 2)
+    assignment = Assignment(gt_idxs, torch.ones(42), torch.ones(42, dtype=torch.int64))
+    idxs = draw("combined", {**options, "num": 12}, assignment, None, None)[0]
+    assert torch.bincount(gt_idxs[idxs]).tolist() == [10, 2]
 
 
 def test_losses_are_worked_out_for_the_choice_only_and_when_needed():
@@ -249,7 +306,7 @@ def test_what_is_missing_or_wrong_is_said():
             assignment, rng=seeded(), losses=lambda rows: losses[:3]
         )
     for sampler, options, problem in (
-        (sample_combined, {"positive": "easy"}, r"positive must be one of \['hard', 'ofb', 'ran"),
+        (sample_combined, {"positive": "easy"}, "positive must be one of ..hard', 'instance"),
         (sample_random, {"positive_fraction": 1.5}, "positive_fraction must be in"),
         (sample_random, {"num": -1}, "num must be 0 or more"),
         (sample_ohem, {"num": -1}, "num must be 0 or more"),

@@ -1,4 +1,4 @@
-"""The real path: 80 + 80 COCO images through the workflow, as a user with a folder of their own."""
+"""The real path: COCO images through the workflow, as a user with a folder of their own."""
 
 import contextlib
 import io
@@ -8,9 +8,15 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("coco_tiny")]
+# Two trainings of about a minute and a half each.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.xdist_group("coco_tiny")]
 
 TARGET = "focal_eiou_table_1"
+BASELINES = ("retinanet_r50_smooth_l1", "faster_rcnn_r50_random_random")
+
+
+def metrics_file(run):
+    return f"results/coco_tiny/runs/{run}/seed0/default/metrics.json"
 
 
 @pytest.fixture(scope="module")
@@ -20,41 +26,56 @@ def built(make_project, shared_dir):
     raw.mkdir(parents=True)
     (raw / "coco_tiny").symlink_to((shared_dir / "data" / "coco_tiny").resolve())
 
-    def quick(scale):
-        for schedule in scale["schedules"].values():
-            schedule.update(iterations=6, checkpoint_every=3)
-            schedule["warmup"]["iterations"] = 2
-            schedule["decay"]["at"] = [5]
+    def baseline_alone(work):
+        del work["targets"]["table_1"]["rows"][1:]
 
-    project.edit("config/scales/coco_tiny.yaml", quick)
-    # A network this little trained scores everything near 0.01: keep what it finds all the same.
-    project.edit(
-        "config/detectors.yaml",
-        lambda detectors: detectors["retinanet"]["test"].update(score_threshold=0.0),
-    )
-    project.snakemake("--config", "scale=coco_tiny", "--", TARGET)
+    project.edit("config/papers/focal_eiou.yaml", baseline_alone)
+    files = [metrics_file(run) for run in BASELINES]
+    project.snakemake("--config", "scale=coco_tiny", "--", TARGET, *files)
     return project
 
 
-def test_every_number_equals_pycocotools_on_the_same_detections(built):
-    annotations = built.root / "data/coco_tiny/annotations/val.json"
-    for folder in (built.root / "results/coco_tiny/runs").iterdir():
-        detections = folder / "seed0/default/detections.json"
-        metrics = json.loads((folder / "seed0/default/metrics.json").read_text())
-        with contextlib.redirect_stdout(io.StringIO()):
-            truth = COCO(str(annotations))
-            evaluation = COCOeval(truth, truth.loadRes(str(detections)), "bbox")
-            evaluation.evaluate()
-            evaluation.accumulate()
-            evaluation.summarize()
-        assert len(json.loads(detections.read_text())) > 1000
-        names = ["AP", "AP50", "AP75", "APS", "APM", "APL",
-                 "AR1", "AR10", "AR100", "ARS", "ARM", "ARL"]  # fmt: skip
-        for name, expected in zip(names, evaluation.stats, strict=True):
-            assert metrics[name] == pytest.approx(expected, abs=1e-9), name
+@pytest.fixture(scope="module", params=BASELINES)
+def run(built, request):
+    """Metrics and detections of a baseline."""
+    metrics = built.root / metrics_file(request.param)
+    return json.loads(metrics.read_text()), metrics.with_name("detections.json")
 
 
-def test_the_page_names_the_scale(built):
+def test_the_images_validated_on_are_those_trained_on(built):
+    splits = [
+        json.loads((built.root / f"data/coco_tiny_few/annotations/{split}.json").read_text())
+        for split in ("train", "val")
+    ]
+    ids = [{image["id"] for image in split["images"]} for split in splits]
+    assert ids[0] == ids[1]
+    assert len(ids[0]) >= 8
+    assert splits[0]["annotations"] == splits[1]["annotations"]
+
+
+def test_a_baseline_learns_the_images_by_heart(run):
+    metrics, _ = run
+    assert metrics["AP50"] >= 0.5
+
+
+def test_every_number_equals_pycocotools_on_the_same_detections(built, run):
+    metrics, detections = run
+    annotations = built.root / "data/coco_tiny_few/annotations/val.json"
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(annotations))
+        evaluation = COCOeval(truth, truth.loadRes(str(detections)), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    assert len(json.loads(detections.read_text())) > 100
+    names = ["AP", "AP50", "AP75", "APS", "APM", "APL",
+             "AR1", "AR10", "AR100", "ARS", "ARM", "ARL"]  # fmt: skip
+    for name, expected in zip(names, evaluation.stats, strict=True):
+        assert metrics[name] == pytest.approx(expected, abs=1e-9), name
+
+
+def test_the_page_names_the_scale_and_that_its_images_are_not_new(built):
     page = (built.root / "results/coco_tiny/focal_eiou/table_1/notebook.html").read_text()
     assert "coco_tiny" in page
+    assert "validated on the images trained on" in page
     assert "Not comparable" in page or "not comparable" in page

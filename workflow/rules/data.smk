@@ -41,7 +41,7 @@ rule shapes_voc:
     params:
         code=code_of("rebalance.data.voc"),
         out=f"{DATA}/{{dataset}}",
-        classes=lambda w: dataset_of(w)["classes"],
+        classes=lambda w: dataset_of(w).classes,
         train=image_sets("train", f"{DATA}/raw/{{dataset}}"),
         val=image_sets("val", f"{DATA}/raw/{{dataset}}"),
     shell:
@@ -84,7 +84,7 @@ rule extract:
 rule coco_download:
     input:
         archives=lambda w: expand(
-            f"{DATA}/raw/{{archive}}", archive=dataset_of(w)["archives"]
+            f"{DATA}/raw/{{archive}}", archive=dataset_of(w).archives
         ),
     output:
         **annotations_of("{dataset}"),
@@ -106,7 +106,7 @@ rule coco_download:
 rule voc_download:
     input:
         archives=lambda w: expand(
-            f"{DATA}/raw/{{archive}}", archive=dataset_of(w)["archives"]
+            f"{DATA}/raw/{{archive}}", archive=dataset_of(w).archives
         ),
     output:
         **annotations_of("{dataset}"),
@@ -129,10 +129,10 @@ rule voc_download:
 
 rule coco_folder:
     input:
-        train=lambda w: f"{DATA}/{dataset_of(w)['annotations']['train']}",
-        val=lambda w: f"{DATA}/{dataset_of(w)['annotations']['val']}",
-        train_images=lambda w: f"{DATA}/{dataset_of(w)['images']['train']}",
-        val_images=lambda w: f"{DATA}/{dataset_of(w)['images']['val']}",
+        train=lambda w: f"{DATA}/{dataset_of(w).annotations.train}",
+        val=lambda w: f"{DATA}/{dataset_of(w).annotations.val}",
+        train_images=lambda w: f"{DATA}/{dataset_of(w).images.train}",
+        val_images=lambda w: f"{DATA}/{dataset_of(w).images.val}",
     output:
         **annotations_of("{dataset}"),
     log:
@@ -142,8 +142,11 @@ rule coco_folder:
     params:
         code=code_of("rebalance.data.folder"),
         out=f"{DATA}/{{dataset}}",
+        first=lambda w: (
+            f"--first {dataset_of(w).first}" if dataset_of(w).first else ""
+        ),
     shell:
-        "rebalance data coco-folder --out {params.out}"
+        "rebalance data coco-folder --out {params.out} {params.first}"
         " --train-annotations {input.train} --train-images {input.train_images}"
         " --val-annotations {input.val} --val-images {input.val_images} > {log} 2>&1"
 

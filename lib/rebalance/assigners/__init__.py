@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from rebalance.assigners.assignment import IGNORED, NEGATIVE, Assignment
+from rebalance.assigners.assignment import IGNORED, NEGATIVE, Assignment, count_all
 from rebalance.config.bind import bind_part
 from rebalance.config.options import assigners as options_of
 
@@ -22,4 +22,11 @@ def make_assigner(name: str, **options: Any) -> Assigner:
     return bind_part(options_of.Assigner, name, options)
 
 
-__all__ = ["IGNORED", "NEGATIVE", "Assigner", "Assignment", "make_assigner"]
+__all__ = [
+    "IGNORED",
+    "NEGATIVE",
+    "Assigner",
+    "Assignment",
+    "count_all",
+    "make_assigner",
+]

@@ -34,12 +34,14 @@ def assign_foveabox(
     scale_ranges: Sequence[tuple[float, float]] = SCALE_RANGES,
     positive_scale: float = 0.4,
     negative_scale: float | None = None,
+    outermost: bool = False,
     ignore_iof: float = 0.5,
 ) -> Assignment:
     """Positive where a box's centre lies in the shrunk ground truth, on levels of fitting scale.
 
-    A point inside several goes to the ground truth of smallest area. A ground truth may be learnt
-    by several levels or, when its fovea falls between the points, by none.
+    A point inside several goes to the ground truth of smallest area, the last of equally small
+    ones. A ground truth may be learnt by several levels or, when its fovea falls between the
+    points, by none.
 
     Args:
         boxes: [N, 4] xyxy, pixels; only their centres count, level after level.
@@ -55,6 +57,9 @@ def assign_foveabox(
         positive_scale: width and height of the fovea over those of the ground truth.
         negative_scale: outside the ground truth scaled by this a point is negative, between the two
             it is ignored; None is ``positive_scale``, so that nothing is ignored.
+        outermost: a fovea between the outermost points of a level and the border takes these
+            points (mmdetection, which cuts ranges of points to the map). Not by default: they lie
+            outside of the fovea, maybe of the object, where distances to its sides are not defined.
         ignore_iof: share of its area inside an ignored region from which a negative is ignored.
 
     Raises:
@@ -79,11 +84,16 @@ def assign_foveabox(
         ]
     )
     # Distance from the centre of the ground truth in halves of its width and height: 1 is its edge.
-    distance = (box_centers(boxes)[:, None] - box_centers(gt_boxes)).abs() * 2
-    limits = box_sizes(gt_boxes)
-    positive = fits & (distance <= positive_scale * limits).all(dim=2)
-    smallest, owner = torch.where(positive, area, torch.inf).min(dim=1)
-    gt_idxs = torch.where(smallest.isfinite(), owner, NEGATIVE)
+    points, gt_points, limits = box_centers(boxes), box_centers(gt_boxes), box_sizes(gt_boxes)
+    distance = (points[:, None] - gt_points).abs() * 2
+    inside = distance <= positive_scale * limits
+    if outermost:
+        half = positive_scale / 2 * limits
+        inside |= _at_the_border(points, gt_points - half, gt_points + half, sizes)
+    positive = fits & inside.all(dim=2)
+    smallest = torch.where(positive, area, torch.inf).amin(dim=1, keepdim=True)
+    places = torch.arange(len(area), device=area.device)
+    gt_idxs = torch.where(positive & (area == smallest), places, NEGATIVE).amax(dim=1)
     if negative_scale is not None:
         near = fits & (distance <= negative_scale * limits).all(dim=2)
         gt_idxs = torch.where((gt_idxs < 0) & near.any(dim=1), IGNORED, gt_idxs)
@@ -91,3 +101,16 @@ def assign_foveabox(
     own = overlaps.gather(1, gt_idxs.clamp(min=0)[:, None])[:, 0]
     best = torch.where(gt_idxs >= 0, own, overlaps.amax(dim=1))
     return finish_assignment(gt_idxs, best, boxes, gt_labels, ignored_boxes, ignore_iof)
+
+
+def _at_the_border(points: Tensor, low: Tensor, high: Tensor, sizes: list[int]) -> Tensor:
+    """[N, G, 2] bool: the level's last point before, or first behind, an interval [G, 2]."""
+    found = []
+    for level in points.split(sizes):
+        if len(level) == 0:
+            found.append(level.new_zeros((0, *low.shape), dtype=torch.bool))
+            continue
+        first, last = torch.aminmax(level, dim=0)
+        at = level[:, None]
+        found.append(((at == last) & (low > last)) | ((at == first) & (high < first)))
+    return torch.cat(found)

@@ -12,8 +12,15 @@ from torch import Tensor
 
 from rebalance.assigners.assignment import IGNORED, NEGATIVE, Assignment
 from rebalance.assigners.overlaps import Overlap, make_overlap
-from rebalance.assigners.scene import assign_nothing, check_scene, finish_assignment
+from rebalance.assigners.scene import (
+    assign_nothing,
+    check_scene,
+    finish_assignment,
+    pairwise_iof,
+)
 from rebalance.errors import InputError
+
+IGNORING = ("negatives", "boxes")
 
 
 def assign_max_iou(
@@ -30,14 +37,16 @@ def assign_max_iou(
     positive_iou: float = 0.5,
     negative_iou: float = 0.4,
     negative_floor: float = 0.0,
-    low_quality_iou: float | None = 0.0,
+    low_quality_iou: float | str | None = 0.0,
+    low_quality_ties: bool = True,
     contested: str = "strongest",
     overlap: str | Mapping[str, Any] | Overlap = "iou",
+    ignoring: str = "negatives",
     ignore_iof: float = 0.5,
 ) -> Assignment:
     """Positive from ``positive_iou``, negative below ``negative_iou``, ignored between the two.
 
-    Afterwards every ground truth takes the boxes that overlap it most (all of them when they tie),
+    Afterwards every ground truth takes the boxes that overlap it most (of equal ones all, or one),
     even below ``positive_iou`` and even from another ground truth (``contested`` says which of
     several). A ground truth that no box overlaps stays without.
 
@@ -55,11 +64,19 @@ def assign_max_iou(
         negative_iou: overlap below which a box is negative.
         negative_floor: overlap below which a box is ignored instead of negative (bbgen,
             section 6.2, takes negatives from 0.1 up).
-        low_quality_iou: least overlap of the ground truths' own best boxes; None switches them off.
+        low_quality_iou: least overlap of the ground truths' own best boxes; "positive" is
+            ``positive_iou``, whatever a stage's is; None switches them off.
+        low_quality_ties: all boxes that tie for best go to their ground truth; False: the first of
+            them (mmdetection's and torchvision's SSD, mmdetection's YOLACT).
         contested: who gets a box that is the best of several ground truths: the one it overlaps
             "strongest", or the "last" of them, as in mmdetection.
         overlap: a name in ``OVERLAPS``, ``{name: ..., options}``, or a pairwise function.
-        ignore_iof: share of its area inside an ignored region from which a negative is ignored.
+        ignoring: which boxes inside an ignored region are ignored: "negatives", as the region says
+            where unannotated objects may be, not that the annotated ones are wrong; or all "boxes",
+            before anything is assigned, and none in an image without ground truths (mmdetection,
+            whose published settings switch ignored regions off).
+        ignore_iof: share of its area inside an ignored region from which (with "boxes": above
+            which) a box is ignored.
 
     Raises:
         InputError: a nan, infinite or inverted box (image and box are named); a wrong shape.
@@ -67,10 +84,22 @@ def assign_max_iou(
     """
     if contested not in ("strongest", "last"):
         raise InputError(f"contested must be one of ('strongest', 'last'), got {contested!r}")
+    if ignoring not in IGNORING:
+        raise InputError(f"ignoring must be one of {IGNORING}, got {ignoring!r}")
+    if low_quality_iou == "positive":
+        low_quality_iou = positive_iou
+    if isinstance(low_quality_iou, str):
+        raise InputError(
+            f"low_quality_iou must be a number, 'positive' or null, got {low_quality_iou!r}"
+        )
     check_scene(boxes, gt_boxes, gt_labels, image, validate)
+    regions = None if ignoring == "boxes" else ignored_boxes
     if len(boxes) == 0 or len(gt_boxes) == 0:
-        return assign_nothing(boxes, gt_labels, ignored_boxes, ignore_iof)
+        return assign_nothing(boxes, gt_labels, regions, ignore_iof)
     overlaps = make_overlap(overlap)(boxes.float(), gt_boxes.float())
+    if regions is None and ignored_boxes is not None and len(ignored_boxes):
+        covered = pairwise_iof(boxes, ignored_boxes).amax(dim=1) > ignore_iof
+        overlaps = torch.where(covered[:, None], -1.0, overlaps)
     best, best_gt = overlaps.max(dim=1)
     gt_idxs = torch.full_like(best_gt, IGNORED)
     gt_idxs.masked_fill_((best < negative_iou) & (best >= negative_floor), NEGATIVE)
@@ -78,6 +107,8 @@ def assign_max_iou(
     if low_quality_iou is not None:
         best_of_gt = overlaps.amax(dim=0)
         wanted = (overlaps == best_of_gt) & (best_of_gt > 0) & (best_of_gt >= low_quality_iou)
+        if not low_quality_ties:
+            wanted &= wanted.cumsum(dim=0) == 1
         if contested == "strongest":
             order = overlaps
         else:
@@ -86,4 +117,4 @@ def assign_max_iou(
         is_wanted = wanted.any(dim=1)
         gt_idxs = torch.where(is_wanted, taker, gt_idxs)
         best = torch.where(is_wanted, overlaps.gather(1, taker[:, None])[:, 0], best)
-    return finish_assignment(gt_idxs, best, boxes, gt_labels, ignored_boxes, ignore_iof)
+    return finish_assignment(gt_idxs, best, boxes, gt_labels, regions, ignore_iof)

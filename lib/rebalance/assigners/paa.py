@@ -13,6 +13,7 @@ from rebalance.errors import InputError
 # Expectation maximisation as in the authors' code (scikit-learn's defaults): stop when the mean log
 # likelihood changes by less, at the latest after so many rounds; added to every variance.
 TOLERANCE, MAX_ROUNDS, VARIANCE_FLOOR = 1e-3, 100, 1e-6
+LONE = ("positive", "negative")
 
 
 def assign_paa(
@@ -28,6 +29,8 @@ def assign_paa(
     validate: bool = True,
     candidate_iou: float = 0.1,
     top_k: int = 9,
+    contested: str = "strongest",
+    lone: str = "positive",
     ignore_iof: float = 0.5,
 ) -> Assignment:
     """Positives by their loss: the lower mode of a mixture of two Gaussians for each ground truth.
@@ -35,8 +38,7 @@ def assign_paa(
     The candidates of a ground truth are the boxes that overlap it most and by ``candidate_iou`` or
     more (or most of all boxes), of these the ``top_k`` of smallest loss on each level. A mixture is
     fitted to their losses; positive are those of the component that starts at the smallest loss,
-    up to the most likely one of them (Fig. 3c). Fewer than two candidates are all positive. All
-    other boxes are negative.
+    up to the most likely one of them (Fig. 3c). All other boxes are negative.
 
     Args:
         boxes: [N, 4] xyxy, pixels, anchors, level after level.
@@ -51,6 +53,9 @@ def assign_paa(
         validate: check the boxes, which waits for the device.
         candidate_iou: least IoU of a candidate.
         top_k: candidates per level.
+        contested: who gets a box that is the best of several ground truths, see ``assign_max_iou``.
+        lone: what the only candidate of a ground truth is, to which no mixture can be fitted:
+            "positive", so that the object is learnt, or "negative" (mmdetection).
         ignore_iof: share of its area inside an ignored region from which a negative is ignored.
 
     Raises:
@@ -58,6 +63,8 @@ def assign_paa(
             named); a wrong shape.
         TypeError: boxes that are not floating point, labels that are not int64.
     """
+    if lone not in LONE:
+        raise InputError(f"lone must be one of {LONE}, got {lone!r}")
     if costs is None:
         raise InputError("assigner 'paa' needs costs, the loss of each box for its ground truth")
     sizes = check_level_sizes(boxes, level_sizes)
@@ -69,6 +76,7 @@ def assign_paa(
         validate=validate,
         positive_iou=candidate_iou,
         negative_iou=candidate_iou,
+        contested=contested,
     )
     if len(boxes) == 0 or len(gt_boxes) == 0:
         return finish_assignment(
@@ -81,7 +89,7 @@ def assign_paa(
             f"got {list(losses.shape)}"
         )
     candidates, their_losses = _cheapest(first.gt_idxs, losses, sizes, len(gt_boxes), top_k)
-    positive = _lower_mode(their_losses)
+    positive = _lower_mode(their_losses, lone == "positive")
     # Each candidate belongs to one ground truth, so no box is written twice; boxes that only fill
     # up the table are not positive and write NEGATIVE to a place past the end.
     gt_idxs = torch.full((len(boxes) + 1,), NEGATIVE, dtype=torch.int64, device=boxes.device)
@@ -114,11 +122,12 @@ def _cheapest(
     return torch.cat(found, dim=1).gather(1, order), ordered
 
 
-def _lower_mode(losses: Tensor) -> Tensor:
+def _lower_mode(losses: Tensor, lone: bool) -> Tensor:
     """[G, K] bool: the candidates of the lower mode, up to the most likely one.
 
     Args:
         losses: [G, K] ascending, inf past the last candidate.
+        lone: the answer for a candidate without others.
     """
     present = losses.isfinite()
     counts = present.sum(dim=1)
@@ -152,7 +161,7 @@ def _lower_mode(losses: Tensor) -> Tensor:
     likelihood = torch.where(lower, joint.logsumexp(dim=2), -torch.inf)
     places = torch.arange(losses.shape[1], device=losses.device)
     up_to_peak = places <= likelihood.argmax(dim=1, keepdim=True)
-    return torch.where((counts < 2)[:, None], present, lower & up_to_peak)
+    return torch.where((counts < 2)[:, None], present & lone, lower & up_to_peak)
 
 
 def _log_joint(values: Tensor, means: Tensor, variances: Tensor, shares: Tensor) -> Tensor:

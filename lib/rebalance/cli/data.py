@@ -58,6 +58,7 @@ def add_data_commands(commands: Any) -> None:
         step.add_argument(f"--{split}-annotations", required=True, type=Path)
         step.add_argument(f"--{split}-images", required=True, type=Path)
     step.add_argument("--drop-empty-boxes", action="store_true", help="instead of an error")
+    step.add_argument("--first", type=int, help="only this many images of each split, by id")
     step.add_argument("--out", required=True, help="dataset folder to write")
     step.set_defaults(run=_coco_folder)
 
@@ -135,7 +136,7 @@ def _coco_folder(arguments: argparse.Namespace) -> None:
         "train": FolderSplit(arguments.train_annotations, arguments.train_images),
         "val": FolderSplit(arguments.val_annotations, arguments.val_images),
     }
-    take_coco_folder(splits, arguments.out, drop_empty_boxes=arguments.drop_empty_boxes)
+    take_coco_folder(splits, arguments.out, arguments.drop_empty_boxes, arguments.first)
 
 
 def _weights(arguments: argparse.Namespace) -> None:

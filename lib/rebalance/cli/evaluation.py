@@ -5,9 +5,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from rebalance import report
 from rebalance.errors import InputError
 
-REPORT_NOTEBOOK = Path(__file__).parents[3] / "notebooks/detections_report.ipynb"
+REPORT_NOTEBOOK = Path(report.__file__).parent / "detections_report.ipynb"
 
 
 def add_metric_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -102,8 +103,6 @@ def _write_report(arguments: argparse.Namespace) -> int:
     """0, or 1 and one line on stderr when the report's notebook failed."""
     from rebalance.report.notebooks import NotebookError, run_notebook
 
-    if not REPORT_NOTEBOOK.is_file():
-        raise InputError(f"--html: needs {REPORT_NOTEBOOK}; install the package with pip -e")
     with tempfile.TemporaryDirectory() as scratch:
         parameters = {
             "title": f"Detections of {arguments.dt.name}",

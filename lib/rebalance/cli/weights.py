@@ -52,7 +52,7 @@ def _import(arguments: argparse.Namespace) -> None:
 
 def _export(arguments: argparse.Namespace) -> None:
     from rebalance.data.weights import write_checkpoint, write_weights
-    from rebalance.engine.predict import load_model
+    from rebalance.engine.trained_run import load_model
     from rebalance.weights.convert import export_weights
 
     if arguments.out.suffix not in (".pth", ".safetensors"):

@@ -196,7 +196,7 @@ def _models(annotation: Any, metadata: Sequence[Any] = ()) -> Iterator[type[Opti
         if isinstance(entry, Also):
             yield entry.options
         if isinstance(entry, Described):
-            yield from entry.forms
+            yield from (form for form in entry.forms if issubclass(form, Options))
 
 
 def _one_line(text: str | None) -> str:

@@ -40,7 +40,7 @@ class Experiments:
         root: the folder that holds ``config``.
         settings: of ``config.yaml``.
         datasets: by name.
-        bases: the detectors that runs start from, as they are written.
+        bases: the detectors that runs start from, as they are written; see ``kin``.
         scales: by name.
         works: by key.
         targets: tables and figures by name; those that an entry brings stand behind its own.
@@ -77,6 +77,34 @@ class Experiments:
             if run in work.runs:
                 return key
         raise InputError(f"no run named {run!r}{nearest(run, self.runs)}; see `rebalance runs`")
+
+    def kin(self, base: str) -> list[str]:
+        """A detector and those that it is ``like``, the first of them first.
+
+        Raises:
+            InputError: it is like one that there is not, or that is like it in turn.
+        """
+        chain, file = [base], self.place("detectors.yaml")
+        while (like := self.bases[chain[0]].get("like")) is not None:
+            place = file.at(chain[0], "like")
+            _named(self.bases, like, place, file)
+            if like in chain:
+                raise InputError(f"{place}: {like!r} is like it in turn")
+            chain.insert(0, like)
+        return chain
+
+    def detector_layers(self, base: str, scale: str | None = None) -> list[Layer]:
+        """What the files say of a detector, the lowest first: of its kin, then at a scale."""
+        kin = self.kin(base)
+        file = self.place("detectors.yaml")
+        layers = [Layer(file.at(name), _without_like(self.bases[name])) for name in kin]
+        if scale is not None:
+            file = self.place("scales", f"{scale}.yaml")
+            changes = self.scales[scale].detectors
+            layers += [
+                Layer(file.at("detectors", name), changes[name]) for name in kin if name in changes
+            ]
+        return layers
 
     def target(self, name: str, others: Sequence[str] = ()) -> Target:
         """A target by its name.
@@ -161,7 +189,7 @@ def load_experiments(
     if settings is None:
         settings = load_yaml(config / "config.yaml")
     bases = load_yaml(config / "detectors.yaml")
-    parse(Detectors, bases, str(config / "detectors.yaml"))
+    bases = parse(Detectors, bases, str(config / "detectors.yaml")).root
     works = {path.stem: load_yaml(path) for path in sorted(config.glob("papers/*.yaml"))}
     experiments = Experiments(
         root,
@@ -210,28 +238,23 @@ def resolve_run(
     dataset = _named(at.datasets, entry.dataset, place.at("dataset"), scale_file)
     backbone = _named(at.backbones, entry.backbone, place.at("backbone"), scale_file)
     schedule = _named(at.schedules, entry.schedule, place.at("schedule"), scale_file)
-    base = _named(
-        experiments.bases, entry.base, place.at("base"), experiments.place("detectors.yaml")
-    )
-    bases_file = experiments.place("detectors.yaml")
-    remark = f"; in run {name} at scale {scale}"
+    _named(experiments.bases, entry.base, place.at("base"), experiments.place("detectors.yaml"))
     below = [
-        Layer(bases_file.at(entry.base)._replace(remark=remark), base),
-        Layer(
-            scale_file.at("detectors", entry.base)._replace(remark=remark),
-            at.detectors.get(entry.base, {}),
-        ),
+        *experiments.detector_layers(entry.base, scale),
         Layer(place.at("detector"), entry.detector),
     ]
-    detector = _merged(below)
     images = [
-        Layer(scale_file.at("image")._replace(remark=remark), at.image.model_dump()),
-        Layer(
-            scale_file.at("image_of", entry.dataset)._replace(remark=remark),
-            at.image_of.get(entry.dataset, {}),
-        ),
+        Layer(scale_file.at("image"), at.image.model_dump()),
+        Layer(scale_file.at("image_of", entry.dataset), at.image_of.get(entry.dataset, {})),
         Layer(place.at("image"), entry.image),
     ]
+    # What is wrong in one of the lower layers here was right before others were laid over it.
+    remark = f"; in run {name} at scale {scale}"
+    below[:-1], images[:-1] = (
+        [layer._replace(place=layer.place._replace(remark=remark)) for layer in layers[:-1]]
+        for layers in (below, images)
+    )
+    detector = _merged(below)
     variants = {DEFAULT_VARIANT: Variant(), **entry.variants}
     for variant, changes in variants.items():
         if changes.test:
@@ -275,6 +298,14 @@ def resolve_run(
     return run
 
 
+def _check_detector(layers: list[Layer]) -> None:
+    parse(Detector, _merged(layers), Layers(layers))
+
+
+def _without_like(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key != "like"}
+
+
 def _merged(layers: Iterable[Layer]) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     for layer in layers:
@@ -303,7 +334,7 @@ def _named(table: Mapping[str, Value], name: str, place: Place, file: Place) -> 
 
 
 def _check_scales(experiments: Experiments) -> None:
-    """Every name that a scale uses exists, and what it says of a detector fits it."""
+    """Detectors are whole, names that a scale uses exist, what it says of a detector fits it."""
     settings = experiments.settings
     if settings.scale not in experiments.scales:
         raise InputError(
@@ -311,6 +342,8 @@ def _check_scales(experiments: Experiments) -> None:
             f"{', '.join(experiments.scales)}, got {settings.scale!r}"
             f"{nearest(settings.scale, experiments.scales)}"
         )
+    for base in experiments.bases:
+        _check_detector(experiments.detector_layers(base))
     for name, scale in experiments.scales.items():
         file = experiments.place("scales", f"{name}.yaml")
         for key, dataset in scale.datasets.items():
@@ -320,10 +353,10 @@ def _check_scales(experiments: Experiments) -> None:
                 file.at("datasets", key),
                 experiments.place("datasets.yaml"),
             )
-        for base, changes in scale.detectors.items():
+        for base in scale.detectors:
             place = file.at("detectors", base)
-            below = _named(experiments.bases, base, place, experiments.place("detectors.yaml"))
-            parse(Detector, merged(below, changes), place)
+            _named(experiments.bases, base, place, experiments.place("detectors.yaml"))
+            _check_detector(experiments.detector_layers(base, name))
 
 
 def _check_owners(experiments: Experiments) -> None:

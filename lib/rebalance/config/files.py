@@ -98,7 +98,16 @@ class Datasets(RootModel[dict[Name, Dataset]]):
     model_config = ConfigDict(strict=True, defer_build=True)
 
 
-class Detectors(RootModel[dict[Name, Detector]]):
+class LikeDetector(BaseModel):
+    """A detector that is written as what it changes of another one."""
+
+    model_config = ConfigDict(extra="allow")
+
+    like: Text
+    """The other one, whose settings it has, also those that a scale gives it."""
+
+
+class Detectors(RootModel[dict[Name, Annotated[Changes, Described(Detector, LikeDetector)]]]):
     """``config/detectors.yaml``: the detectors that runs start from."""
 
     model_config = ConfigDict(strict=True, defer_build=True)

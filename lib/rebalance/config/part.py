@@ -209,10 +209,49 @@ class Also:
         return _one_of(source, parts, handler)
 
 
+class OrName:
+    """In an annotation with a kind: a name alone stands for the part with its defaults."""
+
+    def __get_pydantic_core_schema__(
+        self, source: type[Part], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """The kind, behind a step that spells the name out."""
+
+        def spell_out(data: Any) -> Any:
+            return {source.tag: data} if isinstance(data, str) else data
+
+        return core_schema.no_info_before_validator_function(spell_out, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """A part, or text."""
+        return {"anyOf": [handler(schema), {"type": "string"}]}
+
+
+class DefaultPart:
+    """In an annotation with a kind: a mapping without a name is of this part."""
+
+    def __init__(self, part: type[Part]) -> None:
+        self.part = part
+
+    def __get_pydantic_core_schema__(
+        self, source: type[Part], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """The kind, behind a step that adds the name."""
+
+        def add_name(data: Any) -> Any:
+            if isinstance(data, Mapping) and source.tag not in data:
+                return {source.tag: self.part.called, **data}
+            return data
+
+        return core_schema.no_info_before_validator_function(add_name, handler(source))
+
+
 class Described:
     """In an annotation: what editors are told of a mapping that is checked later, by its form."""
 
-    def __init__(self, *forms: type[Options]) -> None:
+    def __init__(self, *forms: type[BaseModel]) -> None:
         self.forms = forms
 
     def __get_pydantic_json_schema__(

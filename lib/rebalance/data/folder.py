@@ -20,7 +20,10 @@ class FolderSplit:
 
 
 def take_coco_folder(
-    splits: dict[str, FolderSplit], out_dir: str | Path, drop_empty_boxes: bool = False
+    splits: dict[str, FolderSplit],
+    out_dir: str | Path,
+    drop_empty_boxes: bool = False,
+    first: int | None = None,
 ) -> None:
     """Write ``annotations/<split>.json`` and link ``images/<split>`` to the image folders.
 
@@ -33,24 +36,33 @@ def take_coco_folder(
         out_dir: dataset folder.
         drop_empty_boxes: leave out boxes without extent and say how many, instead of an error.
             COCO's train2017 has two of them (images 200365 and 550395).
+        first: take only this many images of each split, those with the smallest ids, and their
+            annotations; None takes all.
 
     Raises:
-        InputError: what `validate_coco` refuses, a missing image, or categories that differ.
+        InputError: what `validate_coco` refuses, a missing image, categories that differ, or
+            ``first`` is below 1 or more than a split has.
     """
+    if first is not None and first < 1:
+        raise InputError(f"first must be at least 1, got {first}")
     out = prepare_folder(out_dir)
     files = {split: out / "annotations" / f"{split}.json" for split in splits}
     for file in files.values():
         file.unlink(missing_ok=True)
     categories: list[Any] | None = None
-    first = next(iter(splits.values())).annotations
+    reference = next(iter(splits.values())).annotations
     for split, source in splits.items():
         coco = read_json(source.annotations)
         _complete(coco, drop_empty_boxes, source.annotations)
         validate_coco(coco, source.annotations)
         found = sorted((category["id"], category["name"]) for category in coco["categories"])
         if categories is not None and found != categories:
-            raise InputError(f"{source.annotations}: the categories differ from those of {first}")
+            raise InputError(
+                f"{source.annotations}: the categories differ from those of {reference}"
+            )
         categories = found
+        if first is not None:
+            _keep_first(coco, first, source.annotations)
         link_folder(out / "images" / split, source.images)
         for image in coco["images"]:
             if not (source.images / image["file_name"]).is_file():
@@ -114,6 +126,16 @@ def _complete(coco: Any, drop_empty_boxes: bool, source: Path) -> None:
         for record in records:
             if isinstance(record.get("id"), int):
                 record["id"] += 1
+
+
+def _keep_first(coco: dict[str, Any], count: int, source: Path) -> None:
+    """Leave the ``count`` images with the smallest ids, and what is annotated in them."""
+    images = sorted(coco["images"], key=lambda image: image["id"])
+    if count > len(images):
+        raise InputError(f"{source}: has {len(images)} images, the first {count} are asked for")
+    kept = {image["id"] for image in images[:count]}
+    for key, name in (("images", "id"), ("annotations", "image_id")):
+        coco[key] = [record for record in coco[key] if record[name] in kept]
 
 
 def _is_box(bbox: Any) -> bool:

@@ -1,24 +1,35 @@
 """From the resolved settings of a run to a detector; the only code here that reads settings."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from rebalance.assigners import make_assigner
+from rebalance.assigners.grid import assign_grid
 from rebalance.config.options import detector as options_of
 from rebalance.config.parse import parse
 from rebalance.detectors.backbones import Backbone, make_backbone
-from rebalance.detectors.candidates import make_grid
+from rebalance.detectors.candidates import cells, make_grid
 from rebalance.detectors.coders import make_coder
 from rebalance.detectors.detector import Detector
+from rebalance.detectors.dynamic import Dynamic
 from rebalance.detectors.heads import HeadContext, make_head
 from rebalance.detectors.inside import InsideRule
+from rebalance.detectors.mask_steps import GridStep, PrototypeStep
 from rebalance.detectors.necks import Neck, make_neck
 from rebalance.detectors.objectives import make_objective
-from rebalance.detectors.pooling import RoiPooling
+from rebalance.detectors.pooling import Pooling, make_pooling
 from rebalance.detectors.proposals import ProposalSettings
 from rebalance.detectors.roi_sources import make_roi_source
 from rebalance.detectors.selection import make_detection_settings
-from rebalance.detectors.steps import BoxStep, DenseStep, MaskStep, Step
+from rebalance.detectors.steps import (
+    BoxStep,
+    DenseStep,
+    MaskIouStep,
+    MaskStep,
+    RoiStep,
+    Step,
+)
 from rebalance.samplers import make_sampler
 
 Settings = Mapping[str, Any]
@@ -52,14 +63,20 @@ def build_detector(settings: Settings, num_classes: int) -> Detector:
 
 
 def build_dense(
-    name: str, head: str, settings: Settings, neck: Neck, num_classes: int, before: list[Step]
+    name: str,
+    head: str,
+    settings: Settings,
+    neck: Neck,
+    num_classes: int,
+    before: list[Step],
+    make: Callable[..., DenseStep] = DenseStep,
 ) -> Built:
     """A step over a grid; with "proposals" the region proposal network."""
     grid = make_grid(strides=neck.strides, **settings["candidates"])
     objective = make_objective(**settings["objective"])
     proposals = settings.get("proposals")
     classes = num_classes if proposals is None else 1
-    step = DenseStep(
+    step = make(
         name,
         head,
         grid,
@@ -71,10 +88,11 @@ def build_dense(
         proposals=None
         if proposals is None
         else (ProposalSettings(**proposals["train"]), ProposalSettings(**proposals["test"])),
+        costs=settings["costs"],
         weight=settings["weight"],
     )
     columns = objective.num_columns(classes)
-    return step, HeadContext(neck.channels, classes, columns, num_per_cell=grid.num_per_cell)
+    return step, HeadContext(neck.level_channels, classes, columns, grid.nums_per_cell)
 
 
 def build_box(
@@ -83,7 +101,8 @@ def build_box(
     """A classification and refinement of RoIs; "iou" sets both thresholds of its assigner."""
     iou = float(settings["iou"])
     objective = make_objective(**settings["objective"])
-    pooling = RoiPooling(**settings["pooling"])
+    dynamic = settings.get("dynamic")
+    pooling = _pooling(settings["pooling"], head, neck, before)
     step = BoxStep(
         name,
         head,
@@ -94,10 +113,11 @@ def build_box(
         make_sampler(**settings["sampler"]),
         objective,
         iou=iou,
+        dynamic=None if dynamic is None else Dynamic(iou, **dynamic),
         weight=settings["weight"],
     )
     columns = objective.num_columns(num_classes)
-    return step, HeadContext(neck.channels, num_classes, columns, roi_size=pooling.size)
+    return step, HeadContext(neck.level_channels, num_classes, columns, roi_size=pooling.size)
 
 
 def build_mask(
@@ -105,7 +125,7 @@ def build_mask(
 ) -> Built:
     """Masks of what the box step before has found."""
     boxes = [step for step in before if isinstance(step, BoxStep)]
-    pooling = RoiPooling(**settings["pooling"])
+    pooling = _pooling(settings["pooling"], head, neck, before)
     step = MaskStep(
         name,
         head,
@@ -116,7 +136,48 @@ def build_mask(
         information_flow=settings["information_flow"],
         weight=settings["weight"],
     )
-    return step, HeadContext(neck.channels, num_classes, 0, roi_size=pooling.size)
+    return step, HeadContext(neck.level_channels, num_classes, 0, roi_size=pooling.size)
+
+
+def build_mask_iou(
+    name: str, head: str, settings: Settings, neck: Neck, num_classes: int, before: list[Step]
+) -> Built:
+    """Quality of the masks of the mask step before; its losses need no name."""
+    mask = before[-1]
+    assert isinstance(mask, MaskStep)
+    step = MaskIouStep(
+        "",
+        head,
+        make_objective(**settings["objective"]),
+        binarised=settings["binarised"],
+        weight=settings["weight"],
+    )
+    return step, HeadContext(neck.level_channels, num_classes, 0, roi_size=mask.pooling.size)
+
+
+def build_prototypes(
+    name: str, head: str, settings: Settings, neck: Neck, num_classes: int, before: list[Step]
+) -> Built:
+    """A dense step with masks of its boxes from prototypes of the image."""
+    make = partial(PrototypeStep, max_masks=settings["max_masks"])
+    return build_dense(name, head, settings, neck, num_classes, before, make)
+
+
+def build_grid(
+    name: str, head: str, settings: Settings, neck: Neck, num_classes: int, before: list[Step]
+) -> Built:
+    """Cells that divide the canvas, with a class and a mask each."""
+    objective = make_objective(**settings["objective"])
+    step = GridStep(
+        name,
+        head,
+        cells(neck.strides, num_cells=settings["num_cells"]),
+        partial(assign_grid, **settings["assignment"]),
+        objective,
+        pairing=settings["pairing"],
+        weight=settings["weight"],
+    )
+    return step, HeadContext(neck.level_channels, num_classes, objective.num_columns(num_classes))
 
 
 STEPS: dict[str, Callable[[str, str, Settings, Neck, int, list[Step]], Built]] = {
@@ -124,8 +185,19 @@ STEPS: dict[str, Callable[[str, str, Settings, Neck, int, list[Step]], Built]] =
     "rpn": build_dense,
     "box": build_box,
     "mask": build_mask,
+    "mask_iou": build_mask_iou,
+    "prototypes": build_prototypes,
+    "grid": build_grid,
 }
 """Kind of step -> what builds it from its settings."""
+
+
+def _pooling(settings: Settings, head: str, neck: Neck, before: list[Step]) -> Pooling:
+    """The pooling of a head; that of an earlier step with the same head serves this one, too."""
+    for step in before:
+        if isinstance(step, RoiStep) and step.head == head:
+            return step.pooling
+    return make_pooling(neck.level_channels[0], **settings)
 
 
 def _read_entry(entry: str | Settings) -> tuple[str, str, Settings]:

@@ -1,9 +1,13 @@
-"""Blocks that let every cell of a map see all others: global context and non-local."""
+"""Blocks that let every cell of a map see all others: global context, non-local, attention."""
 
 import math
 
 import torch
 from torch import Tensor, nn
+
+from rebalance.errors import InputError
+
+VERTICAL_QUERIES = ("own", "transposed")
 
 
 class GlobalContext(nn.Module):
@@ -75,3 +79,85 @@ class NonLocal(nn.Module):
         attention = (theta.transpose(1, 2) @ phi * self.scale).softmax(dim=2)  # [B, h w, h w]
         gathered = (g @ attention.transpose(1, 2)).unflatten(2, maps.shape[2:])
         return maps + self.conv_out(gathered)
+
+
+class PositionAttention(nn.Module):
+    """Every cell gathers from all cells by what it shows and how far away they are.
+
+    Zhu et al., "An Empirical Study of Spatial Attention Mechanisms in Deep Networks", ICCV 2019,
+    Eq. 4 with the second of its four terms alone, query content and relative position ("0100").
+    The factor of what is gathered starts at zero, so the block starts as the identity.
+
+    Args:
+        channels: of the map, a multiple of 4.
+        num_heads: a divisor of ``channels``.
+        kv_stride: of the cells that are gathered from.
+        vertical_query: whose content the vertical distance is weighed by: each cell's "own", as in
+            the equation, or that of the "transposed" cell (x, y for y, x), as in the published
+            code, which reuses a tensor that it has transposed for the horizontal distance. That
+            needs square maps.
+
+    Raises:
+        InputError: channels that cannot be divided so, an unknown query.
+    """
+
+    WAVE_LENGTH = 1000.0
+
+    def __init__(
+        self,
+        channels: int,
+        num_heads: int = 8,
+        kv_stride: int = 2,
+        vertical_query: str = "own",
+    ) -> None:
+        super().__init__()
+        if vertical_query not in VERTICAL_QUERIES:
+            raise InputError(
+                f"attention: vertical_query must be one of {VERTICAL_QUERIES}, "
+                f"got {vertical_query!r}"
+            )
+        self.vertical_query = vertical_query
+        if channels % num_heads or channels % 4:
+            raise InputError(
+                f"attention: channels must be a multiple of num_heads ({num_heads}) and of 4, "
+                f"got {channels}"
+            )
+        self.num_heads, self.kv_stride = num_heads, kv_stride
+        self.query_conv = nn.Conv2d(channels, channels, 1, bias=False)
+        self.value_conv = nn.Conv2d(channels, channels, 1, bias=False)
+        self.position_x = nn.Linear(channels // 2, channels, bias=False)
+        self.position_y = nn.Linear(channels // 2, channels, bias=False)
+        self.proj_conv = nn.Conv2d(channels, channels, 1)
+        self.gamma = nn.Parameter(torch.zeros(1))
+        for layer in (self.query_conv, self.value_conv):
+            nn.init.kaiming_uniform_(layer.weight, a=1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """[B, C, h, w] -> the same shape."""
+        height, width = maps.shape[2:]
+        gathered_from = maps[:, :, :: self.kv_stride, :: self.kv_stride]
+        query = self._heads(self.query_conv(maps))  # [B, heads, c, h, w]
+        by_x = self._positions(width, self.position_x, maps)  # [heads, c, w, kv w]
+        by_y = self._positions(height, self.position_y, maps)
+        energy_x = torch.einsum("bnchw,ncwl->bnhwl", query, by_x)
+        if self.vertical_query == "transposed":
+            query = query.mT
+        energy_y = torch.einsum("bnchw,nchk->bnhwk", query, by_y)
+        energy = energy_y[..., :, None] + energy_x[..., None, :]  # [B, heads, h, w, kv h, kv w]
+        attention = energy.flatten(-2).softmax(dim=-1)
+        values = self._heads(self.value_conv(gathered_from)).flatten(-2)
+        gathered = torch.einsum("bnhwk,bnck->bnchw", attention, values).flatten(1, 2)
+        return maps + self.gamma * self.proj_conv(gathered)
+
+    def _heads(self, maps: Tensor) -> Tensor:
+        return maps.unflatten(1, (self.num_heads, -1))
+
+    def _positions(self, size: int, linear: nn.Linear, like: Tensor) -> Tensor:
+        """Embedded distances between all cells and those of the stride, along one axis."""
+        cells = torch.arange(size, device=like.device, dtype=like.dtype)
+        distance = cells[:, None] - cells[:: self.kv_stride]
+        waves = linear.in_features // 2
+        exponents = torch.arange(waves, device=like.device, dtype=like.dtype) / waves
+        phases = distance[..., None] / self.WAVE_LENGTH**exponents
+        embedded = linear(torch.cat([phases.sin(), phases.cos()], dim=-1)) / math.sqrt(2)
+        return embedded.unflatten(-1, (self.num_heads, -1)).permute(2, 3, 0, 1)

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from rebalance.detectors.flow import Flow
 from rebalance.detectors.necks import Neck
-from rebalance.detectors.selection import DetectionSettings, select_detections
-from rebalance.detectors.steps import Step
-from rebalance.detectors.types import Matched, Size, make_truths
+from rebalance.detectors.objectives import is_loss
+from rebalance.detectors.selection import DetectionSettings
+from rebalance.detectors.steps import RoiStep, Step
+from rebalance.detectors.types import Matched, Size, Trained, make_truths
 
 Detections = dict[str, Tensor]
 
@@ -39,6 +40,13 @@ class Detector(nn.Module):
         self.backbone, self.neck = backbone, neck
         self.heads = nn.ModuleDict(heads)
         self.steps: Sequence[Step] = nn.ModuleList(steps)  # type: ignore[assignment]
+        self.poolings = nn.ModuleDict(
+            {
+                step.head: step.pooling
+                for step in steps
+                if isinstance(step, RoiStep) and isinstance(step.pooling, nn.Module)
+            }
+        )
         self.test = test
 
     def train_steps(
@@ -49,7 +57,8 @@ class Detector(nn.Module):
     ) -> Iterator[tuple[Step, Matched, dict[str, Tensor]]]:
         """Each step with what it trains on and its weighted losses by name.
 
-        Training sums the losses; whoever wants to know what a step trains on reads the rest.
+        Training sums the losses (``total_loss``); whoever wants to know what a step trains on reads
+        the rest. An objective that logs gives further values, see ``is_loss``.
 
         Args:
             images: [B, 3, H, W], normalised, zero outside each image.
@@ -63,11 +72,16 @@ class Detector(nn.Module):
         for step in self.steps:
             matched = step.train_step(flow, truths, rngs, self.heads)
             losses = step.objective(matched)
-            flow.trained.append((matched, losses))
+            flow.trained.append(Trained(matched, losses))
             prefix = f"{step.name}_" if step.name else ""
-            yield step, matched, {
-                prefix + task: loss * step.weight for task, loss in losses.items()
-            }  # fmt: skip
+            yield (
+                step,
+                matched,
+                {
+                    prefix + name: value * step.weight if is_loss(name) else value
+                    for name, value in losses.items()
+                },
+            )
 
     def forward(
         self,
@@ -75,7 +89,7 @@ class Detector(nn.Module):
         targets: Sequence[Mapping[str, Any]],
         rngs: Sequence[torch.Generator],
     ) -> dict[str, Tensor]:
-        """Training losses of a batch, weighted scalars; arguments as of ``train_steps``."""
+        """Weighted losses of a batch and what is to be logged; arguments as of ``train_steps``."""
         return {
             name: loss
             for _, _, losses in self.train_steps(images, targets, rngs)
@@ -93,13 +107,15 @@ class Detector(nn.Module):
         Returns:
             Per image "boxes" [D, 4] in pixels of ``images``, "scores" [D] in falling order,
             "labels" [D] in 1 ... C, and of a detector with masks "mask_probabilities" [D, h, w],
-            each to be laid over its box.
+            each to be laid over its box, or "canvas_mask_probabilities" [D, h, w], each over the
+            canvas.
         """
         flow = self._start(images, list(image_sizes))
         steps = self.prediction_steps()
         for step in steps:
             step.predict_step(flow, self.heads)
-        detected = select_detections(flow, self.test)
+        assert flow.last is not None
+        detected = flow.last[0].select(flow, self.test)
         for step in steps:
             step.detect_step(flow, self.heads, detected)
         fields = {
@@ -115,14 +131,15 @@ class Detector(nn.Module):
         ]
 
     def prediction_steps(self) -> list[Step]:
-        """The steps that run at prediction; box steps with what follows them as often as asked."""
+        """The steps that run at prediction; box and mask steps as often as asked."""
         steps = list(self.steps)
         if self.test.loops is None:
             return steps
         starts = [place for place, step in enumerate(steps) if step.kind == "box"]
-        loops = [steps[a:b] for a, b in pairwise([*starts, len(steps)])]
+        end = 1 + max(place for place, step in enumerate(steps) if step.kind in ("box", "mask"))
+        loops = [steps[a:b] for a, b in pairwise([*starts, end])]
         repeated = (loops[min(loop, len(loops) - 1)] for loop in range(self.test.loops))
-        return [*steps[: starts[0]], *(step for loop in repeated for step in loop)]
+        return [*steps[: starts[0]], *(step for loop in repeated for step in loop), *steps[end:]]
 
     def _start(self, images: Tensor, sizes: list[Size]) -> Flow:
         maps = self.neck(self.backbone(images))

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
 
 from rebalance.detectors.coders import Coder
 from rebalance.detectors.objectives import Objective
-from rebalance.detectors.types import Candidates, Matched, Predictions, Size
+from rebalance.detectors.types import Candidates, Predictions, Size, Trained
+
+if TYPE_CHECKING:  # selection reads the flow
+    from rebalance.detectors.selection import DetectionSettings
 
 
 class Deciding(Protocol):
@@ -19,6 +22,9 @@ class Deciding(Protocol):
     @property
     def objective(self) -> Objective:
         """Turns its logits into scores."""
+
+    def select(self, flow: "Flow", settings: "DetectionSettings") -> "Detected":
+        """Detections of a batch from the predictions that it has left in the flow."""
 
 
 @dataclass
@@ -45,7 +51,7 @@ class Flow:
     sizes: list[Size]
     rois: Candidates | None = None
     refine: Callable[[], Candidates] | None = None
-    trained: list[tuple[Matched, dict[str, Tensor]]] = field(default_factory=list)
+    trained: list[Trained] = field(default_factory=list)
     logits: list[Tensor] = field(default_factory=list)
     last: tuple[Deciding, Predictions, Candidates] | None = None
     mask_heads: list[str] = field(default_factory=list)
@@ -68,7 +74,7 @@ class Detected:
         labels: [D] int64, 1 ... C.
         rows: [D] int64, which of the flow's last candidates each of them was.
         extra: by name, one entry per step that gives it: "mask_probabilities" [D, h, w], ...
-        mask_feature: of the last mask step, for the next one (mask information flow).
+        masks: what the last mask step's head has predicted for them.
     """
 
     candidates: Candidates
@@ -76,4 +82,4 @@ class Detected:
     labels: Tensor
     rows: Tensor
     extra: dict[str, list[Tensor]] = field(default_factory=dict)
-    mask_feature: Tensor | None = None
+    masks: Predictions | None = None

@@ -2,34 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rebalance.config.bind import bind_part
 from rebalance.config.options import heads as options_of
-from rebalance.detectors.backbones import group_norm
+from rebalance.detectors.head_parts import HeadContext, init_normal, init_prior, lay_flat, tower
 from rebalance.detectors.types import Predictions
-from rebalance.errors import InputError
-
-
-class HeadContext(NamedTuple):
-    """What a head is attached to; the rest of its parameters are its options.
-
-    Attributes:
-        channels: of the pyramid maps.
-        num_classes: C.
-        num_columns: logits per candidate, C or C + 1.
-        num_per_cell: candidates of each cell of the maps; of heads over a grid.
-        roi_size: side of the pooled features, in cells; of heads on RoIs.
-    """
-
-    channels: int
-    num_classes: int
-    num_columns: int
-    num_per_cell: int = 1
-    roi_size: int = 7
 
 
 class RetinaHead(nn.Module):
@@ -41,6 +22,7 @@ class RetinaHead(nn.Module):
         channels: of the towers.
         prior: score of every class before training (section 4.1 of RetinaNet).
         norm: "none" or "group" after each convolution of the towers.
+        groups: of the norm; None: groups of eight channels.
     """
 
     def __init__(
@@ -51,22 +33,18 @@ class RetinaHead(nn.Module):
         channels: int = 256,
         prior: float = 0.01,
         norm: str = "none",
+        groups: int | None = None,
     ) -> None:
         super().__init__()
-        if norm not in ("none", "group"):
-            raise InputError(f"head: norm must be one of ['group', 'none'], got {norm!r}")
-        if not 0 < prior < 1:
-            raise InputError(f"head: prior must be in (0, 1), got {prior}")
         self.num_columns = context.num_columns
-        self.class_tower = _tower(context.channels, channels, num_convs, norm)
-        self.box_tower = _tower(context.channels, channels, num_convs, norm)
+        self.class_tower = tower(context.channels, channels, num_convs, norm, groups)
+        self.box_tower = tower(context.channels, channels, num_convs, norm, groups)
         last = channels if num_convs else context.channels
         per_cell = context.num_per_cell
         self.class_logits = nn.Conv2d(last, per_cell * self.num_columns, 3, padding=1)
         self.box_deltas = nn.Conv2d(last, per_cell * 4, 3, padding=1)
-        _init_normal(self, std=0.01, published_channels=256)
-        assert self.class_logits.bias is not None
-        nn.init.constant_(self.class_logits.bias, -math.log((1 - prior) / prior))
+        init_normal(self, std=0.01, published_channels=256)
+        init_prior(self.class_logits, prior)
 
     def forward(self, maps: Sequence[Tensor]) -> Predictions:
         """Maps [B, C, h, w] -> logits [N, columns] and deltas [N, 1, 4], ordered as anchors are."""
@@ -85,10 +63,10 @@ class RpnHead(nn.Module):
 
     def __init__(self, context: HeadContext, *, channels: int = 256) -> None:
         super().__init__()
-        self.tower = _tower(context.channels, channels, 1, "none")
+        self.tower = tower(context.channels, channels, 1)
         self.objectness = nn.Conv2d(channels, context.num_per_cell, 1)
         self.box_deltas = nn.Conv2d(channels, context.num_per_cell * 4, 1)
-        _init_normal(self, std=0.01, published_channels=256)
+        init_normal(self, std=0.01, published_channels=256)
 
     def forward(self, maps: Sequence[Tensor]) -> Predictions:
         """Maps [B, C, h, w] -> logits [N, 1] and deltas [N, 1, 4], in the order of anchors."""
@@ -128,7 +106,7 @@ class FcHead(nn.Module):
         self.hidden = nn.Sequential(*layers)
         self.class_logits = nn.Linear(features, context.num_columns)
         self.box_deltas = nn.Linear(features, 4 * (1 if class_agnostic else context.num_classes))
-        widening = math.sqrt(1024 / features)  # the published width; see _init_normal
+        widening = math.sqrt(1024 / features)  # the published width; see init_normal
         nn.init.normal_(self.class_logits.weight, std=0.01 * widening)
         nn.init.normal_(self.box_deltas.weight, std=0.001 * widening)
         nn.init.zeros_(self.class_logits.bias)
@@ -163,7 +141,7 @@ class MaskHead(nn.Module):
         residual: bool = False,
     ) -> None:
         super().__init__()
-        self.convs = _tower(context.channels, channels, num_convs, "none")
+        self.convs = tower(context.channels, channels, num_convs)
         last = channels if num_convs else context.channels
         self.upsample = nn.ConvTranspose2d(last, channels, 2, stride=2)
         self.mask_logits = nn.Conv2d(channels, 1 if class_agnostic else context.num_classes, 1)
@@ -177,48 +155,22 @@ class MaskHead(nn.Module):
     def forward(self, pooled: Tensor, before: Tensor | None = None) -> Predictions:
         """[R, C, s, s] and the mask feature of the step before -> "mask_logits" [R, K, 2s, 2s].
 
-        Without a feature of the step before zeros take its place.
+        Without a feature of the step before zeros take its place. Also "mask_feature" [R, c, s, s]
+        for the step after, and "roi_feature", what was pooled.
         """
+        roi_feature = pooled
         if self.residual is not None:
             before = torch.zeros_like(pooled) if before is None else before
             pooled = pooled + self.residual(before).relu()
         feature = self.convs(pooled)
         logits = self.mask_logits(self.upsample(feature).relu())
-        return Predictions(extra={"mask_logits": logits.float(), "mask_feature": feature})
-
-
-def _tower(in_channels: int, channels: int, num_convs: int, norm: str) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for _ in range(num_convs):
-        layers.append(nn.Conv2d(in_channels, channels, 3, padding=1, bias=norm == "none"))
-        if norm == "group":
-            layers.append(group_norm(channels))
-        layers.append(nn.ReLU(inplace=True))
-        in_channels = channels
-    return nn.Sequential(*layers)
-
-
-def _init_normal(module: nn.Module, std: float, published_channels: int) -> None:
-    """Normal weights, zero biases; narrow layers get larger weights.
-
-    ``std`` is what the work uses with ``published_channels`` inputs. With it, a head of a quarter
-    of the channels would pass on half the signal at each layer, and learn that much later.
-    """
-    for layer in module.modules():
-        if isinstance(layer, nn.Conv2d):
-            scale = math.sqrt(published_channels / layer.in_channels)
-            nn.init.normal_(layer.weight, std=std * scale)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-
-
-def lay_flat(maps: Sequence[Tensor], columns: int) -> Tensor:
-    """[B, A * columns, h, w] of each level -> [N, columns] float32, N = B * sum of h * w * A.
-
-    Of one image: level after level, row after row, cell after cell, candidate after candidate.
-    """
-    rows = [map_.permute(0, 2, 3, 1).reshape(len(map_), -1, columns) for map_ in maps]
-    return torch.cat(rows, dim=1).flatten(0, 1).float()
+        return Predictions(
+            extra={
+                "mask_logits": logits.float(),
+                "mask_feature": feature,
+                "roi_feature": roi_feature,
+            }
+        )
 
 
 def make_head(context: HeadContext, name: str, **options: Any) -> nn.Module:

@@ -1,5 +1,6 @@
 """From predicted mask probabilities to masks of an image, and to the run-length masks of a file."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,18 +39,25 @@ def paste_masks(
     return torch.cat(masks) if masks else probabilities.new_zeros(0, *image_size, dtype=torch.bool)
 
 
-def resize_masks(probabilities: Tensor, image_size: Size, threshold: float = 0.5) -> Tensor:
+def resize_masks(
+    probabilities: Tensor,
+    image_size: Size,
+    threshold: float = 0.5,
+    on_canvas: tuple[Size, Size] | None = None,
+) -> Tensor:
     """Masks predicted for the whole image, in its size: bilinear, then ``>= threshold``.
 
     Args:
-        probabilities: [D, h, w] in [0, 1], from border to border of the image.
-        image_size: (height, width).
+        probabilities: [D, h, w] in [0, 1], from border to border of the image or canvas.
+        image_size: (height, width) that the masks get.
         threshold: in [0, 1].
+        on_canvas: (height, width) of the network's canvas, and of the image in its upper left
+            corner. Where they differ, the masks are first enlarged to the canvas and cut (SOLOv2).
 
     Returns:
         [D, height, width] bool.
     """
-    masks = [part.mT for part in _resized(probabilities, image_size, threshold)]
+    masks = list(resized_masks(probabilities, image_size, threshold, on_canvas))
     return torch.cat(masks) if masks else probabilities.new_zeros(0, *image_size, dtype=torch.bool)
 
 
@@ -62,11 +70,31 @@ def pasted_rles(
 
 
 def resized_rles(
-    probabilities: Tensor, image_size: Size, threshold: float = 0.5
+    probabilities: Tensor,
+    image_size: Size,
+    threshold: float = 0.5,
+    on_canvas: tuple[Size, Size] | None = None,
 ) -> list[dict[str, Any]]:
     """``encode_masks`` of ``resize_masks``, some masks at a time, so that memory stays bounded."""
-    parts = _resized(probabilities, image_size, threshold)
-    return [rle for part in parts for rle in encode_masks(part.mT)]
+    parts = resized_masks(probabilities, image_size, threshold, on_canvas)
+    return [rle for part in parts for rle in encode_masks(part)]
+
+
+def resized_masks(
+    probabilities: Tensor,
+    image_size: Size,
+    threshold: float = 0.5,
+    on_canvas: tuple[Size, Size] | None = None,
+) -> Iterator[Tensor]:
+    """``resize_masks``, some masks at a time."""
+    canvas, size = on_canvas or (image_size, image_size)
+    for rows in _some_at_a_time(len(probabilities), max(image_size, canvas, key=math.prod)):
+        part = probabilities[rows, None].float()
+        if canvas != size:
+            part = functional.interpolate(part, canvas, mode="bilinear")
+            part = part[..., : size[0], : size[1]]
+        sized = functional.interpolate(part, image_size, mode="bilinear")
+        yield sized[:, 0] >= threshold
 
 
 def encode_masks(masks: Tensor) -> list[dict[str, Any]]:
@@ -99,14 +127,6 @@ def _interpolation(low: Tensor, high: Tensor, num_cells: int, num_pixels: int) -
     cells = torch.arange(num_cells, device=low.device)
     weights = (1 - (position[..., None] - cells).abs()).clamp(min=0)
     return weights.where((high > low)[:, None, None], 0)
-
-
-def _resized(probabilities: Tensor, image_size: Size, threshold: float) -> Iterator[Tensor]:
-    """[d, width, height] bool, some masks at a time."""
-    for rows in _some_at_a_time(len(probabilities), image_size):
-        part = probabilities[rows, None].float()
-        sized = functional.interpolate(part, image_size, mode="bilinear", align_corners=False)
-        yield (sized[:, 0] >= threshold).mT
 
 
 def _some_at_a_time(count: int, image_size: Size) -> Iterator[slice]:

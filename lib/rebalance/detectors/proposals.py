@@ -7,7 +7,7 @@ import torch
 
 from rebalance.detectors.coders import Coder, clip_boxes
 from rebalance.detectors.select import select_proposals, top_of_levels
-from rebalance.detectors.types import Candidates, Predictions, Size, sizes_on
+from rebalance.detectors.types import Candidates, Predictions, Size, count_each, sizes_on
 
 
 class ProposalSettings(NamedTuple):
@@ -63,5 +63,4 @@ def propose(
         min_size=settings.min_size,
     )
     image = chosen // places.shape[1]
-    counts = torch.bincount(image, minlength=num_images).tolist()
-    return Candidates(boxes.flatten(0, 1)[chosen], image, tuple(counts))
+    return Candidates(boxes.flatten(0, 1)[chosen], image, count_each(image, num_images))

@@ -17,7 +17,28 @@ from rebalance.detectors.select import (
     best_of_groups,
     box_rows_of_size,
 )
-from rebalance.detectors.types import Candidates, of_class, sizes_on
+from rebalance.detectors.types import Candidates, Predictions, count_each, of_class, sizes_on
+from rebalance.errors import InputError
+
+COMBINATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "product": torch.mul,
+    "geometric_mean": lambda scores, quality: (scores * quality).sqrt(),
+}
+
+
+class Quality(NamedTuple):
+    """A head's own estimate of how good its boxes are, as part of their scores.
+
+    Attributes:
+        output: the head's output with the logits of the estimate: "centerness", "iou".
+        combine: a name in ``COMBINATIONS``, of the scores of classes and the estimate.
+        before_choice: which candidates are the best, and which reach the threshold, is decided by
+            the combined scores (PAA), or by those of the classes (mmdetection's ATSS).
+    """
+
+    output: str
+    combine: str = "product"
+    before_choice: bool = False
 
 
 class DetectionSettings(NamedTuple):
@@ -30,11 +51,17 @@ class DetectionSettings(NamedTuple):
         pre_nms: of a grid, candidates per level and image that reach the suppression; None: all
             above the threshold.
         choose: of what these are the best: "pairs" of candidate and class (mmdetection 2.28), or
-            "anchors", with all their classes (the published branches).
+            "anchors", with all their classes (the published branches); or the best of all levels
+            for each of the "classes" (SSD, torchvision).
+        quality: how a head's estimate of quality enters the scores; None: not at all.
+        voting: what boxes become after the suppression, see ``rebalance.detectors.select.voting``.
+        clip_margin: boxes are cut to [0, size - margin]; FoveaBox as published: 1.
         drop_empty: drop boxes without area (torchvision); mmdetection keeps them.
-        average: what of several box steps is averaged, their "scores" or their "logits".
+        average: what of several box steps is averaged, their "scores" or their "logits";
+            "largest_logits" takes the largest logit of each class instead.
         loops: box steps at prediction; beyond the last, the last one is repeated. None: all.
         mask_threshold: of the probabilities of masks.
+        compares: what the suppression compares, "boxes" or "masks".
     """
 
     score_threshold: float
@@ -42,10 +69,14 @@ class DetectionSettings(NamedTuple):
     max_detections: int = 100
     pre_nms: int | None = None
     choose: str = "pairs"
+    quality: Quality | None = None
+    voting: Callable[..., Tensor] | None = None
+    clip_margin: float = 0.0
     drop_empty: bool = True
     average: str = "scores"
     loops: int | None = None
     mask_threshold: float = 0.5
+    compares: str = "boxes"
 
 
 def make_detection_settings(**options: Any) -> DetectionSettings:
@@ -55,38 +86,73 @@ def make_detection_settings(**options: Any) -> DetectionSettings:
         InputError: unknown key, or a value that is not allowed.
     """
     test = parse(options_of.Test, options, "test")
-    own = test.model_dump(exclude={"nms"})
-    return DetectionSettings(suppression=test.nms.bind(), **own)
+    return DetectionSettings(
+        suppression=test.nms.bind(),
+        compares=test.nms.compares,
+        quality=None if test.quality is None else Quality(**test.quality.model_dump()),
+        voting=None if test.voting is None else test.voting.bind(),
+        **test.model_dump(exclude={"nms", "quality", "voting"}),
+    )
 
 
 def select_detections(flow: Flow, settings: DetectionSettings) -> Detected:
     """Detections of a batch from the predictions that the flow's last step has left."""
     assert flow.last is not None
     step, predictions, candidates = flow.last
-    scores = _scores(step, flow.logits or [predictions.logits], settings.average)
-    rows, labels = _choose(scores, candidates, settings)
+    class_scores = _scores(step, flow.logits or [predictions.logits], settings.average)
+    rows, labels, scores = _scored_rows(class_scores, predictions, candidates, settings)
     image = candidates.image[rows]
     assert predictions.deltas is not None
     boxes = step.coder.decode(of_class(predictions.deltas[rows], labels), candidates.boxes[rows])
-    boxes = clip_boxes(boxes, sizes_on(flow.sizes, boxes.device)[image])
+    sizes = sizes_on(flow.sizes, boxes.device)
+    boxes = clip_boxes(boxes, sizes[image], margin=settings.clip_margin)
     if settings.drop_empty:
         solid = box_rows_of_size(boxes)
-        rows, labels, image, boxes = rows[solid], labels[solid], image[solid], boxes[solid]
-    groups = image * (scores.shape[1] + 1) + labels
-    keep, kept_scores = settings.suppression(boxes, scores[rows, labels - 1], groups)
+        rows, labels, image = rows[solid], labels[solid], image[solid]
+        boxes, scores = boxes[solid], scores[solid]
+    groups = image * (class_scores.shape[1] + 1) + labels
+    keep, kept_scores = settings.suppression(boxes, scores, groups)
     best = best_of_groups(kept_scores, image[keep], settings.max_detections)
     keep, kept_scores = keep[best], kept_scores[best]
-    counts = torch.bincount(image[keep], minlength=len(flow.sizes)).tolist()
-    found = Candidates(boxes[keep], image[keep], tuple(counts))
-    return Detected(found, kept_scores, labels[keep], rows[keep])
+    found = boxes[keep]
+    if settings.voting is not None:
+        found = settings.voting(found, groups[keep], boxes, scores, groups)
+    image = image[keep]
+    candidates = Candidates(found, image, count_each(image, len(flow.sizes)))
+    return Detected(candidates, kept_scores, labels[keep], rows[keep])
 
 
 def _scores(step: Deciding, logits: Sequence[Tensor | None], average: str) -> Tensor:
     """[N, C] over all passes of the box steps."""
     of_steps = [one for one in logits if one is not None]
+    if average == "largest_logits":
+        return step.objective.scores(torch.stack(of_steps).amax(dim=0))
     if average == "logits":
         return step.objective.scores(torch.stack(of_steps).mean(dim=0))
     return torch.stack([step.objective.scores(one) for one in of_steps]).mean(dim=0)
+
+
+def _scored_rows(
+    scores: Tensor, predictions: Predictions, candidates: Candidates, settings: DetectionSettings
+) -> tuple[Tensor, Tensor, Tensor]:
+    """[K] rows, [K] labels and [K] scores of what reaches the suppression."""
+    quality = settings.quality
+    if quality is None:
+        rows, labels = _choose(scores, candidates, settings)
+        return rows, labels, scores[rows, labels - 1]
+    if quality.output not in predictions.extra:
+        raise InputError(
+            f"test.quality.output must be one of {sorted(predictions.extra)}, which the head "
+            f"gives, got {quality.output!r}"
+        )
+    estimates = predictions.extra[quality.output].sigmoid()
+    combine = COMBINATIONS[quality.combine]
+    if quality.before_choice:
+        scores = combine(scores, estimates[:, None])
+        rows, labels = _choose(scores, candidates, settings)
+        return rows, labels, scores[rows, labels - 1]
+    rows, labels = _choose(scores, candidates, settings)
+    return rows, labels, combine(scores[rows, labels - 1], estimates[rows])
 
 
 def _choose(

@@ -14,19 +14,23 @@ from torch import Tensor, nn
 from rebalance.assigners import Assigner
 from rebalance.detectors.candidates import Grid
 from rebalance.detectors.coders import Coder, DeltaCoder, clip_boxes
+from rebalance.detectors.dynamic import Dynamic
 from rebalance.detectors.flow import Detected, Flow
 from rebalance.detectors.inside import InsideRule
+from rebalance.detectors.mask_ious import BINARISED, mask_iou_targets
 from rebalance.detectors.matching import match
 from rebalance.detectors.objectives import Objective
-from rebalance.detectors.pooling import RoiPooling
+from rebalance.detectors.pooling import Pooling
 from rebalance.detectors.proposals import ProposalSettings, propose
 from rebalance.detectors.roi_sources import RoiSource
+from rebalance.detectors.selection import DetectionSettings, select_detections
 from rebalance.detectors.types import (
     Candidates,
     Matched,
     Matches,
     Predictions,
     Truths,
+    count_each,
     make_candidates,
     of_class,
     repeat_candidates,
@@ -50,9 +54,11 @@ class Step(nn.Module):
     """
 
     kind: str
-    """What it trains: "proposals", "dense", "box", "mask"."""
+    """What it trains: "proposals", "dense", "box", "mask", "mask_iou"."""
     iou: float | None = None
     """Least IoU of its positives, where its kind has one."""
+    compares: str = "boxes"
+    """What its detections are suppressed by: "boxes" or "masks"."""
 
     def __init__(self, name: str, head: str, objective: Objective, weight: float = 1.0) -> None:
         super().__init__()
@@ -67,6 +73,10 @@ class Step(nn.Module):
 
     def predict_step(self, flow: Flow, heads: Heads) -> None:
         """Run on a batch at prediction, before detections are selected."""
+
+    def select(self, flow: Flow, settings: DetectionSettings) -> Detected:
+        """Detections of a batch, where this step was the last to leave predictions."""
+        return select_detections(flow, settings)
 
     def detect_step(self, flow: Flow, heads: Heads, detected: Detected) -> None:
         """Add to what is known of the selected detections: masks, their scores."""
@@ -86,6 +96,8 @@ class DenseStep(Step):
         inside: which candidates take part at all.
         proposals: in training and at prediction, how many boxes become RoIs of the next step; the
             step then tells objects from background, whatever their class. None: no proposals.
+        costs: tasks whose losses an assigner or sampler that chooses by loss reads; None: classes
+            and boxes. SSD mines negatives by classes alone.
         weight: see ``Step``.
     """
 
@@ -103,10 +115,11 @@ class DenseStep(Step):
         *,
         inside: InsideRule,
         proposals: tuple[ProposalSettings, ProposalSettings] | None = None,
+        costs: Sequence[str] | None = None,
         weight: float = 1.0,
     ) -> None:
         super().__init__(name, head, objective, weight)
-        self.grid, self.coder = grid, coder
+        self.grid, self.coder, self.costs = grid, coder, costs
         self.assigner, self.sampler, self.inside = assigner, sampler, inside
         self.proposals = proposals
         if proposals is not None:
@@ -134,7 +147,7 @@ class DenseStep(Step):
             candidates,
             truths,
             rngs,
-            costs=lambda some: self.objective.costs(matched(some)),
+            costs=lambda some: self.objective.costs(matched(some), self.costs),
             inside=[
                 self.inside(one_image, level_sizes, size, flow.canvas) for size in truths.sizes
             ],
@@ -152,7 +165,31 @@ class DenseStep(Step):
             flow.rois = propose(predictions, candidates, flow.sizes, self.coder, self.proposals[1])
 
 
-class BoxStep(Step):
+class RoiStep(Step):
+    """Base of the steps that pool RoIs.
+
+    Args:
+        name: see ``Step``.
+        head: its head takes pooled RoIs.
+        pooling: RoIs -> features. One with parameters belongs to the detector, as heads do, for
+            steps that share a head share its pooling.
+        objective: see ``Step``.
+        weight: see ``Step``.
+    """
+
+    def __init__(
+        self, name: str, head: str, pooling: Pooling, objective: Objective, weight: float = 1.0
+    ) -> None:
+        super().__init__(name, head, objective, weight)
+        self._pooling = (pooling,)  # in a tuple, so that it does not become a part of this step
+
+    @property
+    def pooling(self) -> Pooling:
+        """RoIs -> features."""
+        return self._pooling[0]
+
+
+class BoxStep(RoiStep):
     """One classification and refinement of the RoIs (Fast R-CNN's head, a stage of Cascade R-CNN).
 
     Args:
@@ -165,6 +202,7 @@ class BoxStep(Step):
         sampler: which RoIs enter the loss.
         objective: see ``Step``.
         iou: that threshold, for the source of the RoIs.
+        dynamic: lets that threshold follow the training, and gives losses a "smooth_l1_beta".
         weight: see ``Step``.
     """
 
@@ -175,18 +213,20 @@ class BoxStep(Step):
         name: str,
         head: str,
         rois: RoiSource,
-        pooling: RoiPooling,
+        pooling: Pooling,
         coder: Coder,
         assigner: Assigner,
         sampler: Sampler,
         objective: Objective,
         *,
         iou: float,
+        dynamic: Dynamic | None = None,
         weight: float = 1.0,
     ) -> None:
-        super().__init__(name, head, objective, weight)
-        self.rois, self.pooling, self.coder = rois, pooling, coder
+        super().__init__(name, head, pooling, objective, weight)
+        self.rois, self.coder = rois, coder
         self.assigner, self.sampler, self.iou = assigner, sampler, iou
+        self.dynamic = dynamic
 
     def run(self, flow: Flow, heads: Heads, rois: Candidates) -> Predictions:
         """The head's predictions for some RoIs."""
@@ -200,14 +240,18 @@ class BoxStep(Step):
         taken = _take(rois, matches.rows)
         predictions = self.run(flow, heads, taken)
         places = torch.arange(len(matches.rows), device=matches.rows.device)
-        matched = Matched(predictions, taken, truths, matches.at(places), self.coder, taken=True)
+        given = {} if self.dynamic is None else {"smooth_l1_beta": self.dynamic.beta}
+        matched = Matched(
+            predictions, taken, truths, matches.at(places), self.coder, taken=True, given=given
+        )
+        if self.dynamic is not None and self.training:
+            self.dynamic.observe(rois, truths, matched.target_deltas)
 
         def refined() -> Candidates:
             boxes = self.refine(predictions, taken, matched.labels, flow).boxes
             kept = from_proposals[matches.rows].nonzero().squeeze(1)
             image = taken.image[kept]
-            counts = torch.bincount(image, minlength=len(flow.sizes)).tolist()
-            return Candidates(boxes[kept], image, tuple(counts))
+            return Candidates(boxes[kept], image, count_each(image, len(flow.sizes)))
 
         flow.refine = refined
         return matched
@@ -216,7 +260,7 @@ class BoxStep(Step):
         self, flow: Flow, truths: Truths, rngs: Sequence[torch.Generator], heads: Heads
     ) -> tuple[Candidates, Tensor, Matches]:
         """The flow's RoIs and the source's own, which of them are proposals, and their matches."""
-        rois, from_proposals = self._training_rois(flow.next_rois(), truths, rngs)
+        rois, from_proposals, truths_last = self._training_rois(flow.next_rois(), truths, rngs)
 
         @torch.no_grad()
         def costs(some: Matches) -> Tensor:
@@ -233,7 +277,12 @@ class BoxStep(Step):
                 )
             )
 
-        return rois, from_proposals, match(self.assigner, self.sampler, rois, truths, rngs, costs)
+        assigner = self.assigner
+        if self.dynamic is not None:
+            iou = self.dynamic.iou
+            assigner = partial(assigner, positive_iou=iou, negative_iou=iou)
+        matches = match(assigner, self.sampler, rois, truths, rngs, costs, truths_last=truths_last)
+        return rois, from_proposals, matches
 
     def predict_step(self, flow: Flow, heads: Heads) -> None:
         """See ``Step``."""
@@ -260,9 +309,9 @@ class BoxStep(Step):
 
     def _training_rois(
         self, proposals: Candidates, truths: Truths, rngs: Sequence[torch.Generator]
-    ) -> tuple[Candidates, Tensor]:
-        """RoIs to train on, and [N] bool which of them may go on to the next step."""
-        boxes, are_proposals = [], []
+    ) -> tuple[Candidates, Tensor, bool]:
+        """RoIs to train on, [N] bool which are proposals, and whether the others are the truths."""
+        boxes, are_proposals, truths_last = [], [], False
         for image, of_image in enumerate(proposals.boxes.split(list(proposals.counts))):
             start = truths.starts[image]
             own = slice(start, start + truths.counts[image])
@@ -275,24 +324,27 @@ class BoxStep(Step):
             boxes.append(source.boxes)
             place = torch.arange(len(source.boxes), device=source.boxes.device)
             are_proposals.append(place < source.num_proposals)
-        return make_candidates(boxes), torch.cat(are_proposals)
+            truths_last = source.has_truths
+        return make_candidates(boxes), torch.cat(are_proposals), truths_last
 
 
-class MaskStep(Step):
+class MaskStep(RoiStep):
     """Masks of the positives (Mask R-CNN, He et al., ICCV 2017; HTC, Chen et al., CVPR 2019).
 
     Args:
         name: see ``Step``.
         head: its head takes pooled RoIs and the mask features of the step before, or None.
-        pooling: RoIs -> features.
+        pooling: see ``RoiStep``.
         objective: see ``Step``.
         boxes: the box step before, whose coder, assigner, sampler and source of RoIs serve the
             refined RoIs, too.
         refined: train on the boxes that the step before has refined, assigned anew (interleaved
             execution); False: on the RoIs that it was trained on.
-        information_flow: whether the mask features of the earlier mask steps' heads, run on this
-            step's RoIs one after the other, go into this step's head. "in_prediction" leaves
-            them out in training, as the published R3-CNN does.
+        information_flow: whether the mask features of the mask steps before go into this step's
+            head. "none" keeps them out. "always": in training the heads of the earlier mask steps
+            run on this step's RoIs one after the other, as in HTC. "in_prediction" leaves them out
+            in training: so the published R3-CNN trains its 1x1 convolution on zeros, and first
+            gives it features at prediction. "always" mends that.
         weight: see ``Step``.
     """
 
@@ -302,7 +354,7 @@ class MaskStep(Step):
         self,
         name: str,
         head: str,
-        pooling: RoiPooling,
+        pooling: Pooling,
         objective: Objective,
         *,
         boxes: BoxStep,
@@ -310,25 +362,24 @@ class MaskStep(Step):
         information_flow: str = "none",
         weight: float = 1.0,
     ) -> None:
-        super().__init__(name, head, objective, weight)
-        self.pooling, self.refined = pooling, refined
+        super().__init__(name, head, pooling, objective, weight)
         if information_flow not in INFORMATION_FLOWS:
             raise InputError(
                 f"information_flow must be one of {INFORMATION_FLOWS}, got {information_flow!r}"
             )
-        self.information_flow = information_flow
+        self.refined, self.information_flow = refined, information_flow
         self.assign_refined = boxes.assign
 
     def train_step(
         self, flow: Flow, truths: Truths, rngs: Sequence[torch.Generator], heads: Heads
     ) -> Matched:
         """See ``Step``; every match is a positive."""
+        of_boxes = None
         if self.refined:
-            assert flow.rois is not None
             rois, _, matches = self.assign_refined(flow, truths, rngs, heads)
         else:
-            of_boxes = flow.trained[-1][0]
-            rois, matches = of_boxes.candidates, of_boxes.matches
+            of_boxes = flow.trained[-1]
+            rois, matches = of_boxes.matched.candidates, of_boxes.matched.matches
         positives = (matches.gt >= 0).nonzero().squeeze(1)
         taken = _take(rois, matches.rows[positives])
         places = torch.arange(len(positives), device=positives.device)
@@ -339,15 +390,81 @@ class MaskStep(Step):
                 feature = heads[earlier](pooled, feature).extra["mask_feature"]
         flow.mask_heads.append(self.head)
         predictions = heads[self.head](pooled, feature)
-        return Matched(predictions, taken, truths, own, DeltaCoder(), taken=True)
+        return Matched(predictions, taken, truths, own, DeltaCoder(), taken=True, of_boxes=of_boxes)
 
     def detect_step(self, flow: Flow, heads: Heads, detected: Detected) -> None:
         """Leave the probabilities of the detected classes, [D, h, w]."""
-        feature = None if self.information_flow == "none" else detected.mask_feature
-        predictions = heads[self.head](self.pooling(flow, detected.candidates), feature)
-        detected.mask_feature = predictions.extra["mask_feature"]
-        logits = of_class(predictions.extra["mask_logits"], detected.labels)
-        detected.extra.setdefault("mask_probabilities", []).append(logits.float().sigmoid())
+        feature = None
+        if self.information_flow != "none" and detected.masks is not None:
+            feature = detected.masks.extra["mask_feature"]
+        detected.masks = heads[self.head](self.pooling(flow, detected.candidates), feature)
+        logits = of_class(detected.masks.extra["mask_logits"], detected.labels)
+        detected.extra.setdefault("mask_probabilities", []).append(logits.sigmoid())
+
+
+class MaskIouStep(Step):
+    """How good the last mask step's masks are (Mask Scoring R-CNN, Huang et al., CVPR 2019).
+
+    The score of a mask is its box's score times the predicted IoU.
+
+    Args:
+        name: see ``Step``.
+        head: its head takes the RoI features of the mask step before and its mask logits [R, h, w].
+        objective: see ``Step``.
+        binarised: when a predicted pixel counts as one of the object in the IoU that is learnt:
+            where its "probability" exceeds one half, which is when it counts at prediction. The
+            published code compares the "logit" with 0.5, hence the probability with 0.62, and so
+            learns the IoU of smaller masks than those that it scores.
+        weight: see ``Step``.
+    """
+
+    kind = "mask_iou"
+
+    def __init__(
+        self,
+        name: str,
+        head: str,
+        objective: Objective,
+        *,
+        binarised: str = "probability",
+        weight: float = 1.0,
+    ) -> None:
+        super().__init__(name, head, objective, weight)
+        if binarised not in BINARISED:
+            raise InputError(f"binarised must be one of {list(BINARISED)}, got {binarised!r}")
+        self.binarised = binarised
+
+    def train_step(
+        self, flow: Flow, truths: Truths, rngs: Sequence[torch.Generator], heads: Heads
+    ) -> Matched:
+        """See ``Step``; on the positives of the mask step before."""
+        masks = flow.trained[-1][0]
+        logits = masks.mask_logits
+        predictions = heads[self.head](masks.predictions.extra["roi_feature"], logits)
+        targets = mask_iou_targets(
+            logits.detach() > BINARISED[self.binarised],
+            masks.mask_targets,
+            masks.reference_boxes,
+            masks.gt,
+            truths,
+        )
+        return Matched(
+            predictions,
+            masks.candidates,
+            truths,
+            masks.matches,
+            masks.coder,
+            taken=True,
+            given={"mask_iou_targets": targets},
+        )
+
+    def detect_step(self, flow: Flow, heads: Heads, detected: Detected) -> None:
+        """Leave the scores of the masks, [D]."""
+        assert detected.masks is not None
+        logits = of_class(detected.masks.extra["mask_logits"], detected.labels)
+        predictions = heads[self.head](detected.masks.extra["roi_feature"], logits)
+        ious = of_class(predictions.extra["mask_ious"], detected.labels)
+        detected.extra["mask_scores"] = [detected.scores * ious]
 
 
 def _take(candidates: Candidates, rows: Tensor) -> Candidates:

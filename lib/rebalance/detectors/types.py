@@ -24,8 +24,10 @@ import torch
 from torch import Tensor
 from torchvision.ops import roi_align
 
-from rebalance.boxes import box_centers, paired_iou, ratio
-from rebalance.detectors.coders import Coder
+from rebalance.boxes import box_centers, centerness, paired_iou
+from rebalance.detectors.coders import Coder, DeltaCoder
+from rebalance.distributed import gather_rows
+from rebalance.errors import InputError
 
 Size = tuple[int, int]  # (height, width), pixels
 
@@ -180,6 +182,7 @@ class Matched:
         coder: of the deltas.
         taken: the predictions are already those of the matches' rows.
         given: further named inputs that only the step knows.
+        of_boxes: of masks whose rows are the positives of a box step, what that step trained on.
     """
 
     def __init__(
@@ -192,10 +195,11 @@ class Matched:
         *,
         taken: bool = False,
         given: Mapping[str, Tensor] | None = None,
+        of_boxes: "Trained | None" = None,
     ) -> None:
         self.predictions = predictions if taken else predictions.take(matches.rows)
         self.candidates, self.truths, self.matches, self.coder = candidates, truths, matches, coder
-        self.given = given or {}
+        self.given, self.of_boxes = given or {}, of_boxes
 
     # --- who is who -------------------------------------------------------------------------
 
@@ -252,9 +256,9 @@ class Matched:
         return self.labels[self.positives]
 
     @cached_property
-    def scores(self) -> Tensor:
-        """[P] largest sigmoid score of each positive, detached."""
-        return self.logits.detach()[self.positives].sigmoid().amax(dim=1)
+    def positive_logits(self) -> Tensor:
+        """[P, C] or [P, C + 1]."""
+        return self.logits[self.positives]
 
     # --- boxes ------------------------------------------------------------------------------
 
@@ -262,6 +266,11 @@ class Matched:
     def reference_boxes(self) -> Tensor:
         """[P, 4] the candidates that the deltas refer to."""
         return self.candidates.boxes[self.matches.rows[self.positives]]
+
+    @cached_property
+    def points(self) -> Tensor:
+        """[P, 2] x and y of the centres of these candidates."""
+        return box_centers(self.reference_boxes)
 
     @cached_property
     def target_boxes(self) -> Tensor:
@@ -290,24 +299,56 @@ class Matched:
         return paired_iou(self.pred_boxes.detach(), self.target_boxes)
 
     @cached_property
+    def unit_pred_boxes(self) -> Tensor:
+        """[P, 4] decoded around the unit square, with a gradient; see ``DeltaCoder.decode_unit``.
+
+        Raises:
+            InputError: the coder is not of deltas.
+        """
+        return self._unit_boxes(self.pred_deltas)
+
+    @cached_property
+    def unit_target_boxes(self) -> Tensor:
+        """[P, 4] the same of the target deltas."""
+        return self._unit_boxes(self.target_deltas)
+
+    @cached_property
+    def unit_ious(self) -> Tensor:
+        """[P] IoU of these two, detached."""
+        return paired_iou(self.unit_pred_boxes.detach(), self.unit_target_boxes)
+
+    def _unit_boxes(self, deltas: Tensor) -> Tensor:
+        if not isinstance(self.coder, DeltaCoder):
+            raise InputError(f"unit boxes need the coder 'deltas', got {type(self.coder).__name__}")
+        return self.coder.decode_unit(deltas)
+
+    @cached_property
     def centerness_targets(self) -> Tensor:
         """[P] how central each candidate lies in its ground truth, in [0, 1] (FCOS, Eq. 3)."""
-        centres = box_centers(self.reference_boxes)
-        sides = torch.cat(
-            [centres - self.target_boxes[:, :2], self.target_boxes[:, 2:] - centres], 1
-        )
-        near, far = torch.aminmax(sides.clamp(min=0).view(-1, 2, 2), dim=1)
-        return ratio(near, far).prod(dim=1).sqrt()
+        return centerness(self.points, self.target_boxes)
+
+    @property
+    def iou_targets(self) -> Tensor:
+        """[P], ``ious``: what a head that predicts the quality of its boxes should say (PAA)."""
+        return self.ious
 
     @cached_property
     def quality_targets(self) -> Tensor:
         """[M, C] float, at the class of a positive its IoU, 0 elsewhere."""
-        ious = torch.zeros_like(self.matches.ious).index_copy(
-            0, self.positives, self.ious.to(self.matches.ious.dtype)
-        )
-        return self.targets * ious[:, None]
+        return self.at_classes(self.ious)
+
+    def at_classes(self, values: Tensor) -> Tensor:
+        """[P] values of the positives -> [M, C], at the class of each, 0 elsewhere."""
+        rows = torch.zeros_like(self.targets[:, 0])
+        rows = rows.index_copy(0, self.positives, values.to(rows.dtype))
+        return self.targets * rows[:, None]
 
     # --- masks ------------------------------------------------------------------------------
+
+    @property
+    def num_masks(self) -> int:
+        """Masks that enter a loss: P."""
+        return len(self.positives)
 
     @cached_property
     def mask_logits(self) -> Tensor:
@@ -327,6 +368,12 @@ class Matched:
         size = self.mask_logits.shape[-2:]
         return (roi_align(bitmaps, rois, size, aligned=True)[:, 0] >= 0.5).to(rois.dtype)
 
+    @cached_property
+    def mask_ious(self) -> Tensor:
+        """[P] predicted IoU of the mask of each positive's class."""
+        ious = self.predictions.extra["mask_ious"][self.positives]
+        return of_class(ious, self.positive_labels)
+
     def __getattr__(self, name: str) -> Any:
         """What the step gave, or a further output of the head at the positives, by name."""
         if name.startswith("__"):
@@ -338,9 +385,67 @@ class Matched:
         raise AttributeError(f"no head or step gives {name!r}")
 
 
+class Trained(NamedTuple):
+    """What a step has trained on, and its losses by name, not yet weighted by the step."""
+
+    matched: Matched
+    losses: dict[str, Tensor]
+
+
+class Gathered(Matched):
+    """The same of all ranks, rows of rank after rank: for losses over the whole batch.
+
+    What belongs to the candidates or the positives is gathered when it is asked for, with its
+    gradient (`rebalance.distributed.gather_rows`), the rest is made of it. So all ranks must ask
+    for the same, in the same order; they then have the same values.
+
+    Each rank receives the logits of the others (4 bytes each) and 8 bytes for each of their
+    candidates, and on the way back sums the gradients of all logits over the ranks.
+
+    Args:
+        local: of this rank.
+    """
+
+    def __init__(self, local: Matched) -> None:
+        super().__init__(
+            local.predictions, local.candidates, local.truths, local.matches, local.coder,
+            taken=True, given=local.given, of_boxes=local.of_boxes,
+        )  # fmt: skip
+        self.local = local
+        self._known = dict[str, Tensor]()
+
+    def _gathered(self, name: str) -> Tensor:
+        if name not in self._known:
+            self._known[name] = gather_rows(getattr(self.local, name))
+        return self._known[name]
+
+    labels = property(lambda self: self._gathered("labels"))
+    is_positive = property(lambda self: self._gathered("labels") > 0)
+    logits = property(lambda self: self._gathered("logits"))
+    positive_labels = property(lambda self: self._gathered("positive_labels"))
+    positive_logits = property(lambda self: self._gathered("positive_logits"))
+    reference_boxes = property(lambda self: self._gathered("reference_boxes"))
+    target_boxes = property(lambda self: self._gathered("target_boxes"))
+    pred_deltas = property(lambda self: self._gathered("pred_deltas"))
+    mask_logits = property(lambda self: self._gathered("mask_logits"))
+    mask_targets = property(lambda self: self._gathered("mask_targets"))
+
+    def __getattr__(self, name: str) -> Any:
+        """Further inputs, see ``Matched``."""
+        if name.startswith("_") or name == "local":
+            raise AttributeError(name)
+        return self._gathered(name)
+
+
 def sizes_on(sizes: Sequence[Size], device: torch.device) -> Tensor:
     """[B, 2] (height, width) of each image."""
     return torch.tensor(sizes).to(device, non_blocking=True)
+
+
+def count_each(numbers: Tensor, num: int) -> tuple[int, ...]:
+    """How often each of 0 ... num - 1 is among [R] int64; bincount would wait once more."""
+    each = torch.arange(num, device=numbers.device)
+    return tuple((numbers == each[:, None]).sum(dim=1).tolist())
 
 
 def of_class(values: Tensor, labels: Tensor) -> Tensor:

@@ -33,7 +33,6 @@ positives.json is one object; lengths are in pixels of the network's input unles
 """
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,23 +40,10 @@ import torch
 from torch import Tensor
 
 from rebalance.boxes import paired_iou
-from rebalance.config.run import read_trained_run
-from rebalance.data.coco import CocoDataset
 from rebalance.data.files import write_atomically
-from rebalance.detectors import build_detector
 from rebalance.detectors.detector import Detector
-from rebalance.engine.batches import prediction_batches
-from rebalance.engine.fabric import single_device_fabric
-from rebalance.engine.loading import (
-    BatchDataset,
-    LoadFailure,
-    Normaliser,
-    batch_loader,
-    to_device,
-)
-from rebalance.engine.predict import load_model
-from rebalance.engine.progress import progress_bar
 from rebalance.engine.seeds import keyed_rng
+from rebalance.engine.trained_run import TrainedRun, open_trained_run
 from rebalance.errors import InputError
 from rebalance.samplers.statistics import ForegroundStatistics
 
@@ -90,69 +76,39 @@ def collect_positives(
         InputError: missing or damaged files, no images, an unknown split or family, a class mapping
             that is not that of the training.
     """
-    checked = read_trained_run(Path(run_dir) / "run.yaml")
-    run = checked.model_dump()
-    if threads is not None:
-        torch.set_num_threads(threads)
-    if split not in ("train", "val"):
-        raise InputError(f"split must be one of ['train', 'val'], got {split!r}")
-    dataset = CocoDataset(**run["dataset"][split], masks=checked.detector.needs_masks)
-    annotations = run["dataset"][split]["annotations"]
-    if len(dataset) == 0:
-        raise InputError(f"{annotations}: there are no images")
-    if list(dataset.class_ids) != run["classes"]["ids"]:
-        raise InputError(
-            f"{annotations}: category ids are {list(dataset.class_ids)}, "
-            f"the model was trained on {run['classes']['ids']}"
-        )
-    run["backbone"].pop("weights", None)
-    detector = build_detector(run, dataset.num_classes)
-    load_model(detector, Path(run_dir) / "model.safetensors")
-    heads = positives_of(detector, dataset, run)
+    run = open_trained_run(run_dir, split, for_training=True, threads=threads)
+    if len(run.dataset) == 0:
+        raise InputError(f"{run.dataset.annotations}: there are no images")
+    heads = positives_of(run)
     content = {
-        "run": run["name"],
-        "seed": run["seed"],
-        "scale": run["scale"],
-        "num_images": len(dataset),
-        "classes": list(dataset.class_names),
-        "mean_positive_rois": round(heads[-1].num_seen / len(dataset), DIGITS),
-        "heads": [head.summary(len(dataset)) for head in heads],
+        "run": run.settings["name"],
+        "seed": run.settings["seed"],
+        "scale": run.settings["scale"],
+        "num_images": len(run.dataset),
+        "classes": list(run.dataset.class_names),
+        "mean_positive_rois": round(heads[-1].num_seen / len(run.dataset), DIGITS),
+        "heads": [head.summary(len(run.dataset)) for head in heads],
     }
     write_atomically(out, (json.dumps(content, allow_nan=False) + "\n").encode())
 
 
-def positives_of(
-    detector: Detector, dataset: CocoDataset, settings: Mapping[str, Any]
-) -> list["HeadPositives"]:
-    """The positives of each head over all images of a dataset, each seen once.
+def positives_of(run: TrainedRun) -> list["HeadPositives"]:
+    """The positives of each head over all images of a run's data set, each seen once.
 
-    Args:
-        detector: trained; its parameters are left as they are, and running statistics, if it has
-            any, move as in training.
-        dataset: the images.
-        settings: of the run; "image", "schedule", "hardware" and "seed" are read.
+    The detector's parameters are left as they are; running statistics, if it has any, move as in
+    training.
 
     Raises:
-        InputError: an image that cannot be read, a detector of an unknown family.
+        InputError: an image that cannot be read.
     """
-    fabric = single_device_fabric(settings["hardware"]["precision"])
-    detector.to(fabric.device).train()
-    batches = BatchDataset(dataset, settings["image"], seed=None)  # None: as at test
-    normalise = Normaliser(settings["image"], fabric.device)
-    plans = list(prediction_batches(batches.sizes(), settings["schedule"]["batch_size"]))
-    loader = batch_loader(
-        batches, plans, settings["hardware"]["num_workers"], fabric.device.type == "cuda"
-    )
-    seed, iteration = int(settings["seed"]), int(settings["schedule"]["iterations"])
-    heads = _heads_of(detector, dataset.num_classes)
-    for batch in progress_bar(loader, total=len(plans), desc="positives"):
-        if isinstance(batch, LoadFailure):
-            raise InputError(batch.message)
-        images, targets = to_device(batch, fabric.device)
-        images = normalise(images, [target["image_size"] for target in targets])
+    run.detector.train()
+    seed, iteration = int(run.settings["seed"]), int(run.settings["schedule"]["iterations"])
+    heads = _heads_of(run.detector, run.dataset.num_classes)
+    for _, images, targets in run.batches("positives"):
         rngs = [keyed_rng(seed, iteration, target["image_id"], "sampling") for target in targets]
-        with fabric.autocast(), torch.no_grad():
-            for place, (_, matched, _) in enumerate(detector.train_steps(images, targets, rngs)):
+        with run.fabric.autocast(), torch.no_grad():
+            steps = run.detector.train_steps(images, targets, rngs)
+            for place, (_, matched, _) in enumerate(steps):
                 if place in heads:
                     heads[place].add(
                         matched.reference_boxes,

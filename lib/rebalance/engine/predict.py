@@ -6,27 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from rebalance.config.parse import Place
-from rebalance.config.run import read_trained_run, tested_as
-from rebalance.data.coco import CocoDataset
 from rebalance.data.files import write_atomically
-from rebalance.detectors import build_detector
 from rebalance.detectors.masks import encode_masks, pasted_rles, resized_rles
-from rebalance.engine.batches import Size, prediction_batches
-from rebalance.engine.fabric import single_device_fabric
-from rebalance.engine.loading import (
-    BatchDataset,
-    LoadFailure,
-    Normaliser,
-    batch_loader,
-    to_device,
-)
-from rebalance.engine.progress import progress_bar
-from rebalance.errors import InputError
+from rebalance.engine.batches import Size
+from rebalance.engine.trained_run import TrainedRun, open_trained_run
 
 
 def predict(
@@ -54,75 +39,36 @@ def predict(
         InputError: missing or damaged files, unknown split or variant, a class mapping that is not
             that of the training.
     """
-    run = read_trained_run(Path(run_dir) / "run.yaml").model_dump()
-    if threads is not None:
-        torch.set_num_threads(threads)
-    if split not in ("train", "val"):
-        raise InputError(f"split must be one of ['train', 'val'], got {split!r}")
-    if variant not in run["variants"]:
-        raise InputError(
-            f"{run_dir}/run.yaml: variants are {sorted(run['variants'])}, got {variant!r}"
-        )
-    settings = tested_as(run, variant, test_settings or {}, Place(settings_place))
-    settings["backbone"].pop("weights", None)
-    dataset = CocoDataset(**run["dataset"][split])
-    if list(dataset.class_ids) != run["classes"]["ids"]:
-        raise InputError(
-            f"{run['dataset'][split]['annotations']}: category ids are {list(dataset.class_ids)}, "
-            f"the model was trained on {run['classes']['ids']}"
-        )
-    detector = build_detector(settings, dataset.num_classes)
-    load_model(detector, Path(run_dir) / "model.safetensors")
-    results = run_detector(detector, dataset, settings)
+    run = open_trained_run(
+        run_dir,
+        split,
+        variant=variant,
+        test_settings=test_settings,
+        settings_place=settings_place,
+        threads=threads,
+    )
+    results = detections_of(run)
     write_atomically(out, (json.dumps(results) + "\n").encode())
 
 
-def load_model(detector: nn.Module, path: Path) -> None:
-    """Load trained weights; InputError if the file is missing, damaged or of another network."""
-    try:
-        detector.load_state_dict(load_file(path))
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
-    except RuntimeError as error:
-        raise InputError(f"{path}: does not fit run.yaml beside it: {error}") from error
-
-
-def run_detector(
-    detector: nn.Module, dataset: CocoDataset, settings: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    """COCO results of every image of a dataset, ordered as the dataset is.
-
-    Args:
-        detector: trained.
-        dataset: the images.
-        settings: of the run; "image", "detector.test", "schedule.batch_size", "hardware" are read.
-    """
-    fabric = single_device_fabric(settings["hardware"]["precision"])
-    detector.to(fabric.device).eval()
-    batches = BatchDataset(dataset, settings["image"], seed=None)
-    normalise = Normaliser(settings["image"], fabric.device)
-    all_sizes = batches.sizes()
-    plans = list(prediction_batches(all_sizes, settings["schedule"]["batch_size"]))
-    loader = batch_loader(
-        batches, plans, settings["hardware"]["num_workers"], fabric.device.type == "cuda"
-    )
+def detections_of(run: TrainedRun) -> list[dict[str, Any]]:
+    """COCO results of every image of a run's data set, ordered as the data set is."""
     found: dict[int, list[dict[str, Any]]] = {}
-    batches_of_plans = zip(plans, loader, strict=True)
-    for plan, batch in progress_bar(batches_of_plans, total=len(plans), desc="predict"):
-        if isinstance(batch, LoadFailure):
-            raise InputError(batch.message)
-        images, _ = to_device(batch, fabric.device)
-        sizes = [all_sizes[index] for index in plan.indices]
-        with fabric.autocast(), torch.no_grad():
-            detections = detector.predict(normalise(images, sizes), sizes)  # type: ignore[operator]
+    run.detector.eval()
+    threshold = run.settings["detector"]["test"].get("mask_threshold", 0.5)
+    for plan, images, targets in run.batches("predict"):
+        sizes = [target["image_size"] for target in targets]
+        with run.fabric.autocast(), torch.no_grad():
+            detections = run.detector.predict(images, sizes)
         for index, size, detection in zip(plan.indices, sizes, detections, strict=True):
             found[index] = coco_results(
                 detection,
-                dataset.image_ids[index],
-                dataset.class_ids,
+                run.dataset.image_ids[index],
+                run.dataset.class_ids,
                 size,
-                dataset.sizes[index],
-                settings["detector"]["test"].get("mask_threshold", 0.5),
+                run.dataset.sizes[index],
+                threshold,
+                plan.canvas,
             )
     return [result for index in sorted(found) for result in found[index]]
 
@@ -134,13 +80,14 @@ def coco_results(
     size: Size,
     original: Size,
     mask_threshold: float = 0.5,
+    canvas: Size | None = None,
 ) -> list[dict[str, Any]]:
     """Detections of one image as COCO results, in pixels of the image file.
 
     Args:
         detection: "boxes" [D, 4] xyxy in the network's pixels, "scores" [D], "labels" [D]. With
             masks also one of "mask_probabilities" [D, h, w], each over its box,
-            "image_mask_probabilities" [D, h, w], each over the image, and "masks", [D, H, W] bool
+            "canvas_mask_probabilities" [D, h, w], each over the canvas, and "masks", [D, H, W] bool
             in the pixels of the file or a list of D run-length masks; and "mask_scores" [D] where
             masks are not ranked by the scores of the boxes.
         image_id: of the annotations.
@@ -148,6 +95,7 @@ def coco_results(
         size: (height, width) of the image for the network.
         original: (height, width) of the image file.
         mask_threshold: probability from which on a pixel belongs to an object.
+        canvas: (height, width) that the image was padded to; None: it was not.
 
     Returns:
         Per detection "image_id", "category_id", "bbox" (xywh), "score", and with masks
@@ -167,7 +115,7 @@ def coco_results(
             xywh.tolist(), detection["scores"].tolist(), detection["labels"].tolist(), strict=True
         )
     ]
-    masks = _run_length_masks(detection, boxes, original, mask_threshold)
+    masks = _run_length_masks(detection, boxes, original, mask_threshold, (canvas or size, size))
     if masks is not None:
         for result, mask in zip(results, masks, strict=True):
             result["segmentation"] = mask
@@ -178,12 +126,17 @@ def coco_results(
 
 
 def _run_length_masks(
-    detection: Mapping[str, Any], boxes: Tensor, original: Size, threshold: float
+    detection: Mapping[str, Any],
+    boxes: Tensor,
+    original: Size,
+    threshold: float,
+    on_canvas: tuple[Size, Size],
 ) -> list[dict[str, Any]] | None:
     """Masks in the pixels of the image file; None if the detector makes none."""
     if "mask_probabilities" in detection:
         return pasted_rles(detection["mask_probabilities"], boxes, original, threshold)
-    if "image_mask_probabilities" in detection:
-        return resized_rles(detection["image_mask_probabilities"], original, threshold)
+    if "canvas_mask_probabilities" in detection:
+        probabilities = detection["canvas_mask_probabilities"]
+        return resized_rles(probabilities, original, threshold, on_canvas)
     masks = detection.get("masks")
     return encode_masks(masks) if isinstance(masks, Tensor) else masks

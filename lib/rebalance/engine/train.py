@@ -8,11 +8,7 @@ Several processes share each global batch. Normalisers are means over all of the
 gradients are those of the global batch; see ``rebalance.distributed``.
 """
 
-import json
-import math
 import signal
-import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,28 +16,16 @@ from types import FrameType
 from typing import Any
 
 import torch
-import yaml
 from lightning_fabric import Fabric
-from safetensors.torch import save as safetensors_bytes
-from torch import Tensor, nn
-from tqdm import tqdm
 
-from rebalance import distributed
 from rebalance.config.code import run_code
 from rebalance.config.parse import parse
 from rebalance.config.run import Run
 from rebalance.data.coco import CocoDataset
-from rebalance.data.files import prepare_folder, write_atomically
+from rebalance.data.files import prepare_folder
 from rebalance.detectors import build_detector
+from rebalance.engine.agreement import Agreement, say
 from rebalance.engine.batches import part_of_rank, training_batches
-from rebalance.engine.checkpoint import (
-    CHECKPOINT,
-    OutputError,
-    TrainingLog,
-    load_checkpoint,
-    remove_leftovers,
-    save_checkpoint,
-)
 from rebalance.engine.fabric import make_fabric
 from rebalance.engine.loading import (
     Batch,
@@ -52,17 +36,10 @@ from rebalance.engine.loading import (
     to_device,
 )
 from rebalance.engine.progress import progress_bar
-from rebalance.engine.provenance import git_commit, versions
-from rebalance.engine.schedule import learning_rate
+from rebalance.engine.run_folder import RunFolder
 from rebalance.engine.seeds import keyed_rng, seed_of
+from rebalance.engine.updates import Updates
 from rebalance.errors import InputError
-
-MODEL, LOG, SETTINGS = "model.safetensors", "log.csv", "run.yaml"
-STALE_CHECKPOINT = "checkpoint.stale.pt"
-WITHOUT_INFLUENCE = ("hardware", "variants")
-"""Settings that may change between the parts of one training."""
-
-_GO, _STOP, _FAILED = 0, 1, 2
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -105,40 +82,30 @@ def train(run: Mapping[str, Any], out_dir: str | Path, threads: int | None = Non
             f"{run['schedule']['batch_size']} and {fabric.world_size}"
         )
     with _stop_on_sigterm() as stop_requested, _reproducible(fabric.device):
-        code = run_code(checked, __name__)
-        return _Training(fabric, run, code, dataset, out).run_to_end(stop_requested)
+        folder = RunFolder(out, run, run_code(checked, __name__), fabric)
+        return _Training(fabric, run, dataset, folder).run_to_end(stop_requested)
 
 
 class _Training:
-    """State of a training between iterations."""
+    """The loop, between its iterations."""
 
     def __init__(
-        self, fabric: Fabric, run: Mapping[str, Any], code: str, dataset: CocoDataset, out: Path
+        self, fabric: Fabric, run: Mapping[str, Any], dataset: CocoDataset, folder: RunFolder
     ) -> None:
-        self.fabric, self.settings, self.dataset, self.out = fabric, run, dataset, out
+        self.fabric, self.settings, self.dataset, self.folder = fabric, run, dataset, folder
         self.schedule, self.seed = run["schedule"], int(run["seed"])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(self.seed, "weights"))
-            self.detector = build_detector(run, self.dataset.num_classes)
-        self.fingerprint = code
-        checkpoint = self._usable_checkpoint()
+            self.detector = build_detector(run, dataset.num_classes)
+        self.agreement = Agreement(fabric)
+        checkpoint = folder.open()
         if checkpoint is not None:
             self.detector.load_state_dict(checkpoint["model"])
-        self.optimizer = torch.optim.SGD(
-            [p for p in self.detector.parameters() if p.requires_grad],
-            lr=self.schedule["lr"],
-            momentum=self.schedule["momentum"],
-            weight_decay=self.schedule["weight_decay"],
-        )
-        self.model: nn.Module
-        self.model, self.wrapped_optimizer = fabric.setup(self.detector, self.optimizer)
+        self.updates = Updates(fabric, self.detector, self.schedule)
         self.iteration = 0
-        log_bytes = 0
         if checkpoint is not None:
-            self.optimizer.load_state_dict(checkpoint["optimizer"])
-            fabric.strategy.precision.load_state_dict(checkpoint["precision"])
-            self.iteration, log_bytes = checkpoint["iteration"], checkpoint["log_bytes"]
-        self.log = TrainingLog(out, log_bytes) if fabric.is_global_zero else None
+            self.updates.load_state(checkpoint)
+            self.iteration = checkpoint["iteration"]
         self.normalise = Normaliser(run["image"], fabric.device)
 
     def run_to_end(self, stop_requested: Callable[[], bool]) -> bool:
@@ -157,11 +124,11 @@ class _Training:
                 batch = next(batches)
                 if isinstance(batch, LoadFailure):
                     failure = failure or batch.message
-                if self._all_agree_to_stop(failure, stop_requested()):
-                    return False
+                if not self.agreement.to_go_on(failure, stop_requested()):
+                    return self._stop(failure)
                 values = self._step(batch)
                 self.iteration += 1
-                failure = self._record(values)
+                failure = self.folder.record(self.iteration, values)
                 at_checkpoint = self.iteration % self.schedule["checkpoint_every"] == 0
                 if failure is None and (at_checkpoint or self.iteration == total):
                     failure = self._save()
@@ -170,9 +137,9 @@ class _Training:
                     {name.removesuffix("_loss"): f"{v:.3f}" for name, v in values.items()},
                     refresh=False,
                 )
-        self._all_agree_to_stop(failure, False)
-        if self.fabric.is_global_zero:
-            self._write_results()
+        if not self.agreement.to_go_on(failure, stop=False):
+            return self._stop(failure)
+        self.folder.finish(self.detector, self.dataset)
         self.fabric.barrier()
         return True
 
@@ -195,175 +162,41 @@ class _Training:
 
     def _step(self, batch: Batch) -> dict[str, float]:
         """One update; the values that the log shows, of the global batch."""
-        lr = learning_rate(self.iteration, self.schedule)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
         images, targets = to_device(batch, self.fabric.device)
         images = self.normalise(images, [target["image_size"] for target in targets])
         rngs = [
             keyed_rng(self.seed, self.iteration, target["image_id"], "sampling")
             for target in targets
         ]
-        losses: dict[str, Tensor] = self.model(images, targets, rngs)
-        loss = torch.stack(list(losses.values())).sum()
-        self.fabric.backward(loss)
-        norm = self.fabric.clip_gradients(
-            self.model,
-            self.wrapped_optimizer,
-            max_norm=self.schedule["clip_norm"] or math.inf,
-            error_if_nonfinite=False,
-        )
-        assert isinstance(norm, Tensor)
-        means = distributed.world_mean(torch.stack([loss, *losses.values()]))
-        numbers = torch.cat([means, norm.reshape(1).to(means.dtype)]).tolist()
-        values = dict(zip(["loss", *losses, "grad_norm"], numbers, strict=True))
-        self._check_finite(values, targets)
-        self.wrapped_optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return {"lr": lr, **values}
-
-    def _check_finite(self, values: Mapping[str, float], targets: list[dict[str, Any]]) -> None:
-        # With 16-mixed precision an infinite gradient is no fault: the scaler skips the update.
-        scaled = self.settings["hardware"]["precision"] == "16-mixed"
-        wrong = [
-            name
-            for name, value in values.items()
-            if name != "loss" and not math.isfinite(value) and not (scaled and name == "grad_norm")
-        ]
+        values = self.updates.backward(self.iteration, images, targets, rngs)
+        wrong = self.updates.not_finite(values)
         if wrong:
-            ids = distributed.world_messages(", ".join(str(t["image_id"]) for t in targets))
-            self._leave_to_main_process()
-            named = ", ".join(f"{name} is {values[name]}" for name in wrong)
-            raise NonFiniteLossError(
+            self._refuse(wrong, values, targets)
+        self.updates.apply()
+        return values
+
+    def _refuse(
+        self, wrong: list[str], values: Mapping[str, float], targets: list[dict[str, Any]]
+    ) -> None:
+        ids = self.agreement.messages(", ".join(str(target["image_id"]) for target in targets))
+        named = ", ".join(f"{name} is {values[name]}" for name in wrong)
+        self.agreement.fail(
+            lambda: NonFiniteLossError(
                 f"iteration {self.iteration + 1}: {named}; images {', '.join(ids)}; "
                 "the last checkpoint is kept"
             )
-
-    def _record(self, values: Mapping[str, float]) -> str | None:
-        """Write the log's row; what went wrong, if anything."""
-        if self.log is None:
-            return None
-        try:
-            if self.iteration == 1:
-                self.log.write(["iteration", *values])
-            self.log.write([str(self.iteration), *(f"{value:.9g}" for value in values.values())])
-        except OutputError as error:
-            return str(error)
-        return None
+        )
 
     def _save(self) -> str | None:
-        """Write the checkpoint (rank 0); what went wrong, if anything."""
-        if self.log is None:
-            return None
-        try:
-            save_checkpoint(self.out, {
-                "settings": _influential(self.settings),
-                "code": self.fingerprint,
-                "threads": torch.get_num_threads(),
-                "iteration": self.iteration,
-                "log_bytes": self.log.sync(),
-                "model": self.detector.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "precision": self.fabric.strategy.precision.state_dict(),
-            })  # fmt: skip
-        except OutputError as error:
-            return str(error)
-        return None
+        return self.folder.save(self.iteration, self.detector, self.updates.state())
 
-    def _all_agree_to_stop(self, failure: str | None, stop: bool) -> bool:
-        """Whether any rank was asked to stop; if any failed, all raise. Saves where it can."""
-        state = _FAILED if failure else _STOP if stop else _GO
-        worst = distributed.world_max(state, self.fabric.device)
-        if worst == _GO:
-            return False
-        messages = distributed.world_messages(failure) + distributed.world_messages(self._save())
-        if not messages:
-            _say(
-                f"stopped after iteration {self.iteration} with a checkpoint; start again to go on"
-            )
-            return True
-        self._leave_to_main_process()
-        raise InputError("; ".join(dict.fromkeys(messages)))
-
-    def _leave_to_main_process(self) -> None:
-        """End the other processes quietly: all know of the error, one reports it."""
-        if not self.fabric.is_global_zero:
-            raise SystemExit(0)
-
-    def _usable_checkpoint(self) -> dict[str, Any] | None:
-        """The checkpoint, if it is of these settings and this code; else it is put aside."""
-        if self.fabric.is_global_zero:
-            remove_leftovers(self.out)
-        checkpoint = load_checkpoint(self.out)
-        self.fabric.barrier()
-        if checkpoint is None:
-            return None
-        reason = None
-        if checkpoint["settings"] != _influential(self.settings):
-            reason = "other settings"
-        elif checkpoint["code"] != self.fingerprint:
-            reason = "other code"
-        if reason is not None:
-            _say(
-                f"{self.out / CHECKPOINT} is of {reason}: it becomes {STALE_CHECKPOINT}, "
-                "the training begins anew"
-            )
-            if self.fabric.is_global_zero:
-                (self.out / CHECKPOINT).replace(self.out / STALE_CHECKPOINT)
-            return None
-        if checkpoint["threads"] != torch.get_num_threads():
-            _say(
-                f"the checkpoint was made with {checkpoint['threads']} threads, now there are "
-                f"{torch.get_num_threads()}: the bytes will differ from an uninterrupted run's"
-            )
-        _say(f"going on after iteration {checkpoint['iteration']}")
-        return checkpoint
-
-    def _write_results(self) -> None:
-        assert self.log is not None
-        self.log.sync()
-        self.log.close()
-        state = {
-            name: value.cpu().contiguous() for name, value in self.detector.state_dict().items()
-        }
-        settings = {
-            **self.settings,
-            "classes": {
-                "ids": list(self.dataset.class_ids),
-                "names": list(self.dataset.class_names),
-            },
-            "made_with": {
-                "commit": git_commit(),
-                "versions": versions(),
-                "device": str(self.fabric.device.type),
-                "processes": self.fabric.world_size,
-                "threads": torch.get_num_threads(),
-            },
-        }
-        try:
-            write_atomically(self.out / MODEL, safetensors_bytes(state))
-            write_atomically(
-                self.out / SETTINGS, yaml.safe_dump(settings, sort_keys=False).encode()
-            )
-            write_atomically(self.out / LOG, self.log.path.read_bytes())
-        except OSError as error:
-            raise OutputError(
-                f"{self.out}: the results cannot be written: {error.strerror or error}; "
-                "the checkpoint is intact: make room and start again"
-            ) from error
-        (self.out / CHECKPOINT).unlink()
-        self.log.path.unlink()
-
-
-def _influential(settings: Mapping[str, Any]) -> str:
-    """The settings that decide the result, as JSON."""
-    kept = {key: value for key, value in settings.items() if key not in WITHOUT_INFLUENCE}
-    image = {key: v for key, v in settings["image"].items() if key != "test"}
-    schedule = {key: v for key, v in settings["schedule"].items() if key != "checkpoint_every"}
-    precision = settings["hardware"]["precision"]
-    return json.dumps(
-        {**kept, "image": image, "schedule": schedule, "precision": precision}, sort_keys=True
-    )
+    def _stop(self, failure: str | None) -> bool:
+        """Save where that is possible; if any process has failed, all end here."""
+        messages = self.agreement.messages(failure, self._save())
+        if messages:
+            self.agreement.fail(lambda: InputError("; ".join(messages)))
+        say(f"stopped after iteration {self.iteration} with a checkpoint; start again to go on")
+        return False
 
 
 @contextmanager
@@ -399,8 +232,3 @@ def _reproducible(device: torch.device) -> Iterator[None]:
         torch.use_deterministic_algorithms(before[0])
         torch.backends.cudnn.deterministic = before[1]
         switches.fill_uninitialized_memory = fill
-
-
-def _say(message: str) -> None:
-    if distributed.is_main_process():
-        tqdm.write(f"{time.strftime('%H:%M:%S')} {message}", file=sys.stderr)

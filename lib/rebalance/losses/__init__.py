@@ -5,7 +5,7 @@ functions are exported too: ``from rebalance.losses import rank_sort_loss``.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,11 +13,9 @@ from typing import Any
 from rebalance.boxes import ggiou, pairwise_ggiou
 from rebalance.config.bind import bind_part, callables
 from rebalance.config.options import losses as options_of
-from rebalance.config.part import imported
+from rebalance.config.part import Part, imported
 from rebalance.losses.balancing import (
-    INSTANCE_WEIGHTS,
     EpochBalance,
-    Positives,
     constant_weight,
     guided_weight,
     magnitude_weight,
@@ -31,7 +29,13 @@ from rebalance.losses.classification import (
     sigmoid_cross_entropy_loss,
     softmax_cross_entropy_loss,
 )
-from rebalance.losses.mask import dice_loss, mask_cross_entropy_loss
+from rebalance.losses.mask import (
+    dice_loss,
+    mask_cross_entropy_loss,
+    mask_iou_loss,
+    semantic_cross_entropy_loss,
+    size_normalised_mask_loss,
+)
 from rebalance.losses.ranking import alrp_loss, ap_loss, rank_sort_loss, ranking_weights
 from rebalance.losses.regression import (
     balanced_l1_loss,
@@ -39,6 +43,7 @@ from rebalance.losses.regression import (
     carl_loss,
     ciou_loss,
     diou_loss,
+    dynamic_smooth_l1_loss,
     eiou_loss,
     focal_eiou_loss,
     focal_eiou_normaliser,
@@ -62,10 +67,10 @@ LOSSES = callables(options_of.Loss)
 
 @dataclass(frozen=True)
 class BoundLoss:
-    """A loss with its options.
+    """A loss, or instance weights, with their options.
 
     Attributes:
-        name: in ``LOSSES``.
+        name: of a loss or of instance weights.
         inputs: names of its parameters without default: what it takes. Detectors offer their
             predictions and targets under these names (``rebalance.detectors.types.Matched``).
         normaliser: None or a function of the same inputs.
@@ -87,20 +92,33 @@ def make_loss(name: str, **options: Any) -> BoundLoss:
     Raises:
         InputError: unknown name or option, or a value that is not allowed.
     """
-    bound = bind_part(options_of.Loss, name, options)
-    parameters = inspect.signature(LOSSES[name]).parameters.values()
+    own = options_of.Loss.parts()[name].normaliser if name in LOSSES else None
+    return _bind(options_of.Loss, name, options, own)
+
+
+def make_instance_weights(name: str, **options: Any) -> BoundLoss:
+    """Instance weights by name, with ``options`` bound.
+
+    Raises:
+        InputError: unknown name or option, or a value that is not allowed.
+    """
+    return _bind(options_of.InstanceWeights, name, options)
+
+
+def _bind(
+    kind: type[Part], name: str, options: Mapping[str, Any], normaliser: str | None = None
+) -> BoundLoss:
+    bound = bind_part(kind, name, options)
+    parameters = inspect.signature(bound.func).parameters.values()
     inputs = tuple(p.name for p in parameters if p.default is p.empty)
-    own = options_of.Loss.parts()[name].normaliser
-    normaliser = partial(imported(own), **bound.keywords) if own is not None else None
-    return BoundLoss(name, bound, inputs, normaliser)
+    own = partial(imported(normaliser), **bound.keywords) if normaliser is not None else None
+    return BoundLoss(name, bound, inputs, own)
 
 
 __all__ = [
-    "INSTANCE_WEIGHTS",
     "LOSSES",
     "BoundLoss",
     "EpochBalance",
-    "Positives",
     "alrp_loss",
     "ap_loss",
     "balanced_l1_loss",
@@ -111,6 +129,7 @@ __all__ = [
     "constant_weight",
     "dice_loss",
     "diou_loss",
+    "dynamic_smooth_l1_loss",
     "eiou_loss",
     "focal_eiou_loss",
     "focal_eiou_normaliser",
@@ -129,15 +148,19 @@ __all__ = [
     "kl_loss",
     "l1_loss",
     "magnitude_weight",
+    "make_instance_weights",
     "make_loss",
     "mask_cross_entropy_loss",
+    "mask_iou_loss",
     "normalised_focal_eiou_loss",
     "pairwise_ggiou",
     "pisa_weights",
     "quality_focal_loss",
     "rank_sort_loss",
     "ranking_weights",
+    "semantic_cross_entropy_loss",
     "sigmoid_cross_entropy_loss",
+    "size_normalised_mask_loss",
     "smooth_l1_loss",
     "softmax_cross_entropy_loss",
     "value_weight",

@@ -1,15 +1,15 @@
 """Weights that balance tasks against each other (one per loss) and examples (one per instance).
 
 Task weights are detached scalars that multiply a task's loss. Instance weights are [P], one per
-positive; the box loss is their `weighted_mean` (thesis Eq. 8.11).
+positive; the box loss is their `weighted_mean` (thesis Eq. 8.11). As with losses, their parameters
+without default are what they take, by the names of ``rebalance.detectors.types.Matched``.
 """
-
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from rebalance.boxes import paired_boxes, paired_iou, ratio
+from rebalance.boxes import centerness, paired_boxes, paired_iou, ratio
+from rebalance.errors import InputError
 from rebalance.losses.ranking import ranking_weights
 
 # --- tasks -----------------------------------------------------------------------------------
@@ -60,104 +60,101 @@ def guided_weight(class_loss: Tensor, box_loss: Tensor, box_weight: float = 1.0)
 class EpochBalance(nn.Module):
     """aLRP's self-balance: ``L_aLRP / L_loc`` of the last epoch weighs the gradient of the boxes.
 
-    Means over the epoch are divided (thesis 7.3.2). Multiply the localisation part of the loss by
-    ``weight``, `update` after every iteration, and call `end_epoch` after every epoch. The state is
-    in buffers: it travels with checkpoints and stays on the device.
+    Means over the epoch are divided (thesis 7.3.2). `update` before ``weight`` multiplies the
+    localisation part of an iteration's loss: the iteration that completes an epoch is weighed by
+    that epoch, as in the published code. The state is in buffers: it travels with checkpoints, and
+    nothing waits for the device.
 
     Args:
         initial: the weight in the first epoch (50 in the thesis).
+        period: iterations of an epoch, those without positives not counted, >= 1. The published
+            code has 3665: COCO's 117,266 images with objects, 32 at a time.
+
+    Raises:
+        InputError: ``period`` below 1.
     """
 
     weight: Tensor
     total: Tensor
     localisation: Tensor
+    iterations: Tensor
 
-    def __init__(self, initial: float = 50.0) -> None:
+    def __init__(self, initial: float = 50.0, period: int = 3665) -> None:
         super().__init__()
-        self.register_buffer("weight", torch.tensor(initial))
-        self.register_buffer("total", torch.tensor(0.0))
-        self.register_buffer("localisation", torch.tensor(0.0))
+        if period < 1:
+            raise InputError(f"period must be at least 1, got {period}")
+        self.period = period
+        self.register_buffer("weight", torch.tensor(float(initial)))
+        self.register_buffer("total", torch.tensor(0.0, dtype=torch.float64))
+        self.register_buffer("localisation", torch.tensor(0.0, dtype=torch.float64))
+        self.register_buffer("iterations", torch.tensor(0))
 
     @torch.no_grad()
-    def update(self, total: Tensor, localisation: Tensor) -> None:
-        """Take note of one iteration's ``L_aLRP`` and ``L_loc`` (scalars)."""
-        self.total += total
-        self.localisation += localisation
+    def update(self, total: Tensor, localisation: Tensor, counts: Tensor | bool = True) -> None:
+        """Take note of one iteration, and set the weight if it completes the epoch.
 
-    @torch.no_grad()
-    def end_epoch(self) -> None:
-        """Set the weight for the next epoch; it stays when there was no localisation loss."""
-        measured = self.localisation > 0
-        self.weight.copy_(torch.where(measured, ratio(self.total, self.localisation), self.weight))
-        self.total.zero_()
-        self.localisation.zero_()
+        Args:
+            total: ``L_aLRP``, scalar.
+            localisation: ``L_loc``, scalar >= 0; the weight stays when all of an epoch are 0.
+            counts: whether there were positives; an iteration without is not noted.
+        """
+        counts = torch.as_tensor(counts, device=self.weight.device)
+        self.total += torch.where(counts, total, 0)
+        self.localisation += torch.where(counts, localisation, 0)
+        self.iterations += counts
+        ended = self.iterations >= self.period
+        measured = ended & (self.localisation > 0)
+        weight = ratio(self.total, self.localisation).to(self.weight.dtype)
+        self.weight.copy_(torch.where(measured, weight, self.weight))
+        for state in (self.total, self.localisation, self.iterations):
+            state.masked_fill_(ended, 0)
 
 
 # --- instances -------------------------------------------------------------------------------
 
 
-class Positives(NamedTuple):
-    """What instance weights are made of.
-
-    Attributes:
-        logits: [P, C] sigmoid logits of the positives.
-        points: [P, 2] x and y of their anchors' centres, pixels.
-        pred_boxes: [P, 4] xyxy, pixels.
-        target_boxes: [P, 4].
-        all_logits: [n] every logit of the batch that takes part in the ranking.
-        all_targets: [n] > 0 at the positives (P of them, in order), 0 or -1 elsewhere.
-    """
-
-    logits: Tensor
-    points: Tensor
-    pred_boxes: Tensor
-    target_boxes: Tensor
-    all_logits: Tensor
-    all_targets: Tensor
-
-
-def no_weights(positives: Positives) -> Tensor:
+def no_weights(target_boxes: Tensor) -> Tensor:
     """1 for every positive."""
-    return torch.ones_like(positives.points[:, 0])
+    return torch.ones_like(target_boxes[:, 0])
 
 
-def centerness_weights(positives: Positives) -> Tensor:
-    """Centerness of FCOS (Tian et al., ICCV 2019), in [0, 1]: 1 at the centre, 0 at the border."""
-    to_corners = torch.cat(
-        [
-            positives.points - positives.target_boxes[:, :2],
-            positives.target_boxes[:, 2:] - positives.points,
-        ],
-        dim=1,
-    ).clamp(min=0)
-    near, far = torch.aminmax(to_corners.reshape(-1, 2, 2), dim=1)
-    return ratio(near, far).prod(1).sqrt()
+def centerness_weights(points: Tensor, target_boxes: Tensor) -> Tensor:
+    """Centerness (FCOS, Tian et al., ICCV 2019, Eq. 3), in [0, 1]; see `rebalance.boxes`.
+
+    Args:
+        points: [P, 2] x and y of the centres of the positives' anchors, pixels.
+        target_boxes: [P, 4] xyxy, pixels.
+    """
+    return centerness(points, target_boxes)
 
 
-def score_weights(positives: Positives) -> Tensor:
-    """The largest confidence score of each positive, in (0, 1), detached."""
-    return positives.logits.detach().sigmoid().amax(1)
+def score_weights(positive_logits: Tensor) -> Tensor:
+    """The largest confidence score of each positive, in (0, 1), detached.
+
+    Args:
+        positive_logits: [P, C] sigmoid logits of the positives.
+    """
+    return positive_logits.detach().sigmoid().amax(1)
 
 
-def iou_weights(positives: Positives) -> Tensor:
-    """IoU of each prediction with its ground truth, in [0, 1], detached."""
-    pred, target = paired_boxes(positives.pred_boxes.detach(), positives.target_boxes)
-    return paired_iou(pred, target).to(positives.pred_boxes.dtype)
+def iou_weights(pred_boxes: Tensor, target_boxes: Tensor) -> Tensor:
+    """IoU of each prediction [P, 4] with its ground truth [P, 4], in [0, 1], detached."""
+    pred, target = paired_boxes(pred_boxes.detach(), target_boxes)
+    return paired_iou(pred, target).to(pred_boxes.dtype)
 
 
-def rank_weights(positives: Positives, delta: float = 0.5, delta_loc: float = 0.0) -> Tensor:
-    """Ranking-based weights (`ranking_weights`), detached; ``delta_loc`` smooths the numerator."""
-    return ranking_weights(positives.all_logits, positives.all_targets, delta, delta_loc)
+def rank_weights(
+    logits: Tensor, targets: Tensor, delta: float = 0.5, delta_loc: float = 0.0
+) -> Tensor:
+    """Ranking-based weights (`ranking_weights`), detached.
 
-
-INSTANCE_WEIGHTS = {
-    "none": no_weights,
-    "centerness": centerness_weights,
-    "score": score_weights,
-    "iou": iou_weights,
-    "ranking": rank_weights,
-}
-"""Names of the columns of thesis Table 8.1 -> function of `Positives`; options by keyword."""
+    Args:
+        logits: every logit that takes part in the ranking, any shape.
+        targets: the same shape; > 0 at the positives, 0 or -1 elsewhere.
+        delta: half width of the step in the rank.
+        delta_loc: half width of the step in the numerator.
+    """
+    return ranking_weights(logits.flatten(), targets.flatten(), delta, delta_loc, check=False)
 
 
 def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:

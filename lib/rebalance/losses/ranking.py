@@ -4,7 +4,8 @@ Notation as in Oksuz, *Identifying and Addressing Imbalance Problems in Visual D
 6 to 8 ("thesis"): example i has logit s_i, ``x_ij = s_j - s_i``, and ``H(x)`` is a step from 0 to 1
 that rises linearly over ``[-delta, delta]`` (Eq. 6.5). All sums of H are exact: positives are
 sorted, and every sum is read off a piecewise linear function of the logit (`steps`). n logits with
-P positives take O(n log P + P log^2 P) time and O(n + P log P) memory. Sums are in float64.
+P positives take O(n log P + P log^2 P) time and O(n + P log P) memory, of which a float32 logit
+takes 16 bytes at most. Sums are in float64.
 
 A new loss writes its errors and how they are shared, not its gradient::
 
@@ -23,7 +24,7 @@ from torch import Tensor
 from rebalance.boxes import check_floating
 from rebalance.errors import InputError
 from rebalance.losses.reduction import loss_dtype
-from rebalance.losses.steps import lower_label_sums, make_steps
+from rebalance.losses.steps import LabelledSteps, Located, make_steps
 
 ALRP_EPS = 1e-5  # the published guards: no gradient below this many false positives ...
 RANK_SORT_EPS = 1e-10  # ... or this much of a share to distribute
@@ -38,7 +39,9 @@ class RankSortLoss(NamedTuple):
 
 
 class ALRPLoss(NamedTuple):
-    """``loss = classification + localisation`` is differentiable; its two parts are detached."""
+    """``loss = classification + localisation``; logits have a gradient in the first of its parts,
+    localisation errors in the second, so that the parts may be weighed.
+    """
 
     loss: Tensor
     classification: Tensor
@@ -53,9 +56,10 @@ class Ranks:
         targets: [n]; > 0 positive, 0 negative, -1 ignored.
         delta: half width of the smoothed step, >= 0; 0 is the unit step (``H(0) = 1``).
         count_self: what a positive adds to its own rank: "step" ``H(0)``, "one" 1.
-        max_positives: a bound on the number of positives, known beforehand. With it nothing waits
-            for the device; without it the number is read from the device.
-        check: look for nan, inf and targets outside [0, 1] and -1, which waits for the device.
+        max_positives: a bound on the number of positives, known beforehand. With it, and without
+            ``check``, nothing waits for the device.
+        check: look for nan, inf and targets outside [0, 1] and -1. Without it a logit that is
+            nan or inf makes the errors of all positives nan.
 
     Attributes (P positives in array order; up to ``max_positives`` the rest are not ``valid``):
         valid: [P] bool, True for a positive.
@@ -78,13 +82,15 @@ class Ranks:
         max_positives: int | None = None,
         check: bool = True,
     ) -> None:
-        check_ranking_inputs(logits, targets, delta, count_self, max_positives, check)
+        check_ranking_inputs(logits, targets, delta, count_self)
+        may_wait = check or max_positives is None
+        if check:
+            check_ranking_values(logits, targets, max_positives)
         if len(logits) == 0:  # is one ignored example
             logits, targets = F.pad(logits, (0, 1)), logits.new_full((1,), -1.0)
-        self.logits = logits
-        scores = logits.detach().double()
+        self.logits, self.targets = logits, targets
         positive = targets > 0
-        count = positive.sum()
+        count = positive.count_nonzero()
         size = int(count) if max_positives is None else max_positives
         # One place that holds no positive keeps the empty batch out of every line below.
         self.idxs = torch.nonzero_static(positive, size=max(size, 1), fill_value=0).squeeze(1)
@@ -92,17 +98,38 @@ class Ranks:
         self.valid = places < count
         self.count = self.valid.sum().clamp(min=1)
         self.labels = self.of_positives(targets[self.idxs].double())
-        self.scores = scores[self.idxs]
+        self.scores = logits.detach()[self.idxs].double()
         self.delta = delta
         self.step_at_zero = _step_at_zero(delta)
         self.own_step = 1.0 if count_self == "one" else self.step_at_zero
-        self.negative = (targets == 0).double()
         self.steps = make_steps(self.scores, delta)
-        self.examples = self.steps.locate(scores)
-        self.positives = self.examples.take(self.idxs)
-        self.false_positives = self.steps.sum_over_points(self.examples, self.negative)
+        self.positives = self.steps.locate(self.scores)
+        self.negatives, self.negative_idxs = self._locate_negatives(may_wait)
+        self.false_positives = self.steps.sum_over_points(self.negatives)
+        if not check:
+            extremes = torch.stack(torch.aminmax(logits.detach()))
+            self.false_positives += (0 * extremes).sum()  # nan, if one of the logits is not finite
         self.positive_rank = self.over_positives(torch.ones_like(self.scores))
         self.rank = self.false_positives + self.positive_rank
+
+    def _locate_negatives(self, may_wait: bool) -> tuple[Located, Tensor | None]:
+        """The negatives between the steps, and their indices if they have been picked out.
+
+        Those that no positive meets, because they are below all steps, are left out. Where values
+        may be read and these are most of the examples, the others are picked out.
+        """
+        logits = self.logits.detach()
+        met = self.negative
+        met &= logits >= self.steps.knots[0]
+        if may_wait and 2 * int(met.count_nonzero()) < len(met):
+            idxs = met.nonzero().squeeze(1)
+            return self.steps.locate(logits.take(idxs)), idxs
+        return self.steps.locate(logits, among=met), None
+
+    @property
+    def negative(self) -> Tensor:
+        """[n] bool, True for a negative."""
+        return self.targets == 0
 
     def over_positives(self, values: Tensor) -> Tensor:
         """[P]: the sum of ``values_j H(x_ij)`` over positives j, i counted by ``count_self``."""
@@ -114,24 +141,26 @@ class Ranks:
         total = self.steps.sum_over_points(self.positives, values)
         return total - self.step_at_zero * values
 
-    def over_lower_labels(self, values: Tensor) -> Tensor:
-        """[P, W]: the sum of ``values_j H(x_ij)`` over positives j with a lower label than i."""
-        values = torch.where(self.valid[:, None], values, 0)
-        return lower_label_sums(self.scores, self.labels, values, self.delta)
-
     def of_positives(self, values: Tensor) -> Tensor:
         """[P]: ``values``, but 0 at places that hold no positive."""
         return torch.where(self.valid, values, 0)
-
-    def to_examples(self, values: Tensor) -> Tensor:
-        """[n]: ``values`` [P] at the places of the positives, 0 elsewhere."""
-        zeros = torch.zeros_like(self.negative)
-        return zeros.index_add_(0, self.idxs, self.of_positives(values))
 
     def mean(self, values: Tensor) -> Tensor:
         """Scalar: the mean over positives, 0 without any, in the dtype of the loss."""
         mean = self.of_positives(values).sum() / self.count
         return mean.to(loss_dtype(self.logits))
+
+
+class Gradient(NamedTuple):
+    """What the examples of a batch are pushed by; what positives get is the sum of both.
+
+    Attributes:
+        examples: [n], at least float32.
+        positives: [P] float64.
+    """
+
+    examples: Tensor
+    positives: Tensor
 
 
 class Pmf(Protocol):
@@ -145,8 +174,8 @@ class Pmf(Protocol):
     mass: Tensor
     eps: float
 
-    def spread(self, weights: Tensor) -> Tensor:
-        """[n]: the sum of ``weights_i share_ij`` over positives i, for every example j."""
+    def spread(self, weights: Tensor, gradient: Gradient) -> None:
+        """Add to every example j the sum of ``weights_i share_ij`` over positives i, in place."""
         ...
 
 
@@ -156,25 +185,32 @@ class NegativesAbove:
     def __init__(self, ranks: Ranks, eps: float = 0.0) -> None:
         self.ranks, self.eps, self.mass = ranks, eps, ranks.false_positives
 
-    def spread(self, weights: Tensor) -> Tensor:
+    def spread(self, weights: Tensor, gradient: Gradient) -> None:
         """See `Pmf`."""
-        return self.ranks.steps.sum_over_steps(self.ranks.examples, weights) * self.ranks.negative
+        ranks = self.ranks
+        if ranks.negative_idxs is None:
+            ranks.steps.add_sums_over_steps(ranks.negatives, weights, to=gradient.examples)
+            return
+        sums = gradient.examples.new_zeros(len(ranks.negative_idxs))
+        ranks.steps.add_sums_over_steps(ranks.negatives, weights, to=sums)
+        gradient.examples.index_add_(0, ranks.negative_idxs, sums)
 
 
 class LowerLabelsAbove:
     """``p(j|i)`` proportional to ``H(x_ij) [y_j < y_i]`` on positives j (Eq. 8.6)."""
 
-    def __init__(self, ranks: Ranks, mass: Tensor, eps: float = 0.0) -> None:
-        self.ranks, self.eps, self.mass = ranks, eps, mass
+    def __init__(self, ranks: Ranks, eps: float = 0.0) -> None:
+        self.ranks, self.eps = ranks, eps
+        self.steps = LabelledSteps.at(ranks.scores, ranks.labels, ranks.delta)
+        self.mass = self.sum(torch.ones_like(ranks.scores))
 
-    def spread(self, weights: Tensor) -> Tensor:
+    def sum(self, values: Tensor) -> Tensor:
+        """[P]: the sum of ``values_j H(x_ij)`` over positives j with a lower label than i."""
+        return self.steps.sum_over_lower(self.ranks.of_positives(values))
+
+    def spread(self, weights: Tensor, gradient: Gradient) -> None:
         """See `Pmf`."""
-        ranks = self.ranks
-        # The sum over i with y_i > y_j of H(s_j - s_i): mirror logits and labels.
-        sums = lower_label_sums(
-            -ranks.scores, -ranks.labels, ranks.of_positives(weights)[:, None], ranks.delta
-        )
-        return ranks.to_examples(sums.squeeze(1))
+        gradient.positives.add_(self.steps.sum_over_higher(self.ranks.of_positives(weights)))
 
 
 class PrimaryTerms(NamedTuple):
@@ -201,13 +237,18 @@ def identity_update(ranks: Ranks, *terms: PrimaryTerms) -> Tensor:
     loss = torch.stack([ranks.mean(term.error) for term in terms]).sum()
     if not (ranks.logits.requires_grad and torch.is_grad_enabled()):
         return loss
-    gradient = torch.zeros_like(ranks.negative)
+    gradient = Gradient(
+        torch.zeros_like(ranks.logits, dtype=loss.dtype),
+        torch.zeros_like(ranks.scores),
+    )
     for error, pmf in terms:
-        shared = ranks.valid & (pmf.mass > pmf.eps)
+        shared = ranks.valid & ~(pmf.mass <= pmf.eps)  # nan goes on into the gradient
         handed_on = torch.where(shared, error, 0) / ranks.count
-        gradient += pmf.spread(handed_on / torch.where(shared, pmf.mass, 1))
-        gradient.index_add_(0, ranks.idxs, handed_on, alpha=-1)
-    return _WithGradient.apply(ranks.logits, loss, gradient.to(ranks.logits.dtype))
+        pmf.spread(handed_on / torch.where(shared, pmf.mass, 1), gradient)
+        gradient.positives.sub_(handed_on)
+    of_positives = ranks.of_positives(gradient.positives).to(loss.dtype)
+    gradient.examples.index_add_(0, ranks.idxs, of_positives)
+    return _WithGradient.apply(ranks.logits, loss, gradient.examples.to(ranks.logits.dtype))
 
 
 class _WithGradient(torch.autograd.Function):
@@ -271,6 +312,7 @@ def alrp_loss(
     count_self: str = "one",
     eps: float = ALRP_EPS,
     check: bool = True,
+    target: str = "own",
 ) -> ALRPLoss:
     """Average Localisation-Recall-Precision loss (thesis Eq. 7.2-7.7).
 
@@ -289,34 +331,38 @@ def alrp_loss(
         count_self: "one" (published) or "step", see `Ranks`.
         eps: no gradient from positives with ``N_FP <= eps``, where Eq. 7.7 jumps; 0 for none.
         check: see `Ranks`.
+        target: what the error of a positive is measured from: "own" ``E_loc(i) / rank(i)`` (Eq.
+            J.3), or "zero", the mistake that lets trainings diverge (thesis L.3).
 
     Returns:
         ``(loss, classification, localisation)``; zeros with a gradient path without positives.
     """
+    if target not in ("own", "zero"):
+        raise InputError(f"target must be 'own' or 'zero', got {target!r}")
     check_floating("localisation_errors", localisation_errors)
     if localisation_errors.ndim != 1:
         raise InputError(f"localisation_errors must be [P], got {list(localisation_errors.shape)}")
+    if check and not localisation_errors.isfinite().all():
+        raise InputError("localisation_errors must be finite, got nan or inf")
     size = len(localisation_errors)
-    check_ranking_inputs(logits, targets, delta, count_self, None, check)
-    if check and int((targets > 0).sum()) != size:
-        positives = int((targets > 0).sum())
+    bound = None if check else size
+    ranks = Ranks(logits, targets, delta, count_self, max_positives=bound, check=check)
+    if check and (positives := int(ranks.valid.sum())) != size:
         raise InputError(
             f"localisation_errors must be [{positives}], one per positive, got [{size}]"
         )
-    if check and not localisation_errors.isfinite().all():
-        raise InputError("localisation_errors must be finite, got nan or inf")
-    ranks = Ranks(logits, targets, delta, count_self, max_positives=size, check=False)
     padded = F.pad(localisation_errors.double(), (0, len(ranks.valid) - size))
     errors = padded.detach()
     # Eq. J.1-J.3: the target of i is its own E_loc(i) / rank(i).
-    above_target = (ranks.false_positives + ranks.over_other_positives(errors)) / ranks.rank
+    errors_above = ranks.over_other_positives(errors) + (errors if target == "zero" else 0)
+    above_target = (ranks.false_positives + errors_above) / ranks.rank
     update = identity_update(ranks, PrimaryTerms(above_target, NegativesAbove(ranks, eps)))
     classification = ranks.mean(ranks.false_positives / ranks.rank)  # Eq. 7.4
     weights = _ranking_weights(ranks, delta_loc, "one")  # Eq. K.3
+    # `update` has the right gradient, but its value leaves the target out.
+    classification = classification + (update - update.detach())
     localisation = (weights * padded).sum().to(update.dtype)
-    # `update` has the right gradient; the value of the loss includes the target (Eq. 7.2).
-    loss = classification + localisation + (update - update.detach())
-    return ALRPLoss(loss, classification, localisation.detach())
+    return ALRPLoss(classification + localisation, classification, localisation)
 
 
 def rank_sort_loss(
@@ -346,17 +392,15 @@ def rank_sort_loss(
     ranking_error = ranks.false_positives / ranks.rank  # Eq. 8.3, target 0
     inverted = 1 - ranks.labels
     inverted_above = ranks.over_positives(inverted)
-    lower, inverted_lower = ranks.over_lower_labels(
-        torch.stack([torch.ones_like(inverted), inverted], dim=1)
-    ).unbind(1)
+    lower = LowerLabelsAbove(ranks, eps)
     current = inverted_above / ranks.positive_rank  # Eq. 8.3
     # Eq. 8.4: positives with labels of at least y_i are all but those with lower ones.
-    target = (inverted_above - inverted_lower) / (ranks.positive_rank - lower)
+    target = (inverted_above - lower.sum(inverted)) / (ranks.positive_rank - lower.mass)
     sorting_error = current - target
     loss = identity_update(
         ranks,
         PrimaryTerms(ranking_error, NegativesAbove(ranks, eps)),
-        PrimaryTerms(sorting_error, LowerLabelsAbove(ranks, lower, eps)),
+        PrimaryTerms(sorting_error, lower),
     )
     return RankSortLoss(loss, ranks.mean(ranking_error), ranks.mean(sorting_error))
 
@@ -393,7 +437,8 @@ def ranking_weights(
 def _ranking_weights(ranks: Ranks, delta_loc: float, count_self: str) -> Tensor:
     steps = make_steps(ranks.scores, delta_loc)
     shares = ranks.of_positives(1 / ranks.rank)
-    total = steps.sum_over_steps(steps.locate(ranks.scores), shares)
+    total = torch.zeros_like(shares)
+    steps.add_sums_over_steps(steps.locate(ranks.scores), shares, to=total)
     if count_self == "one":
         total = total + (1 - _step_at_zero(delta_loc)) * shares
     return ranks.of_positives(total) / ranks.count
@@ -403,15 +448,8 @@ def _step_at_zero(delta: float) -> float:
     return 0.5 if delta > 0 else 1.0
 
 
-def check_ranking_inputs(
-    logits: Tensor,
-    targets: Tensor,
-    delta: float,
-    count_self: str,
-    max_positives: int | None,
-    check: bool,
-) -> None:
-    """Raise unless a ranking loss can be computed; ``check`` covers what waits for the device."""
+def check_ranking_inputs(logits: Tensor, targets: Tensor, delta: float, count_self: str) -> None:
+    """Raise unless types, shapes and options are those of a ranking loss."""
     check_floating("logits", logits)
     if targets.is_complex():
         raise TypeError(f"targets must be real, got {targets.dtype}")
@@ -424,13 +462,20 @@ def check_ranking_inputs(
         raise InputError(f"delta must be >= 0, got {delta}")
     if count_self not in ("one", "step"):
         raise InputError(f"count_self must be 'one' or 'step', got {count_self!r}")
-    if not check or len(logits) == 0:
+
+
+def check_ranking_values(logits: Tensor, targets: Tensor, max_positives: int | None) -> None:
+    """Raise unless the values are those of a ranking loss; waits for the device."""
+    if len(logits) == 0:
         return
     # aminmax hands nan on, and is one quick pass.
     if not torch.stack(torch.aminmax(logits)).isfinite().all():
         raise InputError("logits must be finite, got nan or inf")
-    if not targets.max() <= 1 or ((targets < 0) & (targets != -1)).any():
+    lowest, highest = torch.aminmax(targets)
+    if not highest <= 1 or (lowest < 0 and ((targets < 0) & (targets != -1)).any()):
         raise InputError("targets must be in [0, 1], or -1 for ignored")
-    positives = int((targets > 0).sum())
-    if max_positives is not None and positives > max_positives:
+    if (
+        max_positives is not None
+        and (positives := int((targets > 0).count_nonzero())) > max_positives
+    ):
         raise InputError(f"there may be {max_positives} positives at most, got {positives}")

@@ -56,6 +56,17 @@ def smooth_l1_loss(
     )
 
 
+def dynamic_smooth_l1_loss(
+    pred_deltas: Tensor, target_deltas: Tensor, smooth_l1_beta: Tensor, reduction: str = "none"
+) -> Tensor:
+    """``smooth_l1_loss`` with a beta [] > 0 that moves with the training (Dynamic R-CNN, Eq. 6)."""
+    check_same_shape(pred_deltas, target_deltas, "pred_deltas and target_deltas")
+    error = (pred_deltas - target_deltas).abs()
+    near = error.square() / (2 * smooth_l1_beta)
+    loss = torch.where(error < smooth_l1_beta, near, error - smooth_l1_beta / 2)
+    return reduce_loss(loss, reduction, pred_deltas)
+
+
 def balanced_l1_loss(
     pred_deltas: Tensor,
     target_deltas: Tensor,

@@ -93,6 +93,20 @@ def choose_foreground_balanced(candidates: Tensor, num: int, pool: Pool) -> Tens
     return _smallest(candidates, -torch.log1p(-numbers) * per_label[labels], num)
 
 
+def choose_instance_balanced(candidates: Tensor, num: int, pool: Pool) -> Tensor:
+    """About as many of each ground truth: ``round(num / G) + 1`` of G (Libra R-CNN, section 3.1).
+
+    Pang et al., CVPR 2019, and its published code. Where these are more than ``num``, some of them
+    at random; where they are fewer, as a ground truth has less than its share, the rest is random.
+    """
+    if len(candidates) <= num:
+        return candidates
+    numbers = _two_uniform(candidates, pool)
+    ranks, num_groups = _random_ranks(pool.assignment.gt_idxs[candidates], numbers[0])
+    share = (num / num_groups).round() + 1
+    return _smallest(candidates, (ranks >= share) + numbers[1], num)
+
+
 def choose_iou_balanced(candidates: Tensor, num: int, pool: Pool) -> Tensor:
     """The same number from each of ``pool.num_iou_bins`` equal IoU intervals (Libra R-CNN, Eq. 1).
 
@@ -102,19 +116,63 @@ def choose_iou_balanced(candidates: Tensor, num: int, pool: Pool) -> Tensor:
     if len(candidates) <= num:
         return candidates
     overlaps = pool.assignment.overlaps[candidates].double()
-    widest = overlaps.amax().clamp(min=torch.finfo(torch.float64).tiny)
-    bins = (overlaps / widest * pool.num_iou_bins).long().clamp(max=pool.num_iou_bins - 1)
-    numbers = uniform((len(candidates),), pool.rng, candidates.device)
-    # Sorting by bin + number in [0, 1) groups the bins and shuffles inside them, so the distance
-    # from the start of the bin is a random rank in it.
-    order = torch.argsort(bins + numbers)
-    sizes = torch.zeros(pool.num_iou_bins, dtype=torch.int64, device=bins.device)
-    sizes.index_add_(0, bins, torch.ones_like(bins))
-    starts = sizes.cumsum(0) - sizes
-    ranks = torch.empty_like(order)
-    ranks[order] = torch.arange(len(order), device=order.device) - starts[bins[order]]
-    share = num // pool.num_iou_bins
-    return _smallest(candidates, (ranks >= share) + numbers, num)
+    bins = _bins(overlaps, overlaps.amax(), pool.num_iou_bins)
+    numbers = _two_uniform(candidates, pool)
+    ranks, _ = _random_ranks(bins, numbers[0])
+    return _smallest(candidates, (ranks >= num // pool.num_iou_bins) + numbers[1], num)
+
+
+def choose_iou_balanced_published(candidates: Tensor, num: int, pool: Pool) -> Tensor:
+    """``choose_iou_balanced`` as Libra R-CNN's published code (and mmdetection) has it.
+
+    The bins divide [0, largest overlap of all], positives and ground truths among the RoIs
+    included. That is 1, so with three bins and a threshold of 0.5 the third never holds a negative,
+    the second those above 1/3, and a third of the sample is random. Candidates that overlap nothing
+    are taken only when there are too few others. (There, the very first image of a training treats
+    them as all others.)
+    """
+    if len(candidates) <= num:
+        return candidates
+    overlaps = pool.assignment.overlaps[candidates].double()
+    bins = _bins(overlaps, pool.assignment.overlaps.amax().double(), pool.num_iou_bins)
+    touching = overlaps > 0
+    numbers = _two_uniform(candidates, pool)
+    ranks, _ = _random_ranks(torch.where(touching, bins, -1), numbers[0])
+    last = torch.where(touching, (ranks >= num // pool.num_iou_bins).long(), 2)
+    return _smallest(candidates, last + numbers[1], num)
+
+
+def _two_uniform(candidates: Tensor, pool: Pool) -> Tensor:
+    """[2, P] numbers: for ranks within groups, and for a choice over all groups.
+
+    With the same numbers for both, those of a large group that come after its share would have
+    smaller ones than those of a small group, and be taken more often.
+    """
+    return uniform((2, len(candidates)), pool.rng, candidates.device)
+
+
+def _bins(overlaps: Tensor, widest: Tensor, num: int) -> Tensor:
+    """[P] int64, which of ``num`` equal parts of [0, widest] each overlap lies in."""
+    widest = widest.clamp(min=torch.finfo(torch.float64).tiny)
+    return (overlaps / widest * num).long().clamp(max=num - 1)
+
+
+def _random_ranks(groups: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+    """[P] int64 random ranks within each group of candidates, and [] how many groups there are.
+
+    Args:
+        groups: [P] int64.
+        numbers: [P] random, in [0, 1).
+    """
+    # Sorting by group + number in [0, 1) groups the candidates and shuffles inside the groups, so
+    # the distance from the start of the group is a random rank in it.
+    order = torch.argsort(groups + numbers)
+    ordered = groups[order]
+    is_first = torch.ones_like(ordered, dtype=torch.bool)
+    is_first[1:] = ordered[1:] != ordered[:-1]
+    places = torch.arange(len(order), device=order.device)
+    starts = torch.where(is_first, places, 0).cummax(0).values
+    return torch.empty_like(order).index_copy_(0, order, places - starts), is_first.sum()
 
 
 def _smallest(candidates: Tensor, keys: Tensor, num: int) -> Tensor:

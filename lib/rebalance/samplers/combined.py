@@ -15,7 +15,9 @@ from rebalance.samplers.choose import (
     Scheme,
     choose_foreground_balanced,
     choose_hardest,
+    choose_instance_balanced,
     choose_iou_balanced,
+    choose_iou_balanced_published,
     choose_random,
 )
 
@@ -23,12 +25,14 @@ POSITIVE_SCHEMES: dict[str, Scheme] = {
     "random": choose_random,
     "hard": choose_hardest,
     "ofb": choose_foreground_balanced,
+    "instance_balanced": choose_instance_balanced,
 }
 
 NEGATIVE_SCHEMES: dict[str, Scheme] = {
     "random": choose_random,
     "hard": choose_hardest,
     "iou_balanced": choose_iou_balanced,
+    "iou_balanced_published": choose_iou_balanced_published,
 }
 
 
@@ -43,6 +47,7 @@ def sample_combined(
     positive: str = "random",
     negative: str = "random",
     pad_with_negatives: bool = True,
+    negatives_per_positive: float | None = None,
     nms_iou: float | None = None,
     num_iou_bins: int = 3,
 ) -> Tensor:
@@ -63,8 +68,10 @@ def sample_combined(
         positive: a name in ``POSITIVE_SCHEMES``.
         negative: a name in ``NEGATIVE_SCHEMES``.
         pad_with_negatives: False keeps at most ``num - floor(num * positive_fraction)`` negatives.
+        negatives_per_positive: most negatives for each positive in the sample, and for one positive
+            where there is none (mmdetection's neg_pos_ub; Libra R-CNN's proposals: 5). None: any.
         nms_iou: the hard schemes first drop a box that overlaps one of larger loss by more.
-        num_iou_bins: of the scheme "iou_balanced".
+        num_iou_bins: of the schemes "iou_balanced" and "iou_balanced_published".
 
     Raises:
         InputError: unknown scheme, a negative number, a fraction outside [0, 1], or losses or
@@ -76,15 +83,19 @@ def sample_combined(
         raise InputError(f"num must be 0 or more, got {num}")
     if not 0 <= positive_fraction <= 1:
         raise InputError(f"positive_fraction must be in [0, 1], got {positive_fraction}")
+    if negatives_per_positive is not None and negatives_per_positive < 0:
+        raise InputError(f"negatives_per_positive must be 0 or more, got {negatives_per_positive}")
     if num_iou_bins < 1:
         raise InputError(f"num_iou_bins must be 1 or more, got {num_iou_bins}")
     pool = Pool(assignment, rng, boxes, losses, nms_iou, num_iou_bins)
     # 0.29 * 100 is 28.999...; the tolerance keeps exact products whole.
     num_positives = int(num * positive_fraction + 1e-6)
-    positives = assignment.positives.nonzero().squeeze(1)
+    positives = assignment.positive_rows()
     positives = choose_positives(positives, num_positives, pool)
     num_negatives = num - (len(positives) if pad_with_negatives else num_positives)
-    negatives = assignment.negatives.nonzero().squeeze(1)
+    if negatives_per_positive is not None:
+        num_negatives = min(num_negatives, int(negatives_per_positive * max(len(positives), 1)))
+    negatives = assignment.negative_rows()
     return torch.cat([positives, choose_negatives(negatives, num_negatives, pool)]).sort().values
 
 

@@ -41,9 +41,8 @@ def sample_ohem(
     """
     if num < 0:
         raise InputError(f"num must be 0 or more, got {num}")
-    taking_part = (assignment.positives | assignment.negatives).nonzero().squeeze(1)
     pool = Pool(assignment, rng, boxes, losses, nms_iou)
-    return choose_hardest(taking_part, num, pool)
+    return choose_hardest(assignment.taking_part(), num, pool)
 
 
 def sample_ohpm(
@@ -97,6 +96,7 @@ def sample_hard_negatives(
     losses: Callable[[Tensor], Tensor] | None = None,
     ratio: float = 3.0,
     least: int = 0,
+    all_without_positives: bool = False,
 ) -> Tensor:
     """Every positive, and the negatives of largest loss, ``ratio`` of them per positive.
 
@@ -110,14 +110,18 @@ def sample_hard_negatives(
         losses: given positions [K], the loss [K] of each; SSD takes that of classification.
         ratio: negatives per positive.
         least: of negatives, whatever the number of positives.
+        all_without_positives: of an image without positives all negatives are taken (mmdetection's
+            YOLACT). It then outweighs the others by far; the default is SSD's.
 
     Raises:
         InputError: a negative ratio or number, or losses that are needed and missing.
     """
     if ratio < 0 or least < 0:
         raise InputError(f"ratio and least must be 0 or more, got {ratio} and {least}")
-    positives = assignment.positives.nonzero().squeeze(1)
-    negatives = assignment.negatives.nonzero().squeeze(1)
+    positives = assignment.positive_rows()
+    negatives = assignment.negative_rows()
     num = max(int(len(positives) * ratio), least)
+    if all_without_positives and len(positives) == 0:
+        return negatives
     hardest = choose_hardest(negatives, num, Pool(assignment, rng, boxes, losses))
     return torch.cat([positives, hardest]).sort().values

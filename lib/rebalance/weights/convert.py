@@ -26,7 +26,7 @@ class Source(NamedTuple):
 
 
 SOURCES: dict[str, Source] = {
-    "mmdetection": Source(mmdetection.rows, str),
+    "mmdetection": Source(mmdetection.rows, mmdetection.current),
     "torchvision": Source(torchvision.rows, torchvision.current),
 }
 

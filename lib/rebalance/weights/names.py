@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from rebalance.detectors.detector import Detector
 from rebalance.errors import InputError
 
-PARTS = ("backbone.", "neck.", "heads.")
+PARTS = ("backbone.", "neck.", "heads.", "poolings.")
 """Where our names of what is published start. Else (a balance of losses) is of a training."""
 COUNTER = "num_batches_tracked"  # of batch norm; some layers have none, and nothing reads it
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from rebalance.detectors.backbones import ResNetBackbone, VGGBackbone
+from rebalance.detectors.dense_heads import SsdHead
 from rebalance.detectors.detector import Detector
 from rebalance.detectors.heads import FcHead, MaskHead, RetinaHead, RpnHead
 from rebalance.detectors.necks import Pyramid, SsdNeck
@@ -67,6 +68,16 @@ def dense_layout(num_classes: int, num_anchors: int) -> Layout:
         return value[:, foreground(value.shape[1], num_classes)].flatten(0, 1)
 
     return Layout(to_theirs, to_ours)
+
+
+def ssd_layout(num_classes: int, num_anchors: int) -> Layout:
+    """Softmax columns [anchors * (classes + 1), ...] of a level, background first as ours."""
+
+    def to_ours(theirs: Tensor) -> Tensor:
+        value = theirs.unflatten(0, (num_anchors, -1))
+        return value[:, [0, *foreground(value.shape[1], num_classes)]].flatten(0, 1)
+
+    return Layout(lambda ours: ours, to_ours)
 
 
 def softmax_layout(num_classes: int) -> Layout:
@@ -142,7 +153,20 @@ def mask_rows(head: nn.Module) -> list[Row]:
     ]
 
 
+def ssd_rows(head: nn.Module) -> list[Row]:
+    """Convolutions of each level, columns of each candidate with the background first as ours."""
+    assert isinstance(head, SsdHead)
+    num_classes, rows = head.num_columns - 1, [Row(r"box_deltas\.", "regression_head.module_list.")]
+    for level, boxes in enumerate(head.box_deltas):
+        assert isinstance(boxes, nn.Conv2d)
+        layout = ssd_layout(num_classes, boxes.out_channels // 4)
+        theirs = f"classification_head.module_list.{level}."
+        rows.append(Row(rf"class_logits\.{level}\.", theirs, layout))
+    return rows
+
+
 HEADS: dict[type[nn.Module], HeadNames] = {
+    SsdHead: HeadNames("head.", ssd_rows),
     RetinaHead: HeadNames("head.", retina_rows),
     RpnHead: HeadNames("rpn.head.", rpn_rows),
     FcHead: HeadNames("roi_heads.", box_rows),

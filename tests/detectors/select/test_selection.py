@@ -11,6 +11,7 @@ from rebalance.config.options.select import Suppression
 from rebalance.detectors.select import (
     View,
     best_anchors,
+    best_of_classes,
     best_of_groups,
     best_pairs,
     fast_nms,
@@ -298,7 +299,7 @@ def test_score_voting_is_the_loop_over_detections(detections, candidates):
 def test_choices_of_a_level_are_the_loops(batch, sizes, num, threshold, seed):
     rng = torch.Generator().manual_seed(seed)
     scores = torch.rand(batch, sum(sizes), 3, generator=rng)
-    pairs, anchors = set(), set()
+    pairs, anchors, classes = set(), set(), set()
     for image in range(batch):
         for level, size in enumerate(sizes):
             rows = range(sum(sizes[:level]), sum(sizes[: level + 1]))
@@ -311,7 +312,11 @@ def test_choices_of_a_level_are_the_loops(batch, sizes, num, threshold, seed):
             anchors |= {
                 (image, n, c + 1) for n in best for c in range(3) if scores[image, n, c] > threshold
             }
-    for choose, expected in ((best_pairs, pairs), (best_anchors, anchors)):
+        for c in range(3):
+            of_class = sorted(range(sum(sizes)), key=lambda n: -float(scores[image, n, c]))[:num]
+            classes |= {(image, n, c + 1) for n in of_class if scores[image, n, c] > threshold}
+    choices = {best_pairs: pairs, best_anchors: anchors, best_of_classes: classes}
+    for choose, expected in choices.items():
         rows, labels = choose(scores, sizes, num=num, threshold=threshold)
         image = rows // sum(sizes)
         assert (image.diff() >= 0).all()
@@ -321,7 +326,7 @@ def test_choices_of_a_level_are_the_loops(batch, sizes, num, threshold, seed):
         assert set(found) == expected
 
 
-@pytest.mark.parametrize("choose", [best_pairs, best_anchors])
+@pytest.mark.parametrize("choose", [best_pairs, best_anchors, best_of_classes])
 def test_scores_must_exceed_the_threshold(choose):
     rows, labels = choose(torch.tensor([[[0.25, 0.5]]]), [1], num=None, threshold=0.25)
     assert rows.tolist() == [0]

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from rebalance.config.bounds import Count, NonNegative, Positive, Share
 from rebalance.config.options.overlaps import IouOverlap, Overlap
-from rebalance.config.part import Part, refusal
+from rebalance.config.part import Options, Part, refusal
 
 GIVEN = ("ignored_boxes", "level_sizes", "costs", "image_size", "image", "validate")
 
@@ -17,8 +17,8 @@ ScaleRange = Annotated[list[NonNegative], Len(2, 2)]
 class Assigner(Part, noun="assigner", given=GIVEN):
     """Candidates -> a ground truth each, negative, or ignored."""
 
-    ignore_iof: Share = 0.5
-    """Share of its area inside an ignored region from which a negative is ignored."""
+    ignore_iof: NonNegative = 0.5
+    """Share of its area inside an ignored region from which a negative is ignored; 2: never."""
 
 
 class MaxIou(Assigner, name="max_iou", makes="rebalance.assigners.max_iou:assign_max_iou"):
@@ -30,12 +30,16 @@ class MaxIou(Assigner, name="max_iou", makes="rebalance.assigners.max_iou:assign
     """Overlap below which a candidate is negative; between the two it is ignored."""
     negative_floor: Share = 0.0
     """Overlap below which a candidate is ignored instead of negative (bbgen, section 6.2)."""
-    low_quality_iou: Share | None = 0.0
-    """Least overlap of the ground truths' own best candidates; null switches them off."""
+    low_quality_iou: Share | Literal["positive"] | None = 0.0
+    """Least overlap of the ground truths' own best; "positive": that of positives; null: none."""
+    low_quality_ties: bool = True
+    """Whether all candidates that tie for best go to their ground truth, or the first (SSD)."""
     contested: Literal["strongest", "last"] = "strongest"
     """Of several ground truths with one best candidate: the most overlap, or last (mmdetection)."""
     overlap: Overlap = Field(default_factory=IouOverlap)
     """What is measured."""
+    ignoring: Literal["negatives", "boxes"] = "negatives"
+    """What ignored regions hide: negatives, or all candidates before assignment (mmdetection)."""
 
     @model_validator(mode="after")
     def _check_thresholds(self) -> Self:
@@ -66,6 +70,10 @@ class Paa(Assigner, name="paa", makes="rebalance.assigners.paa:assign_paa"):
     """Least IoU of a candidate."""
     top_k: Count = 9
     """Candidates per level."""
+    contested: Literal["strongest", "last"] = "strongest"
+    """Of several ground truths with one best candidate: the most overlap, or last (mmdetection)."""
+    lone: Literal["positive", "negative"] = "positive"
+    """What the only candidate of a ground truth is; mmdetection: negative."""
 
 
 class FoveaBox(Assigner, name="foveabox", makes="rebalance.assigners.foveabox:assign_foveabox"):
@@ -83,6 +91,8 @@ class FoveaBox(Assigner, name="foveabox", makes="rebalance.assigners.foveabox:as
     """Width and height of the centre region over those of the ground truth."""
     negative_scale: Positive | None = None
     """The same of the region outside which a point is negative; null: ``positive_scale``."""
+    outermost: bool = False
+    """Whether a fovea between the outermost points and the border takes them (mmdetection)."""
 
 
 class Ssd(Assigner, name="ssd", makes="rebalance.assigners.ssd:assign_ssd"):
@@ -90,3 +100,22 @@ class Ssd(Assigner, name="ssd", makes="rebalance.assigners.ssd:assign_ssd"):
 
     positive_iou: Share = 0.5
     """Least IoU of a positive that is no ground truth's own candidate."""
+
+
+class GridAssignment(Options):
+    """Cells around the centres of masks (SOLOv2)."""
+
+    scale_ranges: Annotated[list[ScaleRange], Len(1)] = [
+        [1, 96],
+        [48, 192],
+        [96, 384],
+        [192, 768],
+        [384, 2048],
+    ]
+    """Pixels: least and largest square root of the area, for each level."""
+    positive_scale: Positive = 0.2
+    """Width and height of the centre region over those of the ground truth."""
+    contested: Literal["first", "last"] = "first"
+    """Whose a cell is that several objects want."""
+    ignore_iof: NonNegative = 0.5
+    """Share of its area inside an ignored region from which a negative is ignored; 2: never."""

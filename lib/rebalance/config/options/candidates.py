@@ -41,6 +41,8 @@ class SsdAnchors(
     """Pixels: sides of the small squares, one more than levels."""
     ratios: Annotated[list[Annotated[list[Annotated[float, Gt(1)]], Len(1)]], Len(1)]
     """Of each level; their inverses are taken, too."""
+    longest: Positive | None = None
+    """Pixels that sides are cut to (torchvision); null: any length."""
 
     @model_validator(mode="after")
     def _check_levels(self) -> Self:

@@ -6,7 +6,7 @@ from annotated_types import Ge, Len
 from pydantic import StringConstraints
 
 from rebalance.config.bounds import Count, Index, Pixels, Text
-from rebalance.config.part import Options, Part
+from rebalance.config.part import Options, Part, section
 
 Names = Annotated[list[Text], Len(1)]
 ImageSets = Annotated[list[Annotated[str, StringConstraints(pattern=r"^[^:]+:[^:]+$")]], Len(1)]
@@ -85,3 +85,5 @@ class CocoFolder(Dataset, name="coco_folder"):
     """Folders of images."""
     annotations: Splits
     """Annotation files."""
+    first: Count | None = section()
+    """Images taken of each split, by id; all if not given."""

@@ -6,38 +6,66 @@ from annotated_types import Len
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from rebalance.config.options.assigners import Assigner, MaxIou
-from rebalance.config.options.heads import BoxHead, DenseHead, Head, MaskHead
+from rebalance.config.options.heads import (
+    BoxHead,
+    DenseHead,
+    GridHead,
+    Head,
+    MaskHead,
+    MaskIouHead,
+    PrototypeHead,
+)
 from rebalance.config.options.losses import SoftmaxLoss
 from rebalance.config.options.necks import Neck
 from rebalance.config.options.objectives import Linear, Objective
 from rebalance.config.options.select import Test
 from rebalance.config.options.steps import (
+    AnyStep,
     BoxStep,
     BoxStepSettings,
     DenseStepSettings,
+    GridStepSettings,
+    MaskIouStepSettings,
     MaskStepSettings,
+    PrototypeStepSettings,
     RpnStepSettings,
     Step,
+    step_head,
     step_sort,
 )
 from rebalance.config.part import Options, nearest, refusal, section
 
-HEAD_OF = {"rpn": DenseHead, "dense": DenseHead, "box": BoxHead, "mask": MaskHead}
+HEAD_OF = {
+    "rpn": DenseHead,
+    "dense": DenseHead,
+    "prototypes": PrototypeHead,
+    "grid": GridHead,
+    "box": BoxHead,
+    "mask": MaskHead,
+    "mask_iou": MaskIouHead,
+}
 TASKS_OF = {
     "rpn": {"class", "box"},
     "dense": {"class", "box"},
+    "prototypes": {"class", "box", "mask"},
+    "grid": {"class", "mask"},
     "box": {"class", "box"},
     "mask": {"mask"},
+    "mask_iou": {"mask_iou"},
 }
 """What steps of each sort must learn."""
+GRIDS = ("dense", "prototypes")
 TEST_OF = {
-    "pre_nms": "dense",
-    "choose": "dense",
-    "loops": "box",
-    "average": "box",
-    "mask_threshold": "mask",
+    "pre_nms": GRIDS,
+    "choose": GRIDS,
+    "quality": GRIDS,
+    "loops": ("box",),
+    "average": ("box",),
+    "mask_threshold": ("mask", "prototypes", "grid"),
 }
-"""Test settings that mean something only with a step of this sort."""
+"""Test settings that mean something only with a step of one of these sorts."""
+FIRST = ("rpn", "dense", "prototypes", "grid")
+"""Steps on the pyramid's maps."""
 
 
 class Detector(Options):
@@ -51,10 +79,16 @@ class Detector(Options):
     """Settings of the step ``rpn``."""
     dense: DenseStepSettings | None = section()
     """Settings of the step ``dense``."""
+    prototypes: PrototypeStepSettings | None = section()
+    """Settings of the step ``prototypes``."""
+    grid: GridStepSettings | None = section()
+    """Settings of the step ``grid``."""
     box: BoxStepSettings | None = section()
     """Shared by all box steps."""
     mask: MaskStepSettings | None = section()
     """Shared by all mask steps."""
+    mask_iou: MaskIouStepSettings | None = section()
+    """Shared by all mask IoU steps."""
     steps: Annotated[list[Step], Len(1)]
     """In order."""
     test: Test = Field(default_factory=Test)
@@ -63,10 +97,10 @@ class Detector(Options):
     @property
     def needs_masks(self) -> bool:
         """Whether it trains on instance masks."""
-        return any("mask" in self._objective(step).tasks() for step in self.steps)
+        return any("mask" in TASKS_OF[step_sort(step)] for step in self.steps)
 
-    def _objective(self, step: Step) -> Objective:
-        own: Objective | None = None if isinstance(step, str) else step.objective
+    def _objective(self, step: AnyStep) -> Objective:
+        own: Objective | None = getattr(step, "objective", None)
         shared: Objective = getattr(self, step_sort(step)).objective
         return own or shared
 
@@ -81,16 +115,11 @@ class Detector(Options):
                 self._check_iou(step, position)
             self._check_tasks(step, sort, position)
         self._check_order(sorts)
-        for option in self.test.model_fields_set & TEST_OF.keys():
-            if TEST_OF[option] not in sorts:
-                raise refusal(
-                    f"is for detectors with a {TEST_OF[option]} step, got steps {', '.join(sorts)}",
-                    at=("test", option),
-                )
+        self._check_test(sorts)
         return self
 
-    def _check_head(self, step: Step, sort: str, position: int) -> None:
-        name = step if isinstance(step, str) else getattr(step, sort)
+    def _check_head(self, step: AnyStep, sort: str, position: int) -> None:
+        name = step_head(step)
         at = ("steps", position) if isinstance(step, str) else ("steps", position, sort)
         if name not in self.heads:
             raise refusal(
@@ -116,14 +145,16 @@ class Detector(Options):
                 at=("steps", position, "iou"),
             )
 
-    def _check_tasks(self, step: Step, sort: str, position: int) -> None:
+    def _check_tasks(self, step: AnyStep, sort: str, position: int) -> None:
         objective = self._objective(step)
-        is_own = not isinstance(step, str) and step.objective is not None
+        is_own = getattr(step, "objective", None) is not None
         at = ("steps", position, "objective") if is_own else (sort, "objective")
-        for task in sorted(TASKS_OF[sort] - objective.tasks()):
+        tasks = objective.tasks()
+        for task in sorted(TASKS_OF[sort] - tasks):
             raise refusal(f"missing key {task!r}, which a {sort} step learns", at)
-        if sort == "mask" and objective.tasks() & TASKS_OF["box"]:
-            raise refusal("a mask step learns no classes and no boxes", at)
+        if sort in ("mask", "mask_iou") and tasks != TASKS_OF[sort]:
+            other = sorted(tasks - TASKS_OF[sort])[0]
+            raise refusal(f"a {sort} step learns {sort} alone", (*at, other))
         if sort == "rpn" and isinstance(objective, Linear):
             loss = objective.class_
             if isinstance(loss, SoftmaxLoss):
@@ -133,21 +164,41 @@ class Detector(Options):
                 )
 
     def _check_order(self, sorts: list[str]) -> None:
-        """RoIs come from an RPN, which stands first; a dense step makes detections, alone."""
-        if "rpn" in sorts[1:] or "dense" in sorts[1:]:
-            raise refusal(
-                f"a dense step must be the first and the only one, got {', '.join(sorts)}",
-                at=("steps",),
-            )
-        if sorts[0] in ("box", "mask"):
-            raise refusal(f"the first step must be rpn or dense, got {sorts[0]}", at=("steps", 0))
+        """RoIs come from an RPN, which stands first; other steps on maps make detections, alone."""
+        for position, sort in enumerate(sorts):
+            if (sort in FIRST) != (position == 0):
+                raise refusal(
+                    f"the first step, and it alone, must be one of {', '.join(FIRST)}, got {sort}",
+                    at=("steps", position),
+                )
         if sorts[0] == "rpn" and "box" not in sorts:
             raise refusal("proposals need a box step behind the rpn step", at=("steps",))
-        if sorts[0] == "dense" and "box" in sorts:
-            raise refusal("box steps need the proposals of an rpn step", at=("steps", 0))
+        if sorts[0] != "rpn" and len(sorts) > 1:
+            raise refusal(f"{sorts[1]} steps need the proposals of an rpn step", at=("steps", 0))
         for position, sort in enumerate(sorts):
             if sort == "mask" and "box" not in sorts[:position]:
                 raise refusal("a mask step needs a box step before it", at=("steps", position))
+            if sort == "mask_iou" and sorts[position - 1] != "mask":
+                raise refusal(
+                    "a mask_iou step needs a mask step right before it", at=("steps", position)
+                )
+
+    def _check_test(self, sorts: list[str]) -> None:
+        for option in self.test.model_fields_set & TEST_OF.keys():
+            allowed = TEST_OF[option]
+            if not set(allowed) & set(sorts):
+                raise refusal(
+                    f"is for detectors with a {' or '.join(allowed)} step, "
+                    f"got steps {', '.join(sorts)}",
+                    at=("test", option),
+                )
+        compares = "masks" if sorts[0] == "grid" else "boxes"
+        if self.test.nms.compares != compares:
+            raise refusal(
+                f"a {sorts[0]} step gives {compares} to compare, {self.test.nms.called!r} "
+                f"compares {self.test.nms.compares}",
+                at=("test", "nms", "name"),
+            )
 
     @model_serializer(mode="wrap")
     def _without_what_has_no_step(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -157,6 +208,6 @@ class Detector(Options):
         settings["test"] = {
             option: value
             for option, value in settings["test"].items()
-            if option not in TEST_OF or TEST_OF[option] in sorts
+            if option not in TEST_OF or sorts & set(TEST_OF[option])
         }
         return settings

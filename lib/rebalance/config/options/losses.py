@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge, Le
 
 from rebalance.config.bounds import Count, NonNegative, Positive, Share
-from rebalance.config.part import Options, Part
+from rebalance.config.part import Options, OrName, Part
 
 CountSelf = Literal["one", "step"]
 
@@ -22,18 +22,65 @@ class Loss(Part, noun="loss", given=["reduction"]):
         return super().code() + ([] if cls.normaliser is None else [cls.normaliser])
 
 
-Per = Literal["positives", "samples", "positives_of_images", "positives_and_images", "images"]
+Per = Literal[
+    "positives",
+    "samples",
+    "positives_of_images",
+    "positives_and_images",
+    "positives_or_images",
+    "positives_and_one",
+    "images",
+    "masks",
+]
 
 
-class Term(Options):
-    """How a loss takes part in a sum of losses."""
+class InstanceWeights(Part, noun="instance weights"):
+    """Weights of the positives (thesis Table 8.1)."""
+
+
+class NoWeights(InstanceWeights, name="none", makes="rebalance.losses.balancing:no_weights"):
+    """1 for every positive."""
+
+
+class CenternessWeights(
+    InstanceWeights, name="centerness", makes="rebalance.losses.balancing:centerness_weights"
+):
+    """How central the positive's point lies in its ground truth (FCOS, Eq. 3)."""
+
+
+class ScoreWeights(InstanceWeights, name="score", makes="rebalance.losses.balancing:score_weights"):
+    """The positive's largest score."""
+
+
+class IouWeights(InstanceWeights, name="iou", makes="rebalance.losses.balancing:iou_weights"):
+    """IoU of the positive's predicted box."""
+
+
+class RankingWeights(
+    InstanceWeights, name="ranking", makes="rebalance.losses.balancing:rank_weights"
+):
+    """By the positive's rank."""
+
+    delta: NonNegative = 0.5
+    """Half width of the step in the rank."""
+    delta_loc: NonNegative = 0.0
+    """Half width of the step in the numerator."""
+
+
+class Weighted(Options):
+    """A loss with a factor."""
 
     weight: NonNegative = 1.0
     """Factor of the loss."""
+
+
+class Term(Weighted):
+    """How a loss takes part in a sum of losses."""
+
     per: Per = "positives"
     """What the summed loss is divided by: the number of positives, of all that are sampled, ..."""
-    weigh: Literal["centerness", "iou", "score"] | None = None
-    """Weight of each positive: nothing, or its centerness, its predicted box's IoU, its score."""
+    weigh: Annotated[InstanceWeights, OrName()] | None = None
+    """Weights of the positives, whose sum takes the place of ``per``; null: all weigh 1."""
 
 
 # --- classification ---------------------------------------------------------------------------
@@ -110,6 +157,12 @@ class SmoothL1(BoxLoss, name="smooth_l1", makes="rebalance.losses.regression:smo
 
     beta: NonNegative = 1.0
     """Where it becomes linear; 0 is L1."""
+
+
+class DynamicSmoothL1(
+    BoxLoss, name="dynamic_smooth_l1", makes="rebalance.losses.regression:dynamic_smooth_l1_loss"
+):
+    """Smooth L1 with the beta of the box step's ``dynamic`` (Dynamic R-CNN, Eq. 6)."""
 
 
 class BalancedL1(BoxLoss, name="balanced_l1", makes="rebalance.losses.regression:balanced_l1_loss"):
@@ -270,6 +323,39 @@ class Dice(MaskLoss, name="dice", makes="rebalance.losses.mask:dice_loss"):
 
     squared: bool = True
     """Whether the denominator has squares, or p + t (Soerensen-Dice)."""
+    smooth: NonNegative = 0.0
+    """Added to each of the two sums; SOLOv2's code: 0.001."""
+
+
+class SizeNormalisedMask(
+    MaskLoss, name="size_normalised_mask", makes="rebalance.losses.mask:size_normalised_mask_loss"
+):
+    """Cross-entropy of masks of the whole image, over the share that the box covers (YOLACT)."""
+
+
+class SemanticLoss(Loss, noun="semantic loss"):
+    """Learns which classes each pixel shows."""
+
+
+class SemanticCrossEntropy(
+    SemanticLoss,
+    name="semantic_cross_entropy",
+    makes="rebalance.losses.mask:semantic_cross_entropy_loss",
+):
+    """Binary cross-entropy of every class at every pixel (YOLACT, section 3.3)."""
+
+    empty_images: bool = True
+    """Whether images without objects teach what background is; mmdetection leaves them out."""
+
+
+class MaskIouLoss(Loss, noun="mask IoU loss"):
+    """Learns the IoU of a predicted mask."""
+
+
+class MaskIou(MaskIouLoss, name="mask_iou", makes="rebalance.losses.mask:mask_iou_loss"):
+    """Squared error, where there is an IoU to learn (Mask Scoring R-CNN, section 3.3)."""
+
+    normaliser: ClassVar[str | None] = "rebalance.losses.mask:mask_iou_normaliser"
 
 
 # --- ranking ----------------------------------------------------------------------------------
@@ -279,7 +365,7 @@ class RankingLoss(Loss, noun="ranking loss", given=["max_positives", "check"]):
     """On all logits of a batch at once."""
 
 
-class CoupledRankingLoss(Loss, noun="coupled ranking loss", given=["check"]):
+class CoupledRankingLoss(Loss, noun="coupled ranking loss", given=["check", "max_positives"]):
     """On all logits of a batch and the localisation errors of its positives."""
 
 
@@ -316,3 +402,5 @@ class Alrp(CoupledRankingLoss, name="alrp", makes="rebalance.losses.ranking:alrp
     """What a positive adds to its own rank: 1 (published) or the step at 0."""
     eps: NonNegative = 1e-5
     """No gradient from positives with no more false positives above them."""
+    target: Literal["own", "zero"] = "own"
+    """What an error is measured from; "zero" is the mistake that lets trainings diverge (L.3)."""

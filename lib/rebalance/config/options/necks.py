@@ -8,8 +8,9 @@ from pydantic import model_validator
 from rebalance.config.bounds import Count, Index, Positive
 from rebalance.config.part import Options, Part, refusal
 
-EXTRA_CHANNELS = {300: 4, 512: 5}
+EXTRA_LEVELS = {300: 4, 512: 5}
 """Levels that SSD adds, by the side of the image."""
+FIRST_STRIDE = 8
 
 
 class Neck(Part, noun="neck", given=["in_channels"]):
@@ -97,19 +98,30 @@ class CarafeFpn(
 class SsdLevels(Neck, name="ssd", makes="rebalance.detectors.necks.ssd:SsdNeck"):
     """Levels of SSD300 or SSD512, on VGG's two maps (Liu et al., ECCV 2016)."""
 
-    size: Literal[300, 512] = 300
-    """Side of the image."""
-    channels: Annotated[list[Count], Len(4, 5)] | None = None
+    size: Literal[300, 512] | None = 300
+    """Side of the image; null: any image, every extra level halves the map."""
+    channels: Annotated[list[Count], Len(1)] | None = None
     """Of the extra levels; null: the published ones."""
     l2_norm_scale: Positive = 20.0
     """Scale of the first map's channels before training."""
+    first_stride: Count = 8
+    """Pixels per cell of the first map; of VGG: 8."""
 
     @model_validator(mode="after")
-    def _check_channels(self) -> Self:
-        wanted = EXTRA_CHANNELS[self.size]
+    def _check_levels(self) -> Self:
+        if self.size is None:
+            if self.channels is None:
+                raise refusal("missing key 'channels', which size null needs")
+            return self
+        wanted = EXTRA_LEVELS[self.size]
         if self.channels is not None and len(self.channels) != wanted:
             raise refusal(
                 f"must be {wanted} numbers with size {self.size}, got {self.channels}",
                 at=("channels",),
+            )
+        if self.first_stride != FIRST_STRIDE:
+            raise refusal(
+                f"must be {FIRST_STRIDE} with size {self.size}, got {self.first_stride}",
+                at=("first_stride",),
             )
         return self

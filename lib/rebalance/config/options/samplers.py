@@ -32,12 +32,14 @@ class Combined(Sampler, name="combined", makes="rebalance.samplers.combined:samp
     """Candidates per image."""
     positive_fraction: Share = 0.25
     """Most of them that are positive."""
-    positive: Literal["random", "hard", "ofb"] = "random"
-    """Positives: at random, of largest loss, or balanced over the classes present."""
-    negative: Literal["random", "hard", "iou_balanced"] = "random"
-    """Negatives: at random, of largest loss, or balanced over their IoU."""
+    positive: Literal["random", "hard", "ofb", "instance_balanced"] = "random"
+    """Positives: at random, of largest loss, balanced over the classes or the objects present."""
+    negative: Literal["random", "hard", "iou_balanced", "iou_balanced_published"] = "random"
+    """Negatives: at random, of largest loss, or balanced over their IoU (also as in the code)."""
     pad_with_negatives: bool = True
     """Whether negatives fill the places of missing positives."""
+    negatives_per_positive: NonNegative | None = None
+    """Most negatives for each positive; null: any number."""
     nms_iou: Share | None = None
     """Of "hard": a box that overlaps one of larger loss by more is dropped; null keeps all."""
     num_iou_bins: Count = 3
@@ -103,3 +105,5 @@ class HardNegative(
     """Negatives per positive."""
     least: Index = 0
     """Negatives, whatever the number of positives."""
+    all_without_positives: bool = False
+    """Whether an image without positives gives all negatives (mmdetection's YOLACT)."""

@@ -12,7 +12,7 @@ from rebalance.detectors.candidates.anchors import (
     ssd_anchors,
     yolact_anchors,
 )
-from rebalance.detectors.candidates.grid import CellGrid, DividedCanvas, Grid
+from rebalance.detectors.candidates.grid import CellGrid, DividedCanvas, DividedInput, Grid
 
 
 def make_grid(name: str, strides: Sequence[float], **options: Any) -> Grid:
@@ -24,6 +24,7 @@ def make_grid(name: str, strides: Sequence[float], **options: Any) -> Grid:
 __all__ = [
     "CellGrid",
     "DividedCanvas",
+    "DividedInput",
     "Grid",
     "anchors",
     "cells",

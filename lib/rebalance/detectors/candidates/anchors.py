@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from rebalance.detectors.candidates.grid import CellGrid, DividedCanvas
+from rebalance.detectors.candidates.grid import CellGrid, DividedCanvas, DividedInput
 from rebalance.errors import InputError
 
 
@@ -44,7 +44,11 @@ def anchors(
 
 
 def ssd_anchors(
-    strides: Sequence[float], *, sizes: Sequence[float], ratios: Sequence[Sequence[float]]
+    strides: Sequence[float],
+    *,
+    sizes: Sequence[float],
+    ratios: Sequence[Sequence[float]],
+    longest: float | None = None,
 ) -> CellGrid:
     """SSD's default boxes, around the centre of their cell.
 
@@ -57,6 +61,7 @@ def ssd_anchors(
         sizes: s, pixels, one more than levels (mmdetection at 300: 21, 45, 99, 153, 207, 261, 315;
             at 512: 20, 51, 133, 215, 296, 378, 460, 542).
         ratios: of each level, > 1.
+        longest: pixels that sides are cut to (torchvision: those of the image); None: any length.
     """
     if not len(strides) == len(ratios) == len(sizes) - 1:
         raise InputError(
@@ -68,7 +73,8 @@ def ssd_anchors(
         boxes = [(size, 1.0), (math.sqrt(size * larger), 1.0)]
         for ratio in _positive("ratios", of_level):
             boxes += [(size, 1 / ratio), (size, ratio)]
-        shapes.append(_centred(boxes))
+        half = math.inf if longest is None else longest / 2
+        shapes.append(_centred(boxes).clamp(-half, half))
     return CellGrid(shapes, strides, offset=0.5)
 
 
@@ -78,7 +84,7 @@ def yolact_anchors(
     input_size: int = 550,
     base_scale: float = 3,
     ratios: Sequence[float] = (0.5, 1.0, 2.0),
-) -> CellGrid:
+) -> DividedInput:
     """YOLACT's anchors, around the centres of cells that divide the square input evenly.
 
     Bolya et al., "YOLACT", ICCV 2019, Section 4. Sides are multiples of the nominal strides (24 to
@@ -90,11 +96,8 @@ def yolact_anchors(
         base_scale: side of an anchor in nominal strides.
         ratios: height / width.
     """
-    shapes = [
-        _centred([(base_scale * stride, ratio) for ratio in _positive("ratios", ratios)])
-        for stride in strides
-    ]
-    return CellGrid(shapes, strides, offset=0.5, input_size=input_size)
+    sides = [base_scale * stride for stride in strides]
+    return DividedInput(sides, _positive("ratios", ratios), strides, input_size)
 
 
 def points(strides: Sequence[float], *, base_edges: Sequence[float]) -> CellGrid:

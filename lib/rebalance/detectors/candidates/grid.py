@@ -25,13 +25,6 @@ class Grid(ABC):
         self.nums_per_cell = tuple(nums_per_cell)
         self._kept: dict[tuple[object, ...], tuple[Tensor, list[int]]] = {}
 
-    @property
-    def num_per_cell(self) -> int:
-        """Boxes of a cell, where all levels have as many."""
-        first, *others = self.nums_per_cell
-        assert all(num == first for num in others), "levels differ: use nums_per_cell"
-        return first
-
     def __call__(self, maps: Sequence[Tensor]) -> tuple[Tensor, list[int]]:
         """Feature maps [..., h, w], finest first -> ([N, 4] xyxy float32, boxes per level)."""
         sizes = _sizes(maps)
@@ -48,7 +41,7 @@ class Grid(ABC):
 
     @abstractmethod
     def _levels(self, sizes: Sequence[Size]) -> list[Tensor]:
-        """(rows, columns) of each map -> [N_l, 4] float64 boxes of each level, on the CPU."""
+        """(rows, columns) of each map -> [N_l, 4] boxes of each level, on the CPU."""
 
 
 class CellGrid(Grid):
@@ -59,36 +52,62 @@ class CellGrid(Grid):
         strides: pixels per cell, one per level.
         offset: the cell's point, in cells: 0 its top left corner (mmdetection's anchors), 0.5 its
             centre.
-        input_size: side of the square input where cells divide it evenly (YOLACT): a level of n
-            cells then has input_size / n pixels per cell, not its nominal stride. None: it has.
+    """
+
+    def __init__(
+        self, shapes: Sequence[Tensor], strides: Sequence[float], *, offset: float
+    ) -> None:
+        super().__init__(strides, [len(boxes) for boxes in shapes])
+        self.shapes, self.offset = list(shapes), offset
+
+    def _levels(self, sizes: Sequence[Size]) -> list[Tensor]:
+        levels = []
+        for (rows, columns), stride, shapes in zip(sizes, self.strides, self.shapes, strict=True):
+            y = (torch.arange(rows).double() + self.offset) * stride
+            x = (torch.arange(columns).double() + self.offset) * stride
+            y, x = torch.meshgrid(y, x, indexing="ij")
+            points = torch.stack((x, y, x, y), dim=-1)
+            levels.append((points[:, :, None] + shapes).flatten(0, 2))
+        return levels
+
+
+class DividedInput(Grid):
+    """The same few boxes around the centres of cells that divide a square input evenly (YOLACT).
+
+    A level of n cells has input_size / n pixels per cell, not its nominal stride. All is done in
+    float32, one operation after the other as in mmdetection: around a small object several anchors
+    of a shape overlap it equally, and which of them it takes hangs on their last digits.
+
+    Args:
+        sides: of the square anchor, pixels, one per level.
+        ratios: height / width.
+        strides: nominal, one per level.
+        input_size: side of the input, pixels.
     """
 
     def __init__(
         self,
-        shapes: Sequence[Tensor],
+        sides: Sequence[float],
+        ratios: Sequence[float],
         strides: Sequence[float],
-        *,
-        offset: float,
-        input_size: int | None = None,
+        input_size: int,
     ) -> None:
-        super().__init__(strides, [len(boxes) for boxes in shapes])
-        self.shapes, self.offset, self.input_size = list(shapes), offset, input_size
-
-    def _steps(self, sizes: Sequence[Size]) -> list[tuple[float, float]]:
-        if self.input_size is None:
-            return [(stride, stride) for stride in self.strides]
-        return [(self.input_size / rows, self.input_size / columns) for rows, columns in sizes]
+        super().__init__(strides, [len(ratios)] * len(strides))
+        self.sides, self.ratios, self.input_size = list(sides), list(ratios), input_size
 
     def _levels(self, sizes: Sequence[Size]) -> list[Tensor]:
+        heights = torch.tensor(self.ratios).sqrt()
+        shapes = torch.stack((1 / heights, heights), dim=1)
         levels = []
-        for (rows, columns), (y_step, x_step), shapes in zip(
-            sizes, self._steps(sizes), self.shapes, strict=True
-        ):
-            y = (torch.arange(rows).double() + self.offset) * y_step
-            x = (torch.arange(columns).double() + self.offset) * x_step
-            y, x = torch.meshgrid(y, x, indexing="ij")
-            points = torch.stack((x, y, x, y), dim=-1)
-            levels.append((points[:, :, None] + shapes).flatten(0, 2))
+        for (rows, columns), side in zip(sizes, self.sides, strict=True):
+            steps = self.input_size / columns, self.input_size / rows
+            center, half = torch.tensor(steps) / 2, shapes * side * 0.5
+            first = torch.cat((center - half, center + half), dim=1)
+            y, x = torch.meshgrid(
+                torch.arange(rows) * steps[1], torch.arange(columns) * steps[0], indexing="ij"
+            )
+            shifts = torch.stack((x, y, x, y), dim=-1)
+            levels.append((shifts[:, :, None] + first).flatten(0, 2))
         return levels
 
 

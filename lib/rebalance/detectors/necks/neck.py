@@ -24,16 +24,6 @@ class Neck(nn.Module):
     num_backbone_levels: int
     end: int
 
-    @property
-    def channels(self) -> int:
-        """The channels that all levels have; InputError if they differ."""
-        if len(set(self.level_channels)) != 1:
-            raise InputError(
-                "neck: this head needs the same channels on all levels, "
-                f"got {list(self.level_channels)}"
-            )
-        return self.level_channels[0]
-
 
 class Levels(NamedTuple):
     """Levels of a pyramid on a backbone: ``in_channels[begin:end]`` are read, ``extra`` added."""

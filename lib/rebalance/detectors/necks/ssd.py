@@ -33,6 +33,22 @@ LAYOUTS = {
 }  # fmt: skip
 
 
+def _layout(size: int | None, channels: Sequence[int] | None, first_stride: int) -> _Layout:
+    if size is None:
+        if channels is None:
+            raise InputError("neck: without a size, channels must say how many extra levels to add")
+        strides = tuple(first_stride * 2**level for level in range(2 + len(channels)))
+        return _Layout(((2, 1, 3),) * len(channels), tuple(channels), strides)
+    if size not in LAYOUTS:
+        raise InputError(f"neck: size must be one of {[*LAYOUTS, None]}, got {size!r}")
+    layout = LAYOUTS[size]
+    if layout.strides[0] != first_stride:
+        raise InputError(
+            f"neck: SSD{size} needs a first map of stride {layout.strides[0]}, got {first_stride}"
+        )
+    return layout
+
+
 class SsdNeck(Neck):
     """Levels of SSD300 or SSD512 (Liu et al., ECCV 2016, section 2.1 and 3.1).
 
@@ -40,30 +56,31 @@ class SsdNeck(Neck):
     Each extra level is a 1x1 convolution to half its channels and a 3x3 one, with ReLU.
 
     Args:
-        in_channels: channels of the backbone's two maps.
-        size: 300 or 512, side of the image.
+        in_channels: channels of the backbone's maps, of which the first two are read.
+        size: 300 or 512, side of the image; None: any image, every extra level halves the map.
         channels: channels of the extra levels; default: the published ones.
         l2_norm_scale: scale of every channel before training.
+        first_stride: pixels per cell of the first map; of VGG: 8.
     """
 
     def __init__(
         self,
         in_channels: Sequence[int],
-        size: int = 300,
+        size: int | None = 300,
         channels: Sequence[int] | None = None,
         l2_norm_scale: float = 20.0,
+        first_stride: int = 8,
     ) -> None:
         super().__init__()
-        if size not in LAYOUTS:
-            raise InputError(f"neck: size must be one of {list(LAYOUTS)}, got {size!r}")
-        layout = LAYOUTS[size]
+        layout = _layout(size, channels, first_stride)
         extra = tuple(layout.channels if channels is None else channels)
-        if len(extra) != len(layout.convs) or len(in_channels) != 2:
+        if len(extra) != len(layout.convs) or len(in_channels) < 2:
             raise InputError(
                 f"neck: SSD{size} needs 2 maps of a backbone and {len(layout.convs)} channels, "
                 f"got {len(in_channels)} and {list(extra)}"
             )
         self.end = self.num_backbone_levels = 2
+        in_channels = in_channels[:2]
         self.level_channels = (*in_channels, *extra)
         self.strides = layout.strides
         self.scale = nn.Parameter(torch.full((in_channels[0],), float(l2_norm_scale)))

@@ -9,8 +9,10 @@ from typing import Any
 
 from rebalance.config.bind import bind_part
 from rebalance.config.options import objectives as options_of
-from rebalance.detectors.objectives.base import Objective
+from rebalance.detectors.objectives.base import Objective, is_loss, total_loss
+from rebalance.detectors.objectives.coupled import CoupledRanking
 from rebalance.detectors.objectives.linear import Linear, Term
+from rebalance.detectors.objectives.ranking import Ranking
 
 
 def make_objective(name: str, **options: Any) -> Objective:
@@ -23,4 +25,13 @@ def make_objective(name: str, **options: Any) -> Objective:
     return objective
 
 
-__all__ = ["Linear", "Objective", "Term", "make_objective"]
+__all__ = [
+    "CoupledRanking",
+    "Linear",
+    "Objective",
+    "Ranking",
+    "Term",
+    "is_loss",
+    "make_objective",
+    "total_loss",
+]

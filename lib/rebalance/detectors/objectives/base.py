@@ -1,12 +1,17 @@
 """What every objective offers to the steps."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from rebalance.detectors.types import Matched
 from rebalance.losses import BoundLoss
+
+T = TypeVar("T")
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Objective(nn.Module):
@@ -30,7 +35,10 @@ class Objective(nn.Module):
         return num_classes + int(self.has_background)
 
     def forward(self, matched: Matched) -> dict[str, Tensor]:
-        """Weighted scalar losses by name, each 0 with a gradient where there is nothing."""
+        """Weighted scalar losses by name, each 0 with a gradient where there is nothing.
+
+        Their names end in "_loss"; values of other names are for the log (``is_loss``).
+        """
         raise NotImplementedError
 
     def costs(self, matched: Matched, tasks: Sequence[str] | None = None) -> Tensor:
@@ -38,14 +46,48 @@ class Objective(nn.Module):
 
         Args:
             matched: some candidates.
-            tasks: which losses count; None: those of classes and boxes.
+            tasks: which losses count; None: those of classes and boxes, unless settings say else.
         """
         raise NotImplementedError
 
 
-def evaluate(loss: BoundLoss, matched: Matched) -> Any:
-    """A loss of the inputs that its signature names."""
-    return loss(*(getattr(matched, name) for name in loss.inputs))
+def is_loss(name: str) -> bool:
+    """Whether a value of that name is summed in training; others are only logged."""
+    return name.endswith("_loss")
+
+
+def total_loss(values: Mapping[str, Tensor]) -> Tensor:
+    """The sum of the losses among them, a scalar."""
+    return torch.stack([value for name, value in values.items() if is_loss(name)]).sum()
+
+
+def order_of_tasks(terms: Mapping[str, T]) -> dict[str, T]:
+    """Sorted, classes and boxes first: one order, however the settings were written.
+
+    It decides the columns of the log.
+    """
+    first = {"class": 0, "box": 1}
+    return dict(sorted(terms.items(), key=lambda term: (first.get(term[0], 2), term[0])))
+
+
+def evaluate(
+    loss: BoundLoss, matched: Matched, task: str = "class", renamed: Mapping[str, str] = NOTHING
+) -> Any:
+    """A loss of the inputs that its signature names, see ``inputs_of``."""
+    return loss(*inputs_of(loss, matched, task, renamed))
+
+
+def inputs_of(
+    loss: BoundLoss, matched: Matched, task: str = "class", renamed: Mapping[str, str] = NOTHING
+) -> list[Tensor]:
+    """The properties of ``matched`` that a loss takes, others in place of those ``renamed``.
+
+    For a task beside classes and boxes, what the loss calls logits is the head's output of the
+    task's name, and its targets are ``<task>_targets``: "centerness", "iou".
+    """
+    own = {} if task in ("class", "box") else {"logits": task, "targets": f"{task}_targets"}
+    names = {**own, **renamed}
+    return [getattr(matched, names.get(name, name)) for name in loss.inputs]
 
 
 def is_softmax(loss: BoundLoss) -> bool:

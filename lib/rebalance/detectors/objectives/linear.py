@@ -6,11 +6,19 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from rebalance.detectors.objectives.base import Objective, evaluate, is_softmax, row_sums
+from rebalance.detectors.objectives.base import (
+    Objective,
+    evaluate,
+    inputs_of,
+    is_softmax,
+    order_of_tasks,
+    row_sums,
+)
+from rebalance.detectors.objectives.log import gradient_sums, score_iou_correlation
 from rebalance.detectors.types import Matched
 from rebalance.distributed import world_mean, world_size
 from rebalance.errors import InputError
-from rebalance.losses import BoundLoss, make_loss
+from rebalance.losses import BoundLoss, make_instance_weights, make_loss
 
 SMALLEST_NORMALISER = 1e-6
 
@@ -26,16 +34,17 @@ COUNTS: dict[str, Callable[[Matched], Tensor | int]] = {
     "samples": lambda matched: len(matched.matches.rows),
     "positives_of_images": _positives_of_images,
     "positives_and_images": lambda matched: len(matched.positives) + matched.num_images,
+    "positives_or_images": lambda matched: max(len(matched.positives), matched.num_images),
+    "positives_and_one": lambda matched: len(matched.positives) + 1,
     "images": lambda matched: matched.num_images,
+    "masks": lambda matched: matched.num_masks,
 }
 """What a summed loss may be divided by, at least 1 over the global batch.
 
 "positives_of_images" counts at least one for each image (mmdetection's RetinaNet),
-"positives_and_images" adds one for each (its FoveaBox).
+"positives_and_images" adds one for each (its FoveaBox), "positives_or_images" is the larger of the
+two numbers (its PAA), "positives_and_one" adds just one (its SOLOv2).
 """
-
-INSTANCE_WEIGHTS = {"centerness": "centerness_targets", "iou": "ious", "score": "scores"}
-"""Weights of the positives by name -> the property of ``Matched``; they are the divisor, too."""
 
 
 class Term(NamedTuple):
@@ -46,26 +55,31 @@ class Term(NamedTuple):
         weight: factor.
         per: what the sum is divided by, a name in ``COUNTS``; a loss with a normaliser of its own
             (Eq. 11 of focal_eiou) is divided by that.
-        weigh: weights of the positives, a name in ``INSTANCE_WEIGHTS``; their sum takes the
-            place of ``per`` (ATSS, PAA). None: all weigh 1.
+        weigh: weights of the positives; their sum takes the place of ``per`` (ATSS, PAA;
+            mmdetection's ATSS divides by at least 1, which its authors do not). None: all weigh 1.
     """
 
     loss: BoundLoss
     weight: float = 1.0
     per: str = "positives"
-    weigh: str | None = None
+    weigh: BoundLoss | None = None
 
 
 def make_term(settings: Mapping[str, Any], per: str = "positives") -> Term:
     """A term from ``{name, weight, per, weigh, options of the loss}``; ``per`` by default."""
     settings = {"per": per, **settings}
-    own = {key: settings[key] for key in ("weight", "per", "weigh") if key in settings}
-    term = Term(make_loss(**{k: v for k, v in settings.items() if k not in own}), **own)
+    own = {key: settings[key] for key in ("weight", "per") if key in settings}
+    weigh = settings.get("weigh")
+    loss = {key: value for key, value in settings.items() if key not in (*own, "weigh")}
+    term = Term(make_loss(**loss), **own, weigh=None if weigh is None else make_weights(weigh))
     if term.per not in COUNTS:
         raise InputError(f"per must be one of {list(COUNTS)}, got {term.per!r}")
-    if term.weigh is not None and term.weigh not in INSTANCE_WEIGHTS:
-        raise InputError(f"weigh must be one of {list(INSTANCE_WEIGHTS)}, got {term.weigh!r}")
     return term
+
+
+def make_weights(settings: str | Mapping[str, Any]) -> BoundLoss:
+    """Weights of the positives from a name in ``INSTANCE_WEIGHTS``, or ``{name, options}``."""
+    return make_instance_weights(**({"name": settings} if isinstance(settings, str) else settings))
 
 
 class Linear(Objective):
@@ -73,26 +87,44 @@ class Linear(Objective):
 
     Args:
         terms: task ("class", "box", "mask", "centerness", ...) -> its term.
+        costs: tasks that count where candidates are chosen by their loss; None: "class" and "box",
+            as Shrivastava et al. (OHEM, CVPR 2016, section 4). mmdetection's counts "class" alone.
+
+        log: give gradients and correlation, too, see ``rebalance.detectors.objectives.log``. With
+            softmax, all logits of a positive candidate count as positives.
+
+    Raises:
+        InputError: a task among the costs that there is not.
     """
 
-    def __init__(self, terms: Mapping[str, Term]) -> None:
+    def __init__(
+        self, terms: Mapping[str, Term], costs: Sequence[str] | None = None, log: bool = False
+    ) -> None:
         super().__init__()
-        # One order, however the settings were written: it decides the columns of the log.
-        first = {"class": 0, "box": 1}
-        self.terms = dict(sorted(terms.items(), key=lambda term: (first.get(term[0], 2), term[0])))
+        if costs is not None and not set(costs) <= set(terms):
+            raise InputError(f"costs must be among {sorted(terms)}, got {list(costs)}")
+        self.cost_tasks = ("class", "box") if costs is None else tuple(costs)
+        self.terms, self.log = order_of_tasks(terms), log
         self.has_background = "class" in terms and is_softmax(terms["class"].loss)
 
     def forward(self, matched: Matched) -> dict[str, Tensor]:
         """See ``Objective``."""
-        return {f"{task}_loss": _total(term, matched) for task, term in self.terms.items()}
+        losses = {f"{task}_loss": _total(task, term, matched) for task, term in self.terms.items()}
+        if self.log and "class" in self.terms:
+            positive = matched.is_positive[:, None]
+            positive = positive if self.has_background else matched.targets > 0
+            losses |= gradient_sums(losses["class_loss"], matched.logits, positive)
+            losses |= score_iou_correlation(matched, self.scores(matched.positive_logits))
+        return losses
 
     @torch.no_grad()
     def costs(self, matched: Matched, tasks: Sequence[str] | None = None) -> Tensor:
         """See ``Objective``; losses of classes are of all candidates, others of positives."""
         costs = torch.zeros(len(matched.matches.rows), device=matched.matches.rows.device)
-        for task in tasks or ("class", "box"):
+        for task in tasks or self.cost_tasks:
             term = self.terms[task]
-            losses = row_sums(evaluate(term.loss, matched)).float() * term.weight
+            losses = row_sums(evaluate(term.loss, matched, task))
+            losses = losses.float() * term.weight
             if task == "class":
                 costs = costs + losses
             else:
@@ -100,21 +132,26 @@ class Linear(Objective):
         return costs
 
 
-def make_linear(per: str = "positives", **tasks: Mapping[str, Any]) -> Linear:
+def make_linear(
+    per: str = "positives",
+    costs: Sequence[str] | None = None,
+    log: bool = False,
+    **tasks: Mapping[str, Any],
+) -> Linear:
     """A linear objective from the settings of each task, see ``make_term``."""
-    return Linear({task: make_term(settings, per) for task, settings in tasks.items()})
+    return Linear({task: make_term(settings, per) for task, settings in tasks.items()}, costs, log)
 
 
-def _total(term: Term, matched: Matched) -> Tensor:
-    losses = evaluate(term.loss, matched)
+def _total(task: str, term: Term, matched: Matched) -> Tensor:
+    losses = evaluate(term.loss, matched, task)
     if term.weigh is not None:
-        weights = getattr(matched, INSTANCE_WEIGHTS[term.weigh])
+        weights = evaluate(term.weigh, matched)
         total = (row_sums(losses) * weights).sum()
         divisor = world_mean(weights.sum()).clamp(min=SMALLEST_NORMALISER)
         return total / divisor * term.weight
     total = losses.sum()
     if term.loss.normaliser is not None:
-        own = term.loss.normaliser(*(getattr(matched, name) for name in term.loss.inputs))
+        own = term.loss.normaliser(*inputs_of(term.loss, matched, task))
         return total / world_mean(own).clamp(min=SMALLEST_NORMALISER) * term.weight
     count = COUNTS[term.per](matched)
     count = count if isinstance(count, Tensor) else total.new_full((), float(count))

@@ -26,5 +26,6 @@ def rois_from_proposals(
         iou: not used by this source.
         add_ground_truth: append the ground truths, so that there are positives from the start.
     """
-    boxes = torch.cat([proposals, target["boxes"]]) if add_ground_truth else proposals
-    return Rois(boxes, len(proposals))
+    if not add_ground_truth:
+        return Rois(proposals, len(proposals))
+    return Rois(torch.cat([proposals, target["boxes"]]), len(proposals), has_truths=True)

@@ -12,7 +12,13 @@ from torch import Tensor
 from rebalance.config.bind import bind_part
 from rebalance.config.options import select as options_of
 from rebalance.detectors.select.grouping import best_of_groups
-from rebalance.detectors.select.levels import CHOICES, best_anchors, best_pairs, top_of_levels
+from rebalance.detectors.select.levels import (
+    CHOICES,
+    best_anchors,
+    best_of_classes,
+    best_pairs,
+    top_of_levels,
+)
 from rebalance.detectors.select.matrix import matrix_nms
 from rebalance.detectors.select.proposals import select_proposals
 from rebalance.detectors.select.suppression import box_rows_of_size, fast_nms, nms, soft_nms
@@ -20,7 +26,7 @@ from rebalance.detectors.select.views import FLIPS, View
 from rebalance.detectors.select.voting import score_voting
 
 Suppression = Callable[..., tuple[Tensor, Tensor]]
-"""(boxes, scores, groups) -> (rows, scores)."""
+"""(boxes or masks, scores, groups) -> (rows, scores); masks of one image."""
 
 
 def make_suppression(name: str, **options: Any) -> Suppression:
@@ -34,6 +40,7 @@ __all__ = [
     "Suppression",
     "View",
     "best_anchors",
+    "best_of_classes",
     "best_of_groups",
     "best_pairs",
     "box_rows_of_size",

@@ -1,8 +1,9 @@
 """The best predictions of each pyramid level, of all images of a batch at once.
 
 Which predictions of a dense head reach the suppression: the best (anchor, class) pairs of a level
-(mmdetection 2.28), or the anchors that are best by one score, with all their classes (PAA, YOLACT
-and the published branches of the five works, which are older).
+(mmdetection 2.28), the anchors that are best by one score, with all their classes (PAA, YOLACT
+and the published branches of the five works, which are older), or the best of each class over all
+levels (SSD).
 """
 
 from collections.abc import Sequence
@@ -85,4 +86,26 @@ def best_anchors(
     return image * num_anchors + anchors[image, column], class_ + 1
 
 
-CHOICES = {"pairs": best_pairs, "anchors": best_anchors}
+def best_of_classes(
+    scores: Tensor, level_sizes: Sequence[int], *, num: int | None, threshold: float
+) -> tuple[Tensor, Tensor]:
+    """The best anchors of each class of each image, above a threshold, whatever their level.
+
+    SSD (Liu et al., ECCV 2016, section 4) with ``num`` 400; torchvision's SSD.
+
+    Args:
+        scores: [B, N, C], of classes 1 ... C.
+        level_sizes: not used by this choice.
+        num: most anchors of a class and image; None: all.
+        threshold: scores are higher.
+
+    Returns:
+        rows [M] and labels [M] as `best_pairs` gives them. One wait for the device.
+    """
+    num_anchors = scores.shape[1]
+    best = scores.transpose(1, 2).topk(num_anchors if num is None else min(num, num_anchors))
+    image, class_, column = (best.values > threshold).nonzero().unbind(1)
+    return image * num_anchors + best.indices[image, class_, column], class_ + 1
+
+
+CHOICES = {"pairs": best_pairs, "anchors": best_anchors, "classes": best_of_classes}

@@ -1,0 +1,121 @@
+"""The README's picture of a rendered table: words, cells and marks of its page."""
+
+import re
+import textwrap
+from collections.abc import Mapping
+from html import unescape
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from rebalance.figures.style import INK, LINE, SOFT, use_style
+from rebalance.report.heading import heading_html
+from rebalance.report.table import assemble, best_rows, metric_label, read_metric, style_table
+
+WASH, MARK, WARNING, WARNING_LINE = "#eef1f5", "#e3f1f7", "#fdf1da", "#f0cf94"
+"""Colours of the page's style sheet, in light."""
+MARGIN, HEAD, ROW, LETTER = 0.25, 1.75, 0.29, 0.085
+"""Inches: around everything; height of heading and rows; width of a letter in the first column."""
+WIDTHS = {"measured": 0.68, "reported": 0.66, "Δ": 0.5}
+"""Inches, of the columns of a metric."""
+
+
+def plot_table(parameters: Mapping[str, Any]) -> Figure:
+    """The upper part of a table's page.
+
+    Args:
+        parameters: those of ``notebooks/table.ipynb``; the files that they name exist.
+    """
+    rows, metrics = parameters["rows"], parameters["metrics"]
+    tidy = assemble(rows, metrics, parameters["files"])
+    cells = style_table(tidy, rows, metrics).data.map(_words)
+    ends = [LETTER * max(map(len, cells.iloc[:, 0])) + 0.25]
+    for _, kind in cells.columns[1:]:
+        ends.append(ends[-1] + WIDTHS[kind])
+    height = HEAD + (len(cells) + 2) * ROW
+    use_style()
+    fig = Figure((ends[-1] + 2 * MARGIN, height + 2 * MARGIN))
+    ax = fig.add_axes((0, 0, 1, 1))
+    ax.axis("off")
+    ax.set(xlim=(-MARGIN, ends[-1] + MARGIN), ylim=(height + MARGIN, -MARGIN))  # y downwards
+    _draw_heading(ax, parameters, ends[-1])
+    _draw_cells(ax, cells, _best_cells(tidy, metrics), [0.0, *ends])
+    return fig
+
+
+def _words(html: str) -> str:
+    """Text of a piece of a page; subscripts as matplotlib writes them."""
+    html = re.sub(r"<sub>(.*?)</sub>", r"$_{\\mathrm{\1}}$", html)
+    return unescape(re.sub(r"<[^>]+>", "", html))
+
+
+def _best_cells(tidy: pd.DataFrame, metrics: list[Mapping[str, Any]]) -> set[tuple[int, str, str]]:
+    """(row, metric's label, column) of every number that is the best of its column."""
+    found = set()
+    for metric in map(read_metric, metrics):
+        lines = tidy[tidy["metric"] == metric.name].set_index("row")
+        for column in ("measured", "reported"):
+            best = best_rows(lines[column], metric.better)
+            found |= {(row, _words(metric_label(metric.name)), column) for row in best}
+    return found
+
+
+def _draw_heading(ax: Axes, parameters: Mapping[str, Any], width: float) -> None:
+    """Work, title with the scale in it, description, and the warning that the page has."""
+    names = ("title", "paper", "scale", "description")
+    html = heading_html(*(parameters[name] for name in names))
+    parts = {
+        name: _words(re.search(pattern, html, re.DOTALL)[1])
+        for name, pattern in {
+            "paper": r'eyebrow">(.*?)</span>',
+            "title": "<h1>(.*?)</h1>",
+            "description": r'lead">(.*?)</p>',
+            "warning": r'role="note">(.*?)</div>',
+        }.items()
+    }
+    ax.text(0, 0.08, parts["paper"], fontsize=9, color=SOFT, va="center")
+    ax.text(0, 0.4, parts["title"], fontsize=17, fontweight="bold", va="center")
+    ax.text(0, 0.73, parts["description"], fontsize=10, color=SOFT, va="center")
+    _fill(ax, (0, width), (0.93, 1.53), WARNING)
+    _fill(ax, (0, 0.05), (0.93, 1.53), WARNING_LINE)
+    warning = textwrap.fill(parts["warning"], int(width / 0.075))
+    ax.text(0.16, 1.23, warning, fontsize=9, va="center", linespacing=1.5)
+
+
+def _draw_cells(
+    ax: Axes, cells: pd.DataFrame, best: set[tuple[int, str, str]], edges: list[float]
+) -> None:
+    """The table below the heading: two rows of headings, then a row for each of ``cells``."""
+    bottom = HEAD + (len(cells) + 2) * ROW
+    _fill(ax, (0, edges[-1]), (HEAD, HEAD + 2 * ROW), WASH)
+    ax.plot([edges[-1]] * 2, [HEAD, bottom], color=LINE, linewidth=0.8)
+    for row in range(len(cells) + 3):
+        ax.plot([0, edges[-1]], [HEAD + row * ROW] * 2, color=LINE, linewidth=0.8)
+    for number, (label, kind) in enumerate(cells.columns):
+        left, right = edges[number : number + 2]
+        if kind in ("", "measured"):
+            middle = left + sum(WIDTHS.values()) / 2 if kind else left + 0.1
+            ax.text(middle, HEAD + 0.5 * ROW, _words(label), fontsize=10, fontweight="bold",
+                    ha="center" if kind else "left", va="center")  # fmt: skip
+            ax.plot([left, left], [HEAD, bottom], color=LINE, linewidth=0.8)
+        ax.text(right - 0.06, HEAD + 1.5 * ROW, kind, fontsize=7, fontweight="bold", color=SOFT,
+                ha="right", va="center")  # fmt: skip
+        for row, text in enumerate(cells.iloc[:, number]):
+            top = HEAD + (row + 2) * ROW
+            is_best = (row, _words(label).split(" ")[0], kind) in best
+            if is_best and kind == "measured":
+                _fill(ax, (left, right), (top, top + ROW), MARK)
+            look = {
+                "fontsize": 7.5 if kind == "Δ" else 9.5,
+                "fontweight": "bold" if is_best or not kind else "normal",
+                "color": SOFT if kind in ("reported", "Δ") and not is_best else INK,
+            }
+            x, side = (right - 0.06, "right") if kind else (left + 0.1, "left")
+            ax.text(x, top + ROW / 2, text, ha=side, va="center", **look)
+
+
+def _fill(ax: Axes, across: tuple[float, float], down: tuple[float, float], colour: str) -> None:
+    corner, size = (across[0], down[0]), (across[1] - across[0], down[1] - down[0])
+    ax.add_patch(Rectangle(corner, *size, facecolor=colour, linewidth=0))

@@ -1,0 +1,161 @@
+"""The folder of a training: its checkpoint while it runs, its results at the end."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from lightning_fabric import Fabric
+from safetensors.torch import save as safetensors_bytes
+
+from rebalance.data.coco import CocoDataset
+from rebalance.data.files import write_atomically
+from rebalance.detectors.detector import Detector
+from rebalance.engine.agreement import say
+from rebalance.engine.checkpoint import (
+    CHECKPOINT,
+    OutputError,
+    TrainingLog,
+    load_checkpoint,
+    remove_leftovers,
+    save_checkpoint,
+)
+from rebalance.engine.provenance import git_commit, versions
+
+MODEL, LOG, SETTINGS = "model.safetensors", "log.csv", "run.yaml"
+STALE_CHECKPOINT = "checkpoint.stale.pt"
+WITHOUT_INFLUENCE = ("hardware", "variants")
+"""Settings that may change between the parts of one training."""
+
+
+class RunFolder:
+    """Reads on every process, writes on the main one.
+
+    Args:
+        path: the folder.
+        settings: of the run.
+        code: fingerprint of the code that the training depends on.
+        fabric: of the training.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any], code: str, fabric: Fabric) -> None:
+        self.path, self.settings, self.code, self.fabric = path, settings, code, fabric
+        self.log: TrainingLog | None = None
+
+    def open(self) -> dict[str, Any] | None:
+        """The checkpoint to go on from, if there is one; the log is then open for writing.
+
+        A checkpoint of other settings or other code is put aside.
+
+        Raises:
+            InputError: a damaged checkpoint, or a log that is shorter than it.
+        """
+        if self.fabric.is_global_zero:
+            remove_leftovers(self.path)
+        checkpoint = load_checkpoint(self.path)
+        self.fabric.barrier()
+        if checkpoint is not None:
+            checkpoint = self._usable(checkpoint)
+        if self.fabric.is_global_zero:
+            self.log = TrainingLog(self.path, checkpoint["log_bytes"] if checkpoint else 0)
+        return checkpoint
+
+    def record(self, iteration: int, values: Mapping[str, float]) -> str | None:
+        """Write the log's row of an iteration (from 1); what went wrong, if anything."""
+        if self.log is None:
+            return None
+        try:
+            if iteration == 1:
+                self.log.write(["iteration", *values])
+            self.log.write([str(iteration), *(f"{value:.9g}" for value in values.values())])
+        except OutputError as error:
+            return str(error)
+        return None
+
+    def save(self, iteration: int, detector: Detector, state: Mapping[str, Any]) -> str | None:
+        """Write the checkpoint; what went wrong, if anything."""
+        if self.log is None:
+            return None
+        try:
+            save_checkpoint(self.path, {
+                "settings": _influential(self.settings),
+                "code": self.code,
+                "threads": torch.get_num_threads(),
+                "iteration": iteration,
+                "log_bytes": self.log.sync(),
+                "model": detector.state_dict(),
+                **state,
+            })  # fmt: skip
+        except OutputError as error:
+            return str(error)
+        return None
+
+    def finish(self, detector: Detector, dataset: CocoDataset) -> None:
+        """Write model, settings and log, and remove the checkpoint.
+
+        Raises:
+            OutputError: a file cannot be written; the checkpoint is intact.
+        """
+        if self.log is None:
+            return
+        self.log.sync()
+        self.log.close()
+        state = {name: value.cpu().contiguous() for name, value in detector.state_dict().items()}
+        settings = {
+            **self.settings,
+            "classes": {"ids": list(dataset.class_ids), "names": list(dataset.class_names)},
+            "made_with": {
+                "commit": git_commit(),
+                "versions": versions(),
+                "device": str(self.fabric.device.type),
+                "processes": self.fabric.world_size,
+                "threads": torch.get_num_threads(),
+            },
+        }
+        try:
+            write_atomically(self.path / MODEL, safetensors_bytes(state))
+            text = yaml.safe_dump(settings, sort_keys=False)
+            write_atomically(self.path / SETTINGS, text.encode())
+            write_atomically(self.path / LOG, self.log.path.read_bytes())
+        except OSError as error:
+            raise OutputError(
+                f"{self.path}: the results cannot be written: {error.strerror or error}; "
+                "the checkpoint is intact: make room and start again"
+            ) from error
+        (self.path / CHECKPOINT).unlink()
+        self.log.path.unlink()
+
+    def _usable(self, checkpoint: dict[str, Any]) -> dict[str, Any] | None:
+        reason = None
+        if checkpoint["settings"] != _influential(self.settings):
+            reason = "other settings"
+        elif checkpoint["code"] != self.code:
+            reason = "other code"
+        if reason is not None:
+            say(
+                f"{self.path / CHECKPOINT} is of {reason}: it becomes {STALE_CHECKPOINT}, "
+                "the training begins anew"
+            )
+            if self.fabric.is_global_zero:
+                (self.path / CHECKPOINT).replace(self.path / STALE_CHECKPOINT)
+            return None
+        if checkpoint["threads"] != torch.get_num_threads():
+            say(
+                f"the checkpoint was made with {checkpoint['threads']} threads, now there are "
+                f"{torch.get_num_threads()}: the bytes will differ from an uninterrupted run's"
+            )
+        say(f"going on after iteration {checkpoint['iteration']}")
+        return checkpoint
+
+
+def _influential(settings: Mapping[str, Any]) -> str:
+    """The settings that decide the result, as JSON."""
+    kept = {key: value for key, value in settings.items() if key not in WITHOUT_INFLUENCE}
+    image = {key: v for key, v in settings["image"].items() if key != "test"}
+    schedule = {key: v for key, v in settings["schedule"].items() if key != "checkpoint_every"}
+    precision = settings["hardware"]["precision"]
+    return json.dumps(
+        {**kept, "image": image, "schedule": schedule, "precision": precision}, sort_keys=True
+    )

@@ -1,0 +1,63 @@
+"""Every detector of config/detectors.yaml, with the small settings of the shapes scale."""
+
+import copy
+
+import pytest
+import torch
+import yaml
+from rebalance.config.reading import merged
+from rebalance.detectors import build_detector
+
+from .conftest import make_target, rngs
+from .golden import REPOSITORY
+
+CONFIG = REPOSITORY / "config"
+DETECTORS = yaml.safe_load((CONFIG / "detectors.yaml").read_text())
+SHAPES = yaml.safe_load((CONFIG / "scales" / "shapes.yaml").read_text())
+SIZE = 96
+
+
+@pytest.fixture(params=sorted(DETECTORS))
+def detector(request):
+    base = request.param
+    settings = merged(DETECTORS[base], SHAPES["detectors"].get(base, {}))
+    torch.manual_seed(0)
+    backbone = copy.deepcopy(SHAPES["backbones"]["resnet50"])
+    return build_detector({"backbone": backbone, "detector": settings}, num_classes=3)
+
+
+def target_of(boxes, labels):
+    target = make_target(boxes, labels=labels, size=(SIZE, SIZE))
+    masks = torch.zeros(len(boxes), SIZE, SIZE, dtype=torch.uint8)
+    for mask, (x1, y1, x2, y2) in zip(masks, boxes, strict=True):
+        mask[y1:y2, x1:x2] = 1
+    return {**target, "masks": masks}
+
+
+def test_it_trains_every_parameter_and_finds_nothing_without_error(detector):
+    """DDP waits for the gradient of each parameter; one image has no object."""
+    images = torch.randn(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    targets = [
+        target_of([[4, 6, 30, 34], [40, 30, 60, 52], [50, 56, 92, 90]], [1, 3, 2]),
+        target_of([], None),
+    ]
+    losses = detector(images, targets, rngs(2))
+    assert all(loss.isfinite() for loss in losses.values())
+    assert losses["class_loss"] > 0
+    sum(losses.values()).backward()
+    trained = {name: p for name, p in detector.named_parameters() if p.requires_grad}
+    assert [name for name, p in trained.items() if p.grad is None] == []
+    assert all(p.grad.isfinite().all() for p in trained.values())
+    detector.test = detector.test._replace(score_threshold=1.0)
+    for found in detector.eval().predict(images, [(SIZE, SIZE), (SIZE, SIZE - 16)]):
+        assert found["boxes"].shape == (0, 4)
+        assert found["scores"].shape == found["labels"].shape == (0,)
+
+
+def test_without_any_object_it_trains_every_parameter(detector):
+    images = torch.randn(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    losses = detector(images, [target_of([], None)] * 2, rngs(2))
+    assert all(loss.isfinite() for loss in losses.values())
+    sum(losses.values()).backward()
+    trained = {name: p for name, p in detector.named_parameters() if p.requires_grad}
+    assert [name for name, p in trained.items() if p.grad is None] == []
