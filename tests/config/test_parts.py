@@ -15,7 +15,7 @@ from rebalance.generators import IOU_PRESETS
 from rebalance.losses import LOSSES
 from rebalance.samplers.combined import NEGATIVE_SCHEMES, POSITIVE_SCHEMES
 
-COMPOSED = {"linear"}  # it takes settings as they are
+COMPOSED = {"linear", "ranking", "coupled_ranking"}  # they take settings as they are
 MADE = [part for part in PARTS if part.makes is not None and part.called not in COMPOSED]
 
 

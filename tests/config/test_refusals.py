@@ -40,8 +40,8 @@ RETINANET = {
     "a mask loss for boxes": (
         (*OBJECTIVE, "box"), {"name": "dice"}, "got 'dice' (which is a mask loss)"),
     "a coupled loss in place of a ranking": (
-        OBJECTIVE, {"name": "ranking", "rank": {"name": "alrp"}, "box": {"name": "giou"}},
-        "dense.objective.rank.name: ranking loss must be one of ap, rank_sort, got 'alrp'"),
+        OBJECTIVE, {"name": "ranking", "class": {"name": "alrp"}, "box": {"name": "giou"}},
+        "dense.objective.class.name: ranking loss must be one of ap, rank_sort, got 'alrp'"),
     "a misspelt loss": (
         (*OBJECTIVE, "class", "name"), "focall", "got 'focall' (did you mean 'focal'?)"),
     "a misspelt option": (
@@ -73,7 +73,7 @@ RETINANET = {
 FASTER_RCNN = {
     "pre_nms of a staged detector": (
         ("test",), {"pre_nms": 1000},
-        "test.pre_nms: is for detectors with a dense step, got steps rpn, box"),
+        "test.pre_nms: is for detectors with a dense or prototypes step, got steps rpn, box"),
     "no loops": (("test",), {"loops": 0}, "test.loops: must be at least 1, got 0"),
     "a generator without bins": (
         ("box", "rois"), {"name": "generator"},
@@ -88,12 +88,12 @@ FASTER_RCNN = {
         ("steps",), ["rpn", {"box": "a", "iou": 0.5}, {"mask": "a"}], "missing key 'mask'"),
     "an IoU above 1": (("steps", 1, "iou"), 1.5, "steps[1].iou: must be less than 1, got 1.5"),
     "a step without its IoU": (("steps", 1, "iou"), ..., "steps[1]: missing key 'iou'"),
-    "a step of no sort": (("steps", 1), {"bx": "a"}, "steps[1]: a step is rpn, dense, {box: "),
+    "a step of no sort": (("steps", 1), {"bx": "a"}, "steps[1]: a step is one of rpn, dense, prototypes, grid, box, mask"),
     "a misspelt dense step": (
-        ("steps", 0), "rpm", "steps[0]: must be one of 'rpn', 'dense', got 'rpm'"),
-    "two RPNs": (("steps", 1), "rpn", "steps: a dense step must be the first and the only one"),
+        ("steps", 0), "rpm", "got 'rpm' (did you mean 'rpn'?)"),
+    "two RPNs": (("steps", 1), "rpn", "steps[1]: the first step, and it alone, must be one of rpn, "),
     "box steps without proposals": (
-        ("steps",), [{"box": "a", "iou": 0.5}], "steps[0]: the first step must be rpn or dense"),
+        ("steps",), [{"box": "a", "iou": 0.5}], "steps[0]: the first step, and it alone, must be one of rpn, "),
     "proposals without box steps": (("steps",), ["rpn"], "steps: proposals need a box step"),
     "steps without their settings": (("box",), ..., "missing key 'box', the settings of steps"),
     "softmax over one logit": (
@@ -237,11 +237,11 @@ def test_steps_that_share_a_head_and_replace_what_is_shared(detectors, changed):
 
 @pytest.mark.parametrize(("rank", "name"), [("rank_sort", "ranking"), ("alrp", "coupled_ranking")])
 def test_ranking_objectives_learn_what_a_dense_step_must(detectors, changed, rank, name):
-    objective = {"name": name, "rank": {"name": rank}, "box": {"name": "giou"}}
+    objective = {"name": name, "class": {"name": rank}, "box": {"name": "giou"}}
     settings = changed(detectors["retinanet"], OBJECTIVE, objective)
     found = parse(Detector, settings, "f").model_dump()["dense"]["objective"]
-    assert found["box"] == {"name": "giou", "eps": 1e-7}
-    assert found["balance"]["name"] == {"ranking": "value", "coupled_ranking": "epoch"}[name]
+    assert found["box"] == {"name": "giou", "eps": 1e-7, "weight": 1.0}
+    assert found["balance"]["name"] == {"ranking": "constant", "coupled_ranking": "epoch"}[name]
 
 
 def test_tasks_are_divided_by_what_their_objective_says_unless_they_say_it(detectors, changed):

@@ -127,7 +127,7 @@ def test_ranking_weights_take_options(positives):
         weights_of(positives, "ranking", delta_loc=2.0),
         ranking_weights(positives["logits"].flatten(), positives["targets"].flatten(), 0.5, 2.0),
     )
-    with pytest.raises(InputError, match=r"instance weights 'score' has options \[\], got 'delta'"):
+    with pytest.raises(InputError, match=r"unknown key 'delta'; instance weights 'score'"):
         make_instance_weights("score", delta=1.0)
     with pytest.raises(InputError, match=r"instance weights must be one of .* got 'rank'"):
         make_instance_weights("rank")

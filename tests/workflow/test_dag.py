@@ -102,7 +102,7 @@ NEW_PART = '''class New(BoxLoss, name="new", makes="rebalance.losses.regression:
 @pytest.mark.parametrize(
     ("edits", "trained"),
     [
-        pytest.param([(LOSSES, "if own is not None else None", "if options else None")], 3,
+        pytest.param([(LOSSES, "if normaliser is not None else None", "if options else None")], 3,
                      id="make_loss, which every run uses"),
         pytest.param([(LOSS_PARTS, "regression:focal_l1_loss", "regression:l1_loss")], 1,
                      id="what the name of one run's loss stands for"),

@@ -61,8 +61,9 @@ from rebalance.losses.regression import (
 )
 from rebalance.losses.weighting import carl_weights, ghm_weights, pisa_weights
 
+# Name -> function; ``rebalance.config.options.losses`` defines both, with the options.
 LOSSES = callables(options_of.Loss)
-"""Name -> function; ``rebalance.config.options.losses`` defines both, with the options."""
+INSTANCE_WEIGHTS = callables(options_of.InstanceWeights)
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,7 @@ def _bind(
 
 
 __all__ = [
+    "INSTANCE_WEIGHTS",
     "LOSSES",
     "BoundLoss",
     "EpochBalance",
