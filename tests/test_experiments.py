@@ -244,9 +244,10 @@ def test_a_run_may_have_sizes_of_its_own_in_training_and_at_test(root):
     ({"steps": ["rpn", {"box": "a", "iou": 0.5}], "rpn": {"objective": {"class": {}}}}, False),
     ({"steps": ["rpn", {"box": "a"}, {"mask": "m"}], "rpn": {"objective": {"class": {}}}}, True),
     ({"steps": ["dense"], "dense": {"objective": {"name": "linear", "box": {}}}}, False),
-    ({"steps": ["dense"], "dense": {"objective": {"name": "linear", "mask": {}}}}, True),
+    ({"steps": ["grid"], "grid": {"objective": {"name": "linear", "mask": {}}}}, True),
+    ({"steps": [{"prototypes": "dense"}], "prototypes": {"objective": {}}}, True),
 ])  # fmt: skip
-def test_steps_and_objectives_say_whether_masks_are_needed(detector, expected):
+def test_steps_say_whether_masks_are_needed(detector, expected):
     assert needs_masks(detector) == expected
 
 

@@ -2,12 +2,16 @@
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from rebalance.experiments import load_experiments, resolve_run
+
+NUM_CLASSES = {"coco_download": 80, "voc_download": 20}
+"""Of data sets by kind, where they need not be at hand to know it."""
 
 
 def add_experiment_commands(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -19,6 +23,9 @@ def add_experiment_commands(commands: "argparse._SubParsersAction[Any]") -> None
     show.add_argument("name", metavar="RUN", help="a run, see `rebalance runs`")
     add_scale_arguments(show)
     show.add_argument("--seed", type=int, default=0)
+    show.add_argument(
+        "--classes", type=int, help="number of classes, where the data set is not at hand"
+    )
     show.set_defaults(run=show_run)
 
     render = commands.add_parser("render", help="execute the notebook of one table or figure")
@@ -49,12 +56,31 @@ def list_runs(arguments: argparse.Namespace) -> None:
 
 
 def show_run(arguments: argparse.Namespace) -> None:
-    """Print one resolved run as YAML."""
+    """Print one resolved run as YAML, and in a comment below it how many parameters it has."""
     experiments = load_experiments()
     scale = arguments.scale or experiments.settings["scale"]
     data = arguments.data or experiments.settings["data"]
     resolved = resolve_run(experiments, arguments.name, scale, arguments.seed, data)
     print(yaml.safe_dump(resolved, sort_keys=False), end="")
+    kind = experiments.datasets[resolved["dataset"]["name"]]["kind"]
+    classes = arguments.classes or NUM_CLASSES.get(kind) or _annotated_classes(resolved)
+    if classes is None:
+        print("# parameters: not known before the data set is there; give --classes")
+        return
+    from rebalance.detectors import count_parameters
+
+    total, trainable = count_parameters(resolved, classes)
+    print(f"# parameters: {total:,} with {classes} classes, {trainable:,} of them trainable")
+
+
+def _annotated_classes(resolved: Mapping[str, Any]) -> int | None:
+    """Number of classes by the annotations, if they are there."""
+    path = Path(resolved["dataset"]["train"]["annotations"])
+    if not path.is_file():
+        return None
+    from rebalance.data.coco import load_coco
+
+    return len(load_coco(path)["categories"])
 
 
 def render_command(arguments: argparse.Namespace) -> int:

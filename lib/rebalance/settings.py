@@ -10,6 +10,9 @@ from typing import Any
 
 from rebalance.sources import LOOKUP_TABLES, parts, source_files
 
+MASK_STEPS = ("mask", "prototypes", "grid")
+"""Kinds of steps that train on instance masks."""
+
 
 def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
     """``base`` with ``change`` on top.
@@ -70,12 +73,13 @@ def needs_masks(detector: Mapping[str, Any]) -> bool:
     """Whether a detector trains on instance masks.
 
     Args:
-        detector: a run's ``detector`` settings; its ``steps`` are read: ``{mask: <head>, ...}``, or
-            the name of a step whose objective has a term for masks.
+        detector: a run's ``detector`` settings; the kinds of its ``steps`` are read, which are
+            ``<kind>`` or ``{<kind>: <head>, ...}``.
     """
     return any(
-        "mask" in (step if isinstance(step, Mapping) else detector[step].get("objective", {}))
+        kind in MASK_STEPS
         for step in detector.get("steps", ())
+        for kind in (step if isinstance(step, Mapping) else (step,))
     )
 
 

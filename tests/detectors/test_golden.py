@@ -9,8 +9,6 @@ there::
     gradients: {parameters of theirs, as a pattern: tolerance, relative to the largest gradient}
     recorded_samples: {number of a step: its sampler there, whose recorded draws it is given}
     recorded_proposals: true, where equal scores decide which of them are proposals in training
-    alone: true, where images were tested one by one, without the canvas of the others, and what
-        was found is in pixels of the original image
     ties: later_first, where boxes of exactly equal scores were suppressed in the other order;
         empty, where chance decides which boxes without area are among the best: they pool nothing
         and score the same, and only their number and scores are compared
@@ -55,9 +53,14 @@ def settings_of(name):
     return settings
 
 
-def names_of_losses(settings):
-    """Our losses -> their terms."""
-    return {ours: theirs for ours, theirs in settings["losses"].items() if theirs is not None}
+def names_of_losses(settings, recorded):
+    """Our losses -> their terms, without those of a case below that this one does not record."""
+    terms = {
+        ours: [theirs] if isinstance(theirs, str) else theirs
+        for ours, theirs in settings["losses"].items()
+        if theirs is not None
+    }
+    return {ours: names for ours, names in terms.items() if set(names) <= recorded.keys()}
 
 
 def load(name):
@@ -179,10 +182,9 @@ def test_losses_are_the_published_ones(name, scene):
     case, settings, detector = load(name)
     losses = losses_of(case, settings, detector, scene)
     recorded = case.meta["losses"][f"train_{scene}"]
-    terms_of = names_of_losses(settings)
+    terms_of = names_of_losses(settings, recorded)
     assert losses.keys() == terms_of.keys()
-    for ours, theirs in terms_of.items():
-        terms = [theirs] if isinstance(theirs, str) else theirs
+    for ours, terms in terms_of.items():
         expected = torch.tensor(float(sum(summed(recorded[term]) for term in terms)))
         torch.testing.assert_close(
             losses[ours].detach(), expected, rtol=LOSSES, atol=1e-6,
@@ -239,21 +241,7 @@ def test_detections_are_the_published_ones(name):
 
 def compare_detections(case, settings, detector, phase="test"):
     """Boxes, labels, scores, masks and their scores against those recorded in a phase."""
-    metas = case.meta["img_metas"]
-    sizes = [tuple(meta["img_shape"][:2]) for meta in metas]
-    detector.eval()
-    if settings.get("alone"):
-        found = [
-            detector.predict(image[None, :, : meta["pad_shape"][0], : meta["pad_shape"][1]], [size])
-            for image, meta, size in zip(case["in/img"], metas, sizes, strict=True)
-        ]
-        found = [
-            rescaled(detections, size, meta["ori_shape"])
-            for (detections,), size, meta in zip(found, sizes, metas, strict=True)
-        ]
-        sizes = [tuple(meta["ori_shape"][:2]) for meta in metas]
-    else:
-        found = detections_of(case, detector, sizes)
+    found, sizes = found_by(case, detector, phase == "test_rescale")
     for image, (detections, size) in enumerate(zip(found, sizes, strict=True)):
         prefix = f"{phase}/result/{image}"
         if f"{prefix}/boxes" not in case:
@@ -282,7 +270,29 @@ def compare_detections(case, settings, detector, phase="test"):
             )
 
 
+def found_by(case, detector, rescale=False):
+    """Detections, and the size of the image that each of them lies in.
+
+    Older versions test each image alone, on a canvas of its own, some in the original image only.
+    """
+    metas, images = case.meta["img_metas"], images_of(case)
+    sizes = [tuple(meta["img_shape"][:2]) for meta in metas]
+    detector.eval()
+    if case.meta.get("test_canvas"):
+        found = []
+        for image, meta, size in zip(images, metas, sizes, strict=True):
+            height, width = meta["pad_shape"][:2]
+            found += detector.predict(image[None, :, :height, :width], [size])
+    else:
+        found = detector.predict(images, sizes)
+    if not (rescale or case.meta.get("test_is_rescaled")):
+        return found, sizes
+    originals = [tuple(meta["ori_shape"][:2]) for meta in metas]
+    return [rescaled(*one) for one in zip(found, sizes, originals, strict=True)], originals
+
+
 def solid(boxes):
+    """[D] bool, whether each box has an area."""
     return (boxes[:, 2:4] > boxes[:, :2]).all(dim=1)
 
 
@@ -290,18 +300,6 @@ def rescaled(detections, size, original):
     """The same detections in pixels of the original image."""
     factors = torch.tensor([original[1] / size[1], original[0] / size[0]] * 2)
     return {**detections, "boxes": detections["boxes"] * factors}
-
-
-def detections_of(case, detector, sizes):
-    """Of the batch; older versions test each image alone, on a canvas of its own."""
-    images = images_of(case)
-    if not case.meta.get("test_canvas"):
-        return detector.predict(images, sizes)
-    canvases = [meta["pad_shape"][:2] for meta in case.meta["img_metas"]]
-    return [
-        detector.predict(images[index : index + 1, :, :height, :width], [sizes[index]])[0]
-        for index, (height, width) in enumerate(canvases)
-    ]
 
 
 def later_first(suppression):

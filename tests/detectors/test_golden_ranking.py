@@ -8,7 +8,7 @@ from rebalance.detectors import build_detector
 from rebalance.settings import merged
 from rebalance.weights.convert import import_weights
 
-from detectors.test_golden import CASES, LOSSES, load, losses_of, pytestmark
+from detectors.test_golden import CASES, LOSSES, load, losses_of, names_of_losses, pytestmark
 
 __all__ = ["pytestmark"]
 BALANCED = [name for name in CASES if name.startswith("alrp_")]
@@ -21,12 +21,10 @@ ours counts both (K.3 with the unit step)."""
 
 def assert_terms(found, recorded, names, tolerance=LOSSES):
     for ours, theirs in names.items():
-        if isinstance(theirs, str):
-            expected = torch.tensor(recorded[theirs])
-            torch.testing.assert_close(
-                found[ours].detach(), expected, rtol=tolerance, atol=1e-6,
-                msg=lambda m, name=ours: f"{name}: {m}",
-            )  # fmt: skip
+        torch.testing.assert_close(
+            found[ours].detach(), torch.tensor(recorded[theirs]), rtol=tolerance, atol=1e-6,
+            msg=lambda m, name=ours: f"{name}: {m}",
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BALANCED)
@@ -37,7 +35,7 @@ def test_the_balance_of_epochs_is_the_published_one(name):
     objectives = [step.objective for step in detector.steps]
     for recorded in steps:
         assert_terms(losses_of(case, settings, detector, recorded["scene"]), recorded["losses"],
-                     settings["losses"])  # fmt: skip
+                     names_of_losses(settings))  # fmt: skip
         for objective, state in zip(objectives, recorded["heads"].values(), strict=True):
             epoch = objective.balance.epoch
             assert epoch.weight == pytest.approx(state["SB_weight"], rel=1e-4)

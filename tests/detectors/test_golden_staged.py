@@ -73,20 +73,20 @@ def last_call(case, site, field):
     return f"{site}/{calls}"
 
 
-def rows_of(recorded, rois):
+def rows_of(recorded, rois, pixels=PIXELS):
     """[R] our row of each recorded RoI (image, box); both lists hold the same.
 
     Levels of the pyramid can propose the same box twice.
     """
-    return partners(torch.cat([rois.image[:, None].float(), rois.boxes], dim=1), recorded)
+    return partners(torch.cat([rois.image[:, None].float(), rois.boxes], dim=1), recorded, pixels)
 
 
-def partners(ours, recorded):
+def partners(ours, recorded, pixels=PIXELS):
     """[R] our row of each recorded one; each of both lists has a partner in the other."""
     assert ours.shape == recorded.shape
     apart = (ours[None] - recorded[:, None]).abs().amax(dim=2)
-    assert apart.amin(dim=0).max() < PIXELS
-    assert apart.amin(dim=1).max() < PIXELS
+    assert apart.amin(dim=0).max() < pixels
+    assert apart.amin(dim=1).max() < pixels
     return apart.argmin(dim=1)
 
 

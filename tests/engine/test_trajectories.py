@@ -1,8 +1,8 @@
 """Training itself against the published loop: 24 iterations of mmdetection's, followed by ours.
 
 ``trajectory_settings/<case>.yaml`` names the golden case of the detectors that the network is like,
-and what differs. Optimiser, schedule and images come from the recorded case. The folder of the data
-is found through REBALANCE_GOLDEN.
+and what differs (``tied``: wider tolerances, see the comment there). Optimiser, schedule and images
+come from the recorded case. The folder of the data is found through REBALANCE_GOLDEN.
 """
 
 import copy
@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 from detectors.golden import FOLDER, REPOSITORY, GoldenCase
+from detectors.test_golden import names_of_losses
 from detectors.test_golden import settings_of as detector_settings_of
 from rebalance.detectors import build_detector
 from rebalance.engine.fabric import single_device_fabric
@@ -34,7 +35,7 @@ def settings_of(name):
 
 def schedule_of(meta):
     optimizer, rate = meta["optimizer"], meta["lr_config"]
-    per_step = ITERATIONS_PER_EPOCH if meta["runner"] == "EpochBasedRunner" else 1
+    per_step = ITERATIONS_PER_EPOCH if "Epoch" in str(meta["runner"]) else 1
     parameterwise = optimizer.get("paramwise_cfg")
     return {
         "iterations": len(meta["lr"]),
@@ -121,8 +122,9 @@ def test_learning_rates_are_the_published_ones(followed):
 def test_losses_and_gradient_norms_are_followed(followed):
     meta = followed.case.meta
     tolerance = max(1e-5, 5 * meta["sensitivity"]["losses_any_iteration"])
-    for ours, theirs in {"loss": "loss", **followed.settings["losses"]}.items():
-        terms = [theirs] if isinstance(theirs, str) else theirs
+    tolerance = followed.settings.get("tied", {}).get("losses", tolerance)
+    terms_of = names_of_losses(followed.settings, meta["losses"])
+    for ours, terms in {"loss": ["loss"], **terms_of}.items():
         for iteration, values in enumerate(followed.values):
             expected = sum(meta["losses"][term][iteration] for term in terms)
             near = pytest.approx(expected, rel=tolerance, abs=1e-3 * tolerance)
@@ -141,6 +143,7 @@ def test_weights_go_the_published_way(followed):
             continue
         assert known["requires_grad"]
         tolerance = max(1e-3, 5 * known["update_sensitivity"])
+        tolerance *= followed.settings.get("tied", {}).get("updates", 1.0)
         went = float((end - start).norm())
         assert went == pytest.approx(known["update_norm_24"], rel=tolerance, abs=1e-9), name
         if f"after/24/{name}" in followed.case:
@@ -156,7 +159,8 @@ def test_momentum_is_the_published_one(followed):
             if f"momentum/{iteration}/{name}" not in followed.case:
                 continue
             recorded = followed.case[f"momentum/{iteration}/{name}"]
-            assert float((ours - recorded).norm()) <= 5e-2 * float(recorded.norm()) + 1e-9, name
+            factor = 5e-2 * followed.settings.get("tied", {}).get("updates", 1.0)
+            assert float((ours - recorded).norm()) <= factor * float(recorded.norm()) + 1e-9, name
             compared += 1
     assert compared > 0
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from rebalance.assigners.assignment import IGNORED, NEGATIVE, Assignment
+from rebalance.assigners.assignment import IGNORED, NEGATIVE, Assignment, count_all
 from rebalance.assigners.atss import assign_atss
 from rebalance.assigners.foveabox import assign_foveabox
 from rebalance.assigners.max_iou import assign_max_iou
@@ -34,4 +34,12 @@ def make_assigner(name: str, **options: Any) -> Assigner:
     return bind_options("assigner", ASSIGNERS, name, options)
 
 
-__all__ = ["ASSIGNERS", "IGNORED", "NEGATIVE", "Assigner", "Assignment", "make_assigner"]
+__all__ = [
+    "ASSIGNERS",
+    "IGNORED",
+    "NEGATIVE",
+    "Assigner",
+    "Assignment",
+    "count_all",
+    "make_assigner",
+]

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import torch
+
 from rebalance.assigners import make_assigner
 from rebalance.assigners.grid import assign_grid
 from rebalance.detectors.backbones import Backbone, make_backbone
@@ -71,6 +73,21 @@ def build_detector(settings: Settings, num_classes: int) -> Detector:
             f"{detector['test']['nms']['name']} compares {test.compares}"
         )
     return Detector(backbone, neck, heads, steps, test)
+
+
+def count_parameters(settings: Settings, num_classes: int) -> tuple[int, int]:
+    """Parameters of a run's detector, all and trainable ones, counted without making them.
+
+    Args:
+        settings: see ``build_detector``; weights files need not be there.
+        num_classes: C, without background.
+    """
+    backbone = {key: value for key, value in settings["backbone"].items() if key != "weights"}
+    with torch.device("meta"):
+        detector = build_detector({**settings, "backbone": backbone}, num_classes)
+    parameters = list(detector.parameters())
+    trainable = sum(part.numel() for part in parameters if part.requires_grad)
+    return sum(part.numel() for part in parameters), trainable
 
 
 def build_dense(
@@ -183,12 +200,11 @@ def build_grid(
 ) -> Built:
     """Cells that divide the canvas, with a class and a mask each."""
     objective = make_objective(**settings["objective"])
-    assigner = dict(settings["assigner"])
     step = GridStep(
         name,
         head,
         cells(neck.strides, num_cells=settings["num_cells"]),
-        bind_options("assigner", {"grid": assign_grid}, assigner.pop("name"), assigner),
+        bind_options("assignment", {"grid": assign_grid}, "grid", settings["assignment"]),
         objective,
         pairing=settings.get("pairing", "cells"),
         weight=settings.get("weight", 1.0),

@@ -144,7 +144,7 @@ class GridStep(Step):
                 image=truths.ids[image],
                 validate=False,
             )
-            of_cell, overlaps, _ = found.assignment
+            of_cell, overlaps = found.assignment[:2]
             rows = (of_cell != IGNORED).nonzero().squeeze(1)
             gt = of_cell[rows]
             taken.append(

@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from rebalance.assigners import Assigner, Assignment
+from rebalance.assigners import Assigner, Assignment, count_all
 from rebalance.detectors.inside import Inside
 from rebalance.detectors.types import Candidates, Matches, Truths
 from rebalance.samplers import Sampler
@@ -24,7 +24,7 @@ def match(
     inside: Sequence[Inside | None] | None = None,
     truths_last: bool = False,
 ) -> Matches:
-    """Assign, then sample, image by image.
+    """Assign all images, then sample each. The device is waited for once.
 
     Args:
         assigner: see ``rebalance.assigners.make_assigner``.
@@ -39,7 +39,7 @@ def match(
             themselves and are not shown to the assigner: among its candidates they would be the
             best of every ground truth, and take the place of its best proposal.
     """
-    rows, gts, ious = [], [], []
+    assignments, boxes_of, places = [], [], []
     for image, (start, gt_start) in enumerate(zip(candidates.starts, truths.starts, strict=True)):
         own = slice(start, start + candidates.counts[image])
         own_gt = slice(gt_start, gt_start + truths.counts[image])
@@ -49,7 +49,6 @@ def match(
             chosen, level_sizes = part
             boxes = boxes[chosen]
         place = partial(_place, start=start, gt_start=gt_start, chosen=chosen)
-        losses = partial(_losses, costs, place)
         own_boxes = len(boxes) - (truths.counts[image] if truths_last else 0)
         assignment = assigner(
             boxes[:own_boxes],
@@ -57,20 +56,28 @@ def match(
             truths.labels[own_gt],
             ignored_boxes=truths.ignored[image],
             level_sizes=level_sizes,
-            costs=losses,
+            costs=partial(_losses, costs, place),
             image_size=truths.sizes[image],
             image=truths.ids[image],
             validate=False,  # the loader refused bad ground truths; a bad RoI shows in the loss
         )
         if truths_last:
             assignment = _with_truths(assignment, truths.labels[own_gt])
-        sample = sampler(
-            assignment, rng=rngs[image], boxes=boxes, losses=partial(losses, assignment)
+        assignments.append(assignment)
+        boxes_of.append(boxes)
+        places.append(place)
+    found = [
+        place(
+            assignment,
+            sampler(
+                assignment, rng=rng, boxes=boxes, losses=partial(_losses, costs, place, assignment)
+            ),
         )
-        matches = place(assignment, sample)
-        rows.append(matches.rows)
-        gts.append(matches.gt)
-        ious.append(matches.ious)
+        for assignment, boxes, place, rng in zip(
+            count_all(assignments), boxes_of, places, rngs, strict=True
+        )
+    ]
+    rows, gts, ious = zip(*found, strict=True)
     return Matches(torch.cat(rows), torch.cat(gts), torch.cat(ious))
 
 

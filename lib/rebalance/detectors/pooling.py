@@ -9,7 +9,7 @@ from torchvision.ops import roi_align
 
 from rebalance.detectors.context import PositionAttention
 from rebalance.detectors.flow import Flow
-from rebalance.detectors.types import Candidates
+from rebalance.detectors.types import Candidates, count_each
 from rebalance.lookup import bind_options
 
 
@@ -58,7 +58,7 @@ class RoiPooling:
             return self._align(maps[0], columns, flow.strides[0])
         level = self.level_of(rois.boxes, flow.strides[0], len(maps))
         order = level.argsort(stable=True)
-        counts = torch.bincount(level, minlength=len(maps)).tolist()
+        counts = count_each(level, len(maps))
         parts = [
             self._align(map_, part, stride)
             for map_, part, stride in zip(
@@ -93,7 +93,7 @@ class GroiePooling(nn.Module):
         aligned: see ``RoiPooling``.
         num_levels: see ``RoiPooling``.
         kernel_size: of the convolution, odd.
-        num_heads: of the attention; a divisor of ``channels``.
+        num_heads: of the attention.
         kv_stride: of the cells attended to.
         vertical_query: see ``PositionAttention``.
     """
@@ -107,7 +107,7 @@ class GroiePooling(nn.Module):
         aligned: bool = True,
         num_levels: int = 4,
         kernel_size: int = 5,
-        num_heads: int = 8,
+        num_heads: int = 6,
         kv_stride: int = 2,
         vertical_query: str = "own",
     ) -> None:

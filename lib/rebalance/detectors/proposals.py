@@ -7,7 +7,7 @@ import torch
 
 from rebalance.detectors.coders import Coder, clip_boxes
 from rebalance.detectors.select import select_proposals, top_of_levels
-from rebalance.detectors.types import Candidates, Predictions, Size, sizes_on
+from rebalance.detectors.types import Candidates, Predictions, Size, count_each, sizes_on
 
 
 class ProposalSettings(NamedTuple):
@@ -19,12 +19,15 @@ class ProposalSettings(NamedTuple):
         nms_iou: overlap above which the lower score is dropped.
         min_size: proposals have sides of at least this many pixels (and more than 0); None: any
             box may be one, even an empty one (older mmdetection).
+        rank_by: what makes a candidate good, its "logits", which tell all apart (torchvision), or
+            its "scores", of which float32 rounds high ones to the same value (mmdetection).
     """
 
     pre_nms: int = 1000
     post_nms: int = 1000
     nms_iou: float = 0.7
     min_size: float | None = 0.0
+    rank_by: str = "logits"
 
 
 @torch.no_grad()
@@ -48,20 +51,21 @@ def propose(
     assert predictions.deltas is not None
     assert candidates.level_sizes is not None
     num_images = len(candidates.counts)
-    logits = predictions.logits.view(num_images, -1)
-    places, levels = top_of_levels(logits, candidates.level_sizes, settings.pre_nms)
-    first = torch.arange(num_images, device=places.device) * logits.shape[1]
+    scores = predictions.logits.view(num_images, -1)
+    if settings.rank_by == "scores":
+        scores = scores.sigmoid()
+    places, levels = top_of_levels(scores, candidates.level_sizes, settings.pre_nms)
+    first = torch.arange(num_images, device=places.device) * scores.shape[1]
     rows = places + first[:, None]
     boxes = coder.decode(predictions.deltas[rows, 0], candidates.boxes[rows])
     boxes = clip_boxes(boxes, sizes_on(sizes, boxes.device)[:, None])
     chosen = select_proposals(
         boxes,
-        logits.gather(1, places),
+        scores.gather(1, places),
         levels,
         iou=settings.nms_iou,
         post_nms=settings.post_nms,
         min_size=settings.min_size,
     )
     image = chosen // places.shape[1]
-    counts = torch.bincount(image, minlength=num_images).tolist()
-    return Candidates(boxes.flatten(0, 1)[chosen], image, tuple(counts))
+    return Candidates(boxes.flatten(0, 1)[chosen], image, count_each(image, num_images))

@@ -18,7 +18,7 @@ from rebalance.detectors.select import (
     best_of_groups,
     box_rows_of_size,
 )
-from rebalance.detectors.types import Candidates, Predictions, of_class, sizes_on
+from rebalance.detectors.types import Candidates, Predictions, count_each, of_class, sizes_on
 from rebalance.errors import InputError
 from rebalance.lookup import bind_options
 
@@ -150,10 +150,9 @@ def select_detections(flow: Flow, settings: DetectionSettings) -> Detected:
     found = boxes[keep]
     if settings.voting is not None:
         found = settings.voting(found, groups[keep], boxes, scores, groups)
-    counts = torch.bincount(image[keep], minlength=len(flow.sizes)).tolist()
-    return Detected(
-        Candidates(found, image[keep], tuple(counts)), kept_scores, labels[keep], rows[keep]
-    )
+    image = image[keep]
+    candidates = Candidates(found, image, count_each(image, len(flow.sizes)))
+    return Detected(candidates, kept_scores, labels[keep], rows[keep])
 
 
 def _scores(step: Deciding, logits: Sequence[Tensor | None], average: str) -> Tensor:

@@ -30,6 +30,7 @@ from rebalance.detectors.types import (
     Matches,
     Predictions,
     Truths,
+    count_each,
     make_candidates,
     of_class,
     repeat_candidates,
@@ -250,8 +251,7 @@ class BoxStep(RoiStep):
             boxes = self.refine(predictions, taken, matched.labels, flow).boxes
             kept = from_proposals[matches.rows].nonzero().squeeze(1)
             image = taken.image[kept]
-            counts = torch.bincount(image, minlength=len(flow.sizes)).tolist()
-            return Candidates(boxes[kept], image, tuple(counts))
+            return Candidates(boxes[kept], image, count_each(image, len(flow.sizes)))
 
         flow.refine = refined
         return matched

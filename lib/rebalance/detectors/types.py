@@ -442,6 +442,12 @@ def sizes_on(sizes: Sequence[Size], device: torch.device) -> Tensor:
     return torch.tensor(sizes).to(device, non_blocking=True)
 
 
+def count_each(numbers: Tensor, num: int) -> tuple[int, ...]:
+    """How often each of 0 ... num - 1 is among [R] int64; bincount would wait once more."""
+    each = torch.arange(num, device=numbers.device)
+    return tuple((numbers == each[:, None]).sum(dim=1).tolist())
+
+
 def of_class(values: Tensor, labels: Tensor) -> Tensor:
     """[R, K, ...] and labels [R] in 1 ... C -> [R, ...], those of each row's class."""
     if values.shape[1] == 1:

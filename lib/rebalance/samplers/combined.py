@@ -90,12 +90,12 @@ def sample_combined(
     pool = Pool(assignment, rng, boxes, losses, nms_iou, num_iou_bins)
     # 0.29 * 100 is 28.999...; the tolerance keeps exact products whole.
     num_positives = int(num * positive_fraction + 1e-6)
-    positives = assignment.positives.nonzero().squeeze(1)
+    positives = assignment.positive_rows()
     positives = choose_positives(positives, num_positives, pool)
     num_negatives = num - (len(positives) if pad_with_negatives else num_positives)
     if negatives_per_positive is not None:
         num_negatives = min(num_negatives, int(negatives_per_positive * max(len(positives), 1)))
-    negatives = assignment.negatives.nonzero().squeeze(1)
+    negatives = assignment.negative_rows()
     return torch.cat([positives, choose_negatives(negatives, num_negatives, pool)]).sort().values
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from rebalance.assigners.assignment import IGNORED, Assignment
+from rebalance.assigners.assignment import Assignment
 
 
 def sample_all(
@@ -16,4 +16,4 @@ def sample_all(
     losses: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Every positive and every negative; ignored candidates take no part."""
-    return (assignment.gt_idxs != IGNORED).nonzero().squeeze(1)
+    return assignment.taking_part()

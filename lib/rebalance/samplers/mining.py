@@ -41,9 +41,8 @@ def sample_ohem(
     """
     if num < 0:
         raise InputError(f"num must be 0 or more, got {num}")
-    taking_part = (assignment.positives | assignment.negatives).nonzero().squeeze(1)
     pool = Pool(assignment, rng, boxes, losses, nms_iou)
-    return choose_hardest(taking_part, num, pool)
+    return choose_hardest(assignment.taking_part(), num, pool)
 
 
 def sample_ohpm(
@@ -119,8 +118,8 @@ def sample_hard_negatives(
     """
     if ratio < 0 or least < 0:
         raise InputError(f"ratio and least must be 0 or more, got {ratio} and {least}")
-    positives = assignment.positives.nonzero().squeeze(1)
-    negatives = assignment.negatives.nonzero().squeeze(1)
+    positives = assignment.positive_rows()
+    negatives = assignment.negative_rows()
     num = max(int(len(positives) * ratio), least)
     if all_without_positives and len(positives) == 0:
         return negatives
