@@ -24,10 +24,10 @@ import itertools
 import pytest
 import torch
 import yaml
+from rebalance.config.reading import merged
 from rebalance.detectors import build_detector
 from rebalance.detectors.masks import paste_masks, resize_masks
 from rebalance.detectors.types import make_candidates
-from rebalance.settings import merged
 from rebalance.weights import mmdetection
 from rebalance.weights.convert import export_weights, import_weights
 from torch import nn
