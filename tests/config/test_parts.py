@@ -8,12 +8,11 @@ import pytest
 from pydantic import BaseModel
 from rebalance.config.docstrings import option_docs
 from rebalance.config.options.losses import Focal, Term
-from rebalance.config.options.objectives import InstanceWeights
 from rebalance.config.options.rois import Preset
 from rebalance.config.options.samplers import Combined
 from rebalance.config.part import PARTS, Options, Part, extended
 from rebalance.generators import IOU_PRESETS
-from rebalance.losses import INSTANCE_WEIGHTS, LOSSES
+from rebalance.losses import LOSSES
 from rebalance.samplers.combined import NEGATIVE_SCHEMES, POSITIVE_SCHEMES
 
 COMPOSED = {"linear"}  # it takes settings as they are
@@ -48,7 +47,6 @@ def test_options_and_defaults_are_those_of_the_signature(part):
 
 def test_names_that_options_choose_from_are_those_of_the_code():
     assert set(Preset.__args__) == set(IOU_PRESETS)
-    assert set(InstanceWeights.__args__) == set(INSTANCE_WEIGHTS)
     schemes = {name: set(Combined.model_fields[name].annotation.__args__)
                for name in ("positive", "negative")}  # fmt: skip
     assert schemes == {"positive": set(POSITIVE_SCHEMES), "negative": set(NEGATIVE_SCHEMES)}

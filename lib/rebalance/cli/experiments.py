@@ -66,7 +66,7 @@ def show_run(arguments: argparse.Namespace) -> None:
     run = resolve_run(experiments, arguments.name, scale, arguments.seed, data)
     resolved = run.model_dump()
     print(yaml.safe_dump(resolved, sort_keys=False), end="")
-    kind = experiments.datasets[resolved["dataset"]["name"]].kind
+    kind = experiments.datasets[resolved["dataset"]["name"]].model_dump()["kind"]
     classes = arguments.classes or NUM_CLASSES.get(kind) or _annotated_classes(resolved)
     if classes is None:
         print("# parameters: not known before the data set is there; give --classes")
