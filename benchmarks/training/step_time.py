@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from rebalance.config.experiments import load_experiments, resolve_run
 from rebalance.data.coco import CocoDataset
 from rebalance.detectors import build_detector
 from rebalance.engine.batches import training_batches
 from rebalance.engine.loading import Batch, BatchDataset, Normaliser
 from rebalance.engine.seeds import keyed_rng
-from rebalance.experiments import load_experiments, resolve_run
 
 
 def main() -> None:
@@ -27,7 +27,9 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=20)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    run = resolve_run(load_experiments(), arguments.run, arguments.scale, data=arguments.data)
+    run = resolve_run(
+        load_experiments(), arguments.run, arguments.scale, data=arguments.data
+    ).model_dump()
     dataset = BatchDataset(CocoDataset(**run["dataset"]["train"]), run["image"], seed=0)
     detector = build_detector(run, dataset.source.num_classes)
     optimizer = torch.optim.SGD(detector.parameters(), lr=1e-4, momentum=0.9)

@@ -12,9 +12,9 @@ import time
 
 import pytest
 import torch
+from rebalance.config.experiments import load_experiments, resolve_run
 from rebalance.detectors import build_detector
 from rebalance.engine.seeds import keyed_rng
-from rebalance.experiments import load_experiments, resolve_run
 
 IMAGE_SIZE = (600, 800)
 NUM_OBJECTS = 5
@@ -26,7 +26,7 @@ RUNS = {
 
 
 def detector_of(run):
-    settings = resolve_run(load_experiments(), run, "paper")
+    settings = resolve_run(load_experiments(), run, "paper").model_dump()
     settings["backbone"] |= {"depth": 50, "weights": None, "norm": "group"}
     source = settings["detector"]["box"]["rois"]
     if source["name"] == "generator":

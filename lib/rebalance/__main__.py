@@ -1,4 +1,4 @@
-"""``python -m rebalance``: the command line, where its script is not on the path."""
+"""``python -m rebalance``, the command line."""
 
 import sys
 

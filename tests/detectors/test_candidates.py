@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from rebalance.detectors.candidates import CANDIDATES, anchors, cells, points, ssd_anchors
+from rebalance.detectors.candidates import anchors, cells, make_grid, points, ssd_anchors
 from rebalance.detectors.inside import InsideRule
 from rebalance.errors import InputError
 from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -22,9 +22,10 @@ def grid_as_recorded(case):
         sizes = [21, 45, 99, 153, 207, 261, 315]
         return ssd_anchors(strides, sizes=sizes, ratios=settings["ratios"])
     if "centers" in settings:
-        return CANDIDATES["yolact_anchors"](
-            settings["base_sizes"], input_size=138, base_scale=settings["octave_base_scale"]
-        )
+        return make_grid(
+            "yolact_anchors", settings["base_sizes"], input_size=138,
+            base_scale=settings["octave_base_scale"],
+        )  # fmt: skip
     if "scales" in settings:
         return anchors(strides, scales=settings["scales"], ratios=settings["ratios"])
     return anchors(

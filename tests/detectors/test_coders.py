@@ -6,8 +6,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rebalance.config.options.coders import Coder
 from rebalance.detectors.candidates import points
-from rebalance.detectors.coders import CODERS, DeltaCoder, DistanceCoder, clip_boxes
+from rebalance.detectors.coders import DeltaCoder, DistanceCoder, clip_boxes, make_coder
 from rebalance.detectors.select import best_pairs
 from torchvision.ops import generalized_box_iou
 
@@ -186,8 +187,8 @@ def test_clipping_to_images_of_a_batch():
     assert clip_boxes(boxes[0, :0], sizes[:0]).shape == (0, 4)
 
 
-@pytest.mark.parametrize("name", sorted(CODERS))
+@pytest.mark.parametrize("name", sorted(Coder.parts()))
 def test_no_boxes(name):
     none = torch.zeros(0, 4)
-    assert CODERS[name]().encode(none, none).shape == (0, 4)
-    assert CODERS[name]().decode(none, none).shape == (0, 4)
+    assert make_coder(name).encode(none, none).shape == (0, 4)
+    assert make_coder(name).decode(none, none).shape == (0, 4)

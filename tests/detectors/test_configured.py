@@ -5,8 +5,8 @@ import copy
 import pytest
 import torch
 import yaml
+from rebalance.config.reading import merged
 from rebalance.detectors import build_detector
-from rebalance.settings import merged
 
 from .conftest import make_target, rngs
 from .golden import REPOSITORY

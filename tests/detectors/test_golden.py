@@ -24,10 +24,10 @@ import itertools
 import pytest
 import torch
 import yaml
+from rebalance.config.reading import merged
 from rebalance.detectors import build_detector
 from rebalance.detectors.masks import paste_masks, resize_masks
 from rebalance.detectors.types import make_candidates
-from rebalance.settings import merged
 from rebalance.weights import mmdetection
 from rebalance.weights.convert import export_weights, import_weights
 from torch import nn
@@ -241,7 +241,7 @@ def test_detections_are_the_published_ones(name):
 
 def compare_detections(case, settings, detector, phase="test"):
     """Boxes, labels, scores, masks and their scores against those recorded in a phase."""
-    found, sizes = found_by(case, settings, detector, phase == "test_rescale")
+    found, sizes = found_by(case, detector, phase == "test_rescale")
     for image, (detections, size) in enumerate(zip(found, sizes, strict=True)):
         prefix = f"{phase}/result/{image}"
         if f"{prefix}/boxes" not in case:
@@ -270,7 +270,7 @@ def compare_detections(case, settings, detector, phase="test"):
             )
 
 
-def found_by(case, settings, detector, rescale=False):
+def found_by(case, detector, rescale=False):
     """Detections, and the size of the image that each of them lies in.
 
     Older versions test each image alone, on a canvas of its own, some in the original image only.
@@ -278,14 +278,14 @@ def found_by(case, settings, detector, rescale=False):
     metas, images = case.meta["img_metas"], images_of(case)
     sizes = [tuple(meta["img_shape"][:2]) for meta in metas]
     detector.eval()
-    if settings.get("alone") or case.meta.get("test_canvas"):
+    if case.meta.get("test_canvas"):
         found = []
         for image, meta, size in zip(images, metas, sizes, strict=True):
             height, width = meta["pad_shape"][:2]
             found += detector.predict(image[None, :, :height, :width], [size])
     else:
         found = detector.predict(images, sizes)
-    if not (rescale or settings.get("alone") or case.meta.get("test_is_rescaled")):
+    if not (rescale or case.meta.get("test_is_rescaled")):
         return found, sizes
     originals = [tuple(meta["ori_shape"][:2]) for meta in metas]
     return [rescaled(*one) for one in zip(found, sizes, originals, strict=True)], originals

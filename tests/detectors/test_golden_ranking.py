@@ -4,8 +4,8 @@ import copy
 
 import pytest
 import torch
+from rebalance.config.reading import merged
 from rebalance.detectors import build_detector
-from rebalance.settings import merged
 from rebalance.weights.convert import import_weights
 
 from detectors.test_golden import CASES, LOSSES, load, losses_of, names_of_losses, pytestmark

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from rebalance.config.experiments import load_experiments, resolve_run
 from rebalance.detectors import build_detector
 from rebalance.detectors.roi_sources import make_roi_source
 from rebalance.errors import InputError
-from rebalance.experiments import load_experiments, resolve_run
 from torchvision.ops import box_iou
 
 from .conftest import make_target, rngs
@@ -158,8 +158,8 @@ def test_an_image_smaller_than_its_batch_and_one_without_objects(dense_settings)
 def test_configured_generators_reach_the_threshold_of_their_stage(repository, scale):
     experiments = load_experiments(repository)
     found = 0
-    for name in experiments.works["bbgen"]["runs"]:
-        detector = resolve_run(experiments, name, scale)["detector"]
+    for name in experiments.works["bbgen"].runs:
+        detector = resolve_run(experiments, name, scale).model_dump()["detector"]
         settings = detector["box"]["rois"]
         if settings["name"] != "generator":
             continue

@@ -13,10 +13,10 @@ import yaml
 from detectors.golden import FOLDER, REPOSITORY, GoldenCase
 from detectors.test_golden import names_of_losses
 from detectors.test_golden import settings_of as detector_settings_of
+from rebalance.config.reading import merged
 from rebalance.detectors import build_detector
 from rebalance.engine.fabric import single_device_fabric
 from rebalance.engine.updates import Updates
-from rebalance.settings import merged
 from rebalance.weights.convert import export_weights, import_weights
 
 TRAJECTORIES = FOLDER.parent / "trajectories"

@@ -1,8 +1,8 @@
 """The data sets at hand, as the workflow lays them out, and what the works print."""
 
 import pytest
+from rebalance.config.experiments import load_experiments
 from rebalance.data.shapes import make_shapes
-from rebalance.experiments import load_experiments
 
 
 @pytest.fixture(scope="session")
@@ -29,4 +29,4 @@ def coco_tiny(shared_dir, tmp_path_factory):
 def numbers(repository):
     """What the works print about a figure."""
     experiments = load_experiments(repository, check_runs=False)
-    return lambda name: experiments.targets[name].settings["numbers"]
+    return lambda name: experiments.targets[name].entry.numbers

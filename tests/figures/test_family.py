@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import yaml
+from rebalance.config.experiments import load_experiments
+from rebalance.config.targets import Figure, FigureOfRuns
 from rebalance.errors import InputError
-from rebalance.experiments import load_experiments
 from rebalance.figures.claims import CLAIMED, Claim, verdict
 from rebalance.figures.family import families, find_figure, find_table
 from rebalance.report.notebooks import check_parameters, declared_parameters
-from rebalance.targets import notebook_file, notebook_parameters
 
 PAPERS = Path(__file__).resolve().parents[2] / "config" / "papers"
 FAMILY_NOTEBOOKS = {"analytic_figure": "FIGURES", "analytic_table": "TABLES"}
@@ -56,7 +56,8 @@ def test_every_page_without_a_training_has_a_verdict():
 def test_every_figure_and_table_of_a_family_is_used():
     used = set()
     for target in load_experiments(PAPERS.parents[1], check_runs=False).targets.values():
-        notebook, given = target.settings.get("notebook"), target.settings.get("parameters", {})
+        notebook = getattr(target.entry, "notebook", None)
+        given = getattr(target.entry, "parameters", {})
         if "what" in given:  # a notebook of a single family has the family's name
             table = FAMILY_NOTEBOOKS.get(notebook, "FIGURES")
             used.add((given.get("family", notebook), table, given["what"]))
@@ -131,14 +132,14 @@ def test_every_notebook_gets_exactly_the_parameters_that_it_declares():
     experiments = load_experiments(PAPERS.parents[1])
     made = [
         target for target in experiments.targets.values()
-        if "notebook" in target.settings and target.settings["kind"] != "curves"
+        if isinstance(target, Figure | FigureOfRuns)
     ]  # fmt: skip
     assert len(made) >= 78
     names = {target.name for target in made}
     assert {"bbgen_figure_5_trained", "thesis_figure_3_12", "focal_eiou_figure_4"} <= names
     for target in made:
-        notebook = Path(notebook_file(experiments, target))
-        given = notebook_parameters(experiments, target, "shapes", "data")
+        notebook = experiments.root / "notebooks" / f"{target.notebook}.ipynb"
+        given = target.parameters(experiments.results("shapes"))
         check_parameters(notebook, declared_parameters(notebook), given)
 
 
@@ -146,8 +147,8 @@ def test_every_figure_of_runs_says_what_to_look_for(repository):
     experiments = load_experiments(repository, check_runs=False)
     figures = [
         target for target in experiments.targets.values()
-        if target.is_trained and not target.is_table and not target.is_curves
+        if isinstance(target, FigureOfRuns)
     ]  # fmt: skip
     assert len(figures) == 9
     for target in figures:
-        assert target.settings["parameters"]["lead"].startswith("Look")
+        assert target.entry.parameters["lead"].startswith("Look")

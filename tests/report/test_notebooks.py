@@ -256,6 +256,7 @@ def table_parameters(results):
             }
             for seeds in folders
         ],
+        "seeds": [0, 1],
         "table": "results/shapes/some_work/table_2/table.csv",
         "thumbnail": "results/shapes/some_work/table_2/table.png",
     }

@@ -6,7 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rebalance.assigners import IGNORED, NEGATIVE, Assignment
-from rebalance.samplers import SAMPLERS, make_sampler
+from rebalance.config.options.samplers import Sampler
+from rebalance.samplers import make_sampler
+from rebalance.samplers.combined import sample_combined, sample_random
+from rebalance.samplers.mining import sample_hard_negatives, sample_ohem
 from scipy import stats
 
 # One of every sampler, and of every combination of schemes.
@@ -99,7 +102,7 @@ def test_what_holds_for_every_sampler(name, options, gt_idxs, seed):
 
 
 def test_every_sampler_is_tested():
-    assert {name for name, _ in CASES} == set(SAMPLERS)
+    assert {name for name, _ in CASES} == set(Sampler.parts())
 
 
 def test_random_takes_every_candidate_equally_often():
@@ -157,6 +160,10 @@ def test_hard_negatives_are_three_for_each_positive_by_hand():
     assert len(draw("hard_negative", {}, none, None, losses[1:])[1]) == 0
     sample = draw("hard_negative", {"least": 2}, none, None, losses[1:])
     assert sample[1].tolist() == [1, 3]
+    sample = draw("hard_negative", {"all_without_positives": True}, none, None, losses[1:])
+    assert sample[1].tolist() == [0, 1, 2, 3, 4, 5]
+    sample = draw("hard_negative", {"all_without_positives": True}, assignment, None, losses)
+    assert sample[1].tolist() == [2, 4, 6]
 
 
 def test_ofb_first_draws_follow_one_over_c_k():
@@ -302,22 +309,17 @@ def test_what_is_missing_or_wrong_is_said():
         make_sampler("ohem", num=4, nms_iou=None)(
             assignment, rng=seeded(), losses=lambda rows: losses[:3]
         )
-    with pytest.raises(
-        ValueError,
-        match=r"positive must be one of \['hard', 'instance_balanced', ",
+    for sampler, options, problem in (
+        (sample_combined, {"positive": "easy"}, "positive must be one of ..hard', 'instance"),
+        (sample_random, {"positive_fraction": 1.5}, "positive_fraction must be in"),
+        (sample_random, {"num": -1}, "num must be 0 or more"),
+        (sample_ohem, {"num": -1}, "num must be 0 or more"),
+        (sample_hard_negatives, {"ratio": -1.0}, "ratio and least"),
+        (sample_combined, {"num_iou_bins": 0}, "num_iou_bins must be 1 or more"),
     ):
-        draw("combined", {"positive": "easy"}, assignment, boxes, losses)
-    with pytest.raises(ValueError, match="positive_fraction must be in"):
-        draw("random", {"positive_fraction": 1.5}, assignment, boxes, losses)
-    with pytest.raises(ValueError, match="num must be 0 or more"):
-        draw("random", {"num": -1}, assignment, boxes, losses)
-    with pytest.raises(ValueError, match="num must be 0 or more"):
-        draw("ohem", {"num": -1}, assignment, boxes, losses)
-    with pytest.raises(ValueError, match="ratio and least"):
-        draw("hard_negative", {"ratio": -1.0}, assignment, boxes, losses)
-    with pytest.raises(ValueError, match="num_iou_bins must be 1 or more"):
-        draw("combined", {"num_iou_bins": 0}, assignment, boxes, losses)
+        with pytest.raises(ValueError, match=problem):
+            sampler(assignment, rng=seeded(), losses=lambda rows: losses[rows], **options)
     with pytest.raises(ValueError, match="sampler must be one of"):
         make_sampler("ohme")
-    with pytest.raises(ValueError, match="sampler 'ohem' has options"):
+    with pytest.raises(ValueError, match=r"unknown key 'nms' .did you mean 'num'"):
         make_sampler("ohem", nms=0.7)

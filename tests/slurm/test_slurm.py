@@ -277,9 +277,9 @@ def test_a_training_hears_of_its_time_limit_two_minutes_before(story, time_limit
 
 
 def test_one_task_with_two_devices_and_two_tasks_train_the_same(story, project, tmp_path):
-    from rebalance.experiments import load_experiments, resolve_run
+    from rebalance.config.experiments import load_experiments, resolve_run
 
-    run = resolve_run(load_experiments(project), CANCELLED, "shapes", 0, "data")
+    run = resolve_run(load_experiments(project), CANCELLED, "shapes", 0, "data").model_dump()
     run["schedule"]["iterations"] = 4
     run["hardware"]["devices"] = 2
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(run))

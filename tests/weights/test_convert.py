@@ -7,10 +7,10 @@ import torch
 import torchvision
 import yaml
 from rebalance.cli import main
+from rebalance.cli.weights import PROJECTS
 from rebalance.data.weights import read_weights
 from rebalance.detectors import build_detector
 from rebalance.errors import InputError
-from rebalance.weights.commands import PROJECTS
 from rebalance.weights.convert import SOURCES, export_weights, import_weights
 from safetensors.torch import load_file, save_file
 
@@ -225,4 +225,4 @@ def test_command_line_says_what_is_wrong(tmp_path, capsys):
     assert "w.pth: not a file of tensors only" in capsys.readouterr().err
     torch.save({}, tmp_path / "w.pth")
     assert main([*arguments, "--weights", str(tmp_path / "w.pth")]) == 2
-    assert "run.yaml: must hold the resolved settings of a run" in capsys.readouterr().err
+    assert "run.yaml: missing key 'backbone'" in capsys.readouterr().err

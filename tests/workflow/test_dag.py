@@ -86,15 +86,46 @@ def test_changing_a_notebook_renders_again_and_trains_nothing(built):
     assert planned.keys() == {"table", TABLE}
 
 
-def test_changing_a_loss_trains_again_what_uses_it(built):
-    path = built.root / "lib/rebalance/losses/regression.py"
-    before = path.read_text()
-    path.write_text(before + "\n# changed\n")
+LOSSES = "lib/rebalance/losses/__init__.py"
+LOSS_PARTS = "lib/rebalance/config/options/losses.py"
+ASSIGNER_PARTS = "lib/rebalance/config/options/assigners.py"
+REGRESSION = "lib/rebalance/losses/regression.py"
+
+
+NEW_PART = '''class New(BoxLoss, name="new", makes="rebalance.losses.regression:new"):
+    """New."""
+
+
+'''
+
+
+@pytest.mark.parametrize(
+    ("edits", "trained"),
+    [
+        pytest.param([(LOSSES, "if own is not None else None", "if options else None")], 3,
+                     id="make_loss, which every run uses"),
+        pytest.param([(LOSS_PARTS, "regression:focal_l1_loss", "regression:l1_loss")], 1,
+                     id="what the name of one run's loss stands for"),
+        pytest.param([(ASSIGNER_PARTS, "max_iou:assign_max_iou", "atss:assign_atss")], 3,
+                     id="what the name of the assigner that every run uses stands for"),
+        pytest.param([(REGRESSION, "def l1_loss(", "def new(pred, target): ...\n\n\ndef l1_loss("),
+                      (LOSS_PARTS, "class SmoothL1(BoxLoss", NEW_PART + "class SmoothL1(BoxLoss")],
+                     0, id="a new loss and its entry"),
+    ],
+)  # fmt: skip
+def test_changing_code_trains_exactly_the_runs_that_use_it(built, edits, trained):
+    before = {file: (built.root / file).read_text() for file, _, _ in edits}
     try:
+        for file, old, new in edits:
+            text = (built.root / file).read_text()
+            assert old in text
+            (built.root / file).write_text(text.replace(old, new, 1))
         planned = built.planned(TABLE)
     finally:
-        path.write_text(before)
-    assert planned["train"] == 3
+        for file, text in before.items():
+            (built.root / file).write_text(text)
+    assert planned.get("train", 0) == trained
+    assert bool(planned) == bool(trained)
 
 
 def test_changing_a_setting_trains_only_the_run_that_has_it(built):
@@ -164,10 +195,22 @@ def test_a_mistake_in_the_configuration_stops_before_any_job(
     assert "Traceback" not in done.stdout
 
 
-def test_a_target_that_does_not_exist_is_named(make_project):
-    done = make_project().snakemake("focal_eiou_table_9", check=False)
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("focal_eiou_tabel_2", "no target named 'focal_eiou_tabel_2' (did you mean "
+         "'focal_eiou_table_2'?)"),
+        ("demmo", "no target named 'demmo' (did you mean 'demo'?)"),
+        ("thesis_table_7_1", "target 'thesis_table_7_1' cannot be made: needs"),
+    ],
+)  # fmt: skip
+def test_a_name_that_cannot_be_made_is_answered_in_one_line(make_project, name, message):
+    done = make_project().snakemake("--dry-run", "--quiet", "all", "--", name, check=False)
     assert done.returncode != 0
-    assert "focal_eiou_table_9" in done.stdout
+    line = done.stdout.strip().splitlines()[-1]
+    assert line.startswith(f"snakemake: {message}")
+    assert "No rule to produce" not in done.stdout
+    assert "Traceback" not in done.stdout
 
 
 def test_a_missing_dataset_folder_is_named(make_project):

@@ -1,24 +1,14 @@
 # Shared by the other files: the checked experiments, names of files, input functions.
+import json
 import os
+import sys
 from functools import cache
 from pathlib import Path
 
+from rebalance.config.code import fingerprint, notebook_imports, run_code
+from rebalance.config.experiments import load_experiments, resolve_run
+from rebalance.config.run import DEFAULT_VARIANT
 from rebalance.errors import InputError
-from rebalance.experiments import (
-    DEFAULT_VARIANT,
-    load_experiments,
-    resolve_run,
-)
-from rebalance.settings import needs_masks, run_sources
-from rebalance.sources import notebook_imports, source_files
-from rebalance.targets import (
-    annotation_files,
-    notebook_file,
-    notebook_parameters,
-    result_files,
-    seed_folders,
-    target_files,
-)
 from snakemake.exceptions import WorkflowError
 
 try:
@@ -32,6 +22,15 @@ SCALE = config["scale"]
 DATA = config["data"]
 RESULTS = f"results/{SCALE}"
 TARGETS = EXPERIMENTS.targets
+
+
+@cache
+def results_of(scale):
+    """Where a scale's results are."""
+    return EXPERIMENTS.results(scale, DATA)
+
+
+WRITE_INDEX = f"rebalance index --scale {SCALE} --out {RESULTS}/index.html"
 
 
 wildcard_constraints:
@@ -54,35 +53,74 @@ def resolved(wildcards):
     return settings_of(wildcards.run, wildcards.scale, int(wildcards.seed))
 
 
+# A change of the maths reruns a rule by its parameter `code`, a digest of the definitions that the rule
+# uses, and not by files of the library as inputs: a loss added to a file would train all of it again.
 @cache
-def lib_sources(*modules):
-    """Library files behind some modules, as inputs: a change of the maths reruns the rule."""
-    return [os.path.relpath(path) for path in source_files(modules)]
+def digest(*names):
+    """Digest of the library's code behind some modules and names."""
+    return fingerprint(names)
+
+
+def code_of(module):
+    """Digest of the code behind a module, for rules that are the same for every run."""
+    return lambda wildcards: digest(module)
+
+
+def run_code_of(module):
+    """Digest of the code behind a module, with the losses and other parts that the run names."""
+    return lambda wildcards: run_code(resolved(wildcards), module)
+
+
+def predict_code(wildcards):
+    """Digest of the code behind a prediction, with the parts that the variant names."""
+    run = resolved(wildcards).tested_as(wildcards.variant)
+    return run_code(run, "rebalance.engine.predict")
+
+
+def notebook_code(notebook, *more):
+    """Digest of the code that a notebook imports, of what runs it, and of more modules."""
+    return digest("rebalance.report.notebooks", *notebook_imports(notebook), *more)
+
+
+def target_code(wildcards):
+    """Digest of the code behind a target's notebook, with the family of figures that it names."""
+    family = target_parameters(wildcards).get("family")
+    more = [f"rebalance.figures.{family}"] if family else []
+    return notebook_code(target_notebook(wildcards), *more)
 
 
 def datasets_of(*kinds):
     """Wildcard constraint for the data sets of some kinds; one that matches nothing if none."""
     names = [
-        name for name, entry in EXPERIMENTS.datasets.items() if entry["kind"] in kinds
+        name for name, entry in EXPERIMENTS.datasets.items() if entry.called in kinds
     ]
     return "|".join(names) or "(?!)"
+
+
+def resources_of(scale, job):
+    """What the first attempt of a job kind asks for."""
+    return getattr(EXPERIMENTS.scales[scale].resources, job)
 
 
 def scale_resources(job, resource):
     """Memory or time of a job kind from its scale file; retries ask for twice as much."""
 
     def value(wildcards, attempt):
-        amount = EXPERIMENTS.scales[wildcards.scale]["resources"][job][resource]
-        return amount * min(attempt, 2)
+        return getattr(resources_of(wildcards.scale, job), resource) * min(attempt, 2)
 
     return value
+
+
+def threads_of(job):
+    """CPU cores of a job kind from its scale file."""
+    return lambda wildcards: resources_of(wildcards.scale, job).threads
 
 
 def gpus_of(job):
     """The generic resource that SLURM knows GPUs by; "" asks for none."""
 
     def value(wildcards):
-        gpus = EXPERIMENTS.scales[wildcards.scale]["resources"][job]["gpus"]
+        gpus = resources_of(wildcards.scale, job).gpus
         return f"gpu:{gpus}" if gpus else ""
 
     return value
@@ -98,7 +136,7 @@ def data_archives():
     names = {
         name
         for entry in EXPERIMENTS.datasets.values()
-        for name in entry.get("archives", [])
+        for name in getattr(entry, "archives", [])
     }
     return "|".join(sorted(names)) or "(?!)"
 
@@ -107,7 +145,9 @@ def drawing_options(wildcards):
     """Options of the synthetic data sets."""
     entry = dataset_of(wildcards)
     names = ("seed", "num_train", "num_val", "image_size")
-    return " ".join(f"--{name.replace('_', '-')} {entry[name]}" for name in names)
+    return " ".join(
+        f"--{name.replace('_', '-')} {getattr(entry, name)}" for name in names
+    )
 
 
 def image_sets(split, folder):
@@ -115,7 +155,7 @@ def image_sets(split, folder):
 
     def value(wildcards):
         below = folder.format(dataset=wildcards.dataset)
-        return [f"{below}/{entry}" for entry in dataset_of(wildcards)[split]]
+        return [f"{below}/{entry}" for entry in getattr(dataset_of(wildcards), split)]
 
     return value
 
@@ -128,14 +168,46 @@ def annotations_of(dataset):
     }
 
 
-def variant_settings(wildcards):
-    """Test-time settings of the run's variant that the wildcards name."""
-    variants = resolved(wildcards)["variants"]
+def variant_of(wildcards):
+    """Settings of the run's variant that the wildcards name."""
+    variants = resolved(wildcards).variants
     if wildcards.variant not in variants:
         raise WorkflowError(
             f"run {wildcards.run} has variants {sorted(variants)}, got {wildcards.variant!r}"
         )
     return variants[wildcards.variant]
+
+
+def test_settings(wildcards):
+    """Test settings of the variant, as JSON for the command line."""
+    variant_of(wildcards)
+    detector = resolved(wildcards).tested_as(wildcards.variant).detector
+    return json.dumps(detector.model_dump()["test"])
+
+
+def training_settings(wildcards):
+    """What a training depends on: all but how the trained detector is tested and evaluated."""
+    settings = resolved(wildcards).model_dump(exclude={"variants": True})
+    del settings["detector"]["test"]
+    return settings
+
+
+def detections_of(wildcards):
+    """Detections of a variant; those that differ in their evaluation alone share them."""
+    variant_of(wildcards)
+    shared = resolved(wildcards).predicted_as(wildcards.variant)
+    return "results/{scale}/runs/{run}/seed{seed}/" + shared + "/detections.json"
+
+
+def ious_option(wildcards):
+    """Thresholds whose AP some table or figure shows of the variant."""
+    ious = EXPERIMENTS.ious(wildcards.run, wildcards.variant)
+    return f"--ious {' '.join(map(str, ious))}" if ious else ""
+
+
+def dataset_files(split):
+    """Annotations of a split of the run's data set."""
+    return lambda wildcards: getattr(resolved(wildcards).dataset, split).annotations
 
 
 def target_of(wildcards):
@@ -145,36 +217,31 @@ def target_of(wildcards):
 
 def notebook_memory(wildcards, attempt):
     """Megabytes of a notebook: one that describes a data set reads all of it, as predicting does."""
-    if "dataset" in target_of(wildcards).settings:
+    if target_of(wildcards).dataset is not None:
         return scale_resources("predict", "mem_mb")(wildcards, attempt)
     return 1500 * attempt
 
 
 def target_inputs(wildcards):
     """Files that a target's notebook reads: of trainings, or annotations of a data set."""
-    target = target_of(wildcards)
-    return result_files(EXPERIMENTS, target, wildcards.scale) + annotation_files(
-        EXPERIMENTS, target, wildcards.scale, DATA
-    )
+    return target_of(wildcards).inputs(results_of(wildcards.scale))
 
 
-def target_sources(wildcards):
-    """The notebook, and the library files that it imports, of its family, or that run it."""
-    target = target_of(wildcards)
-    notebook = notebook_file(EXPERIMENTS, target)
-    family = target.settings.get("parameters", {}).get("family")
-    modules = [f"rebalance.figures.{family}"] if family else []
-    return [
-        notebook,
-        *lib_sources(
-            "rebalance.report.notebooks", *notebook_imports(notebook), *modules
-        ),
-    ]
+def target_notebook(wildcards):
+    """The notebook that makes the target."""
+    return f"notebooks/{target_of(wildcards).notebook}.ipynb"
 
 
 def target_parameters(wildcards):
     """Parameters of the target's notebook; a change of them runs it again."""
-    return notebook_parameters(EXPERIMENTS, target_of(wildcards), wildcards.scale, DATA)
+    return target_of(wildcards).parameters(results_of(wildcards.scale))
+
+
+def seeds_option(wildcards):
+    """Seeds of the runs that the target shows; nothing if it shows none, and depends on no seed."""
+    if not target_of(wildcards).runs:
+        return ""
+    return f"--seeds {' '.join(map(str, results_of(wildcards.scale).seeds))}"
 
 
 def outputs_of(targets):
@@ -182,6 +249,29 @@ def outputs_of(targets):
     return [
         file
         for target in targets
-        if target.is_made
-        for file in target_files(target, SCALE).values()
+        if target.made
+        for file in target.outputs(results_of(SCALE)).values()
     ]
+
+
+def ids_of(shows_table):
+    """Wildcard constraint for the targets that show a table, or a figure."""
+    ids = {
+        target.id
+        for target in TARGETS.values()
+        if target.made and target.shows_table == shows_table
+    }
+    return "|".join(sorted(ids)) or "(?!)"
+
+
+def unknown_target(wildcards):
+    """Ends with one line: the name that was meant, or the reason why a target cannot be made."""
+    if os.path.exists(wildcards.name):
+        return []
+    others = [rule.name for rule in workflow.rules]
+    try:
+        EXPERIMENTS.target(wildcards.name, others)
+    except InputError as error:
+        sys.exit(
+            f"snakemake: {error}"
+        )  # an exception would come with seven lines of context

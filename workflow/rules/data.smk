@@ -1,8 +1,6 @@
 # Every data set ends in one format: <data>/<dataset>/annotations/{train,val}.json beside images/.
 # Archives are fetched to <data>/downloads and unpacked to <data>/raw.
 rule shapes:
-    input:
-        lib=lib_sources("rebalance.data.shapes"),
     output:
         **annotations_of("{dataset}"),
     log:
@@ -10,6 +8,7 @@ rule shapes:
     wildcard_constraints:
         dataset=datasets_of("shapes"),
     params:
+        code=code_of("rebalance.data.shapes"),
         drawing=drawing_options,
         out=f"{DATA}/{{dataset}}",
     shell:
@@ -17,8 +16,6 @@ rule shapes:
 
 
 rule shapes_voc_layout:
-    input:
-        lib=lib_sources("rebalance.data.voc"),
     output:
         directory(f"{DATA}/raw/{{dataset}}"),
     log:
@@ -26,6 +23,7 @@ rule shapes_voc_layout:
     wildcard_constraints:
         dataset=datasets_of("shapes_voc"),
     params:
+        code=code_of("rebalance.data.voc"),
         drawing=drawing_options,
     shell:
         "rebalance data shapes-voc --out {output} {params.drawing} > {log} 2>&1"
@@ -34,7 +32,6 @@ rule shapes_voc_layout:
 rule shapes_voc:
     input:
         raw=f"{DATA}/raw/{{dataset}}",
-        lib=lib_sources("rebalance.data.voc"),
     output:
         **annotations_of("{dataset}"),
     log:
@@ -42,8 +39,9 @@ rule shapes_voc:
     wildcard_constraints:
         dataset=datasets_of("shapes_voc"),
     params:
+        code=code_of("rebalance.data.voc"),
         out=f"{DATA}/{{dataset}}",
-        classes=lambda w: dataset_of(w)["classes"],
+        classes=lambda w: dataset_of(w).classes,
         train=image_sets("train", f"{DATA}/raw/{{dataset}}"),
         val=image_sets("val", f"{DATA}/raw/{{dataset}}"),
     shell:
@@ -86,9 +84,8 @@ rule extract:
 rule coco_download:
     input:
         archives=lambda w: expand(
-            f"{DATA}/raw/{{archive}}", archive=dataset_of(w)["archives"]
+            f"{DATA}/raw/{{archive}}", archive=dataset_of(w).archives
         ),
-        lib=lib_sources("rebalance.data.folder"),
     output:
         **annotations_of("{dataset}"),
     log:
@@ -99,6 +96,7 @@ rule coco_download:
         mem_mb=8000,
         runtime=60,
     params:
+        code=code_of("rebalance.data.folder"),
         raw=f"{DATA}/raw",
         out=f"{DATA}/{{dataset}}",
     shell:
@@ -108,9 +106,8 @@ rule coco_download:
 rule voc_download:
     input:
         archives=lambda w: expand(
-            f"{DATA}/raw/{{archive}}", archive=dataset_of(w)["archives"]
+            f"{DATA}/raw/{{archive}}", archive=dataset_of(w).archives
         ),
-        lib=lib_sources("rebalance.data.voc"),
     output:
         **annotations_of("{dataset}"),
     log:
@@ -121,6 +118,7 @@ rule voc_download:
         mem_mb=4000,
         runtime=60,
     params:
+        code=code_of("rebalance.data.voc"),
         out=f"{DATA}/{{dataset}}",
         train=image_sets("train", f"{DATA}/raw"),
         val=image_sets("val", f"{DATA}/raw"),
@@ -131,11 +129,10 @@ rule voc_download:
 
 rule coco_folder:
     input:
-        train=lambda w: f"{DATA}/{dataset_of(w)['annotations']['train']}",
-        val=lambda w: f"{DATA}/{dataset_of(w)['annotations']['val']}",
-        train_images=lambda w: f"{DATA}/{dataset_of(w)['images']['train']}",
-        val_images=lambda w: f"{DATA}/{dataset_of(w)['images']['val']}",
-        lib=lib_sources("rebalance.data.folder"),
+        train=lambda w: f"{DATA}/{dataset_of(w).annotations.train}",
+        val=lambda w: f"{DATA}/{dataset_of(w).annotations.val}",
+        train_images=lambda w: f"{DATA}/{dataset_of(w).images.train}",
+        val_images=lambda w: f"{DATA}/{dataset_of(w).images.val}",
     output:
         **annotations_of("{dataset}"),
     log:
@@ -143,9 +140,10 @@ rule coco_folder:
     wildcard_constraints:
         dataset=datasets_of("coco_folder"),
     params:
+        code=code_of("rebalance.data.folder"),
         out=f"{DATA}/{{dataset}}",
         first=lambda w: (
-            f"--first {dataset_of(w)['first']}" if "first" in dataset_of(w) else ""
+            f"--first {dataset_of(w).first}" if dataset_of(w).first else ""
         ),
     shell:
         "rebalance data coco-folder --out {params.out} {params.first}"
@@ -156,10 +154,11 @@ rule coco_folder:
 rule weights:
     input:
         archive=f"{DATA}/downloads/{{weights}}",
-        lib=lib_sources("rebalance.data.weights"),
     output:
         f"{DATA}/weights/{{weights}}.safetensors",
     log:
         "logs/data/weights_{weights}.log",
+    params:
+        code=code_of("rebalance.data.weights"),
     shell:
         "rebalance data weights --weights {input.archive} --out {output} > {log} 2>&1"

@@ -1,33 +1,33 @@
 # Prediction and evaluation are files of their own: a new metric never predicts again.
-# model.safetensors -> <variant>/detections.json -> <variant>/metrics.json
+# model.safetensors -> <variant>/detections.json -> <variant>/metrics.json; variants of the same test settings
+# share the detections of the first of them.
 rule predict:
     input:
         model="results/{scale}/runs/{run}/seed{seed}/model.safetensors",
         settings="results/{scale}/runs/{run}/seed{seed}/run.yaml",
-        annotations=lambda w: resolved(w)["dataset"]["val"]["annotations"],
-        lib=lib_sources("rebalance.engine.predict"),
+        annotations=dataset_files("val"),
     output:
         "results/{scale}/runs/{run}/seed{seed}/{variant}/detections.json",
     log:
         "logs/{scale}/predict/{run}/seed{seed}.{variant}.log",
-    threads: lambda w: EXPERIMENTS.scales[w.scale]["resources"]["predict"]["threads"]
+    threads: threads_of("predict")
     resources:
         mem_mb=scale_resources("predict", "mem_mb"),
         runtime=scale_resources("predict", "runtime"),
         gres=gpus_of("predict"),
     params:
-        variant=variant_settings,
+        code=predict_code,
+        test=test_settings,
         run_dir=lambda w, input: os.path.dirname(input.model),
     shell:
-        "rebalance predict --run-dir {params.run_dir} --variant {wildcards.variant}"
+        "rebalance predict --run-dir {params.run_dir} --settings {params.test:q}"
         " --threads {threads} --out {output} > {log} 2>&1"
 
 
 rule evaluate:
     input:
-        detections="results/{scale}/runs/{run}/seed{seed}/{variant}/detections.json",
-        annotations=lambda w: resolved(w)["dataset"]["val"]["annotations"],
-        lib=lib_sources("rebalance.metrics.evaluate"),
+        detections=detections_of,
+        annotations=dataset_files("val"),
     output:
         "results/{scale}/runs/{run}/seed{seed}/{variant}/metrics.json",
     log:
@@ -36,12 +36,13 @@ rule evaluate:
         mem_mb=lambda w, attempt: 2000 * attempt,
         runtime=lambda w, attempt: 20 * attempt,
     params:
-        tau=lambda w: variant_settings(w).get("tau", 0.5),
-        ious=[0.55, 0.6, 0.65, 0.7, 0.8, 0.85, 0.9, 0.95],  # AP<t> that some table asks for
-        masks=lambda w: "--with-masks" if needs_masks(resolved(w)["detector"]) else "",
+        code=code_of("rebalance.metrics.evaluate"),
+        tau=lambda w: variant_of(w).evaluate.tau,
+        ious=ious_option,
+        masks=lambda w: "--with-masks" if resolved(w).detector.needs_masks else "",
     shell:
         "rebalance evaluate --gt {input.annotations} --dt {input.detections} {params.masks}"
-        " --tau {params.tau} --ious {params.ious} --out {output} > {log} 2>&1"
+        " --tau {params.tau} {params.ious} --out {output} > {log} 2>&1"
 
 
 # What the positives look like that a trained detector would be trained on next; some figures show them.
@@ -50,18 +51,18 @@ rule positives:
     input:
         model="results/{scale}/runs/{run}/seed{seed}/model.safetensors",
         settings="results/{scale}/runs/{run}/seed{seed}/run.yaml",
-        annotations=lambda w: resolved(w)["dataset"]["train"]["annotations"],
-        lib=lib_sources("rebalance.engine.positives"),
+        annotations=dataset_files("train"),
     output:
         "results/{scale}/runs/{run}/seed{seed}/positives.json",
     log:
         "logs/{scale}/positives/{run}/seed{seed}.log",
-    threads: lambda w: EXPERIMENTS.scales[w.scale]["resources"]["predict"]["threads"]
+    threads: threads_of("predict")
     resources:
         mem_mb=scale_resources("predict", "mem_mb"),
         runtime=scale_resources("train", "runtime"),  # an epoch without updates
         gres=gpus_of("predict"),
     params:
+        code=run_code_of("rebalance.engine.positives"),
         run_dir=lambda w, input: os.path.dirname(input.model),
     shell:
         "rebalance positives --run-dir {params.run_dir} --threads {threads} --out {output} > {log} 2>&1"
@@ -71,10 +72,9 @@ rule positives:
 # `snakemake own_detections` for files of one's own.
 rule detections_report:
     input:
-        detections="results/{scale}/runs/{run}/seed{seed}/{variant}/detections.json",
-        annotations=lambda w: resolved(w)["dataset"]["val"]["annotations"],
+        detections=detections_of,
+        annotations=dataset_files("val"),
         notebook="notebooks/detections_report.ipynb",
-        lib=lib_sources(*notebook_imports("notebooks/detections_report.ipynb")),
     output:
         "results/{scale}/runs/{run}/seed{seed}/{variant}/report.html",
     log:
@@ -83,7 +83,8 @@ rule detections_report:
         mem_mb=lambda w, attempt: 3000 * attempt,
         runtime=lambda w, attempt: 20 * attempt,
     params:
-        tau=lambda w: variant_settings(w).get("tau", 0.5),
+        code=lambda w: notebook_code("notebooks/detections_report.ipynb"),
+        tau=lambda w: variant_of(w).evaluate.tau,
     shell:
         "rebalance evaluate --gt {input.annotations} --dt {input.detections}"
         " --tau {params.tau} --html {output} > {log} 2>&1"
@@ -96,7 +97,6 @@ if config["detections"]:
             gt=config["detections"]["gt"],
             dt=config["detections"]["dt"],
             notebook="notebooks/detections_report.ipynb",
-            lib=lib_sources(*notebook_imports("notebooks/detections_report.ipynb")),
         output:
             html="results/own_detections/report.html",
             metrics="results/own_detections/metrics.json",
@@ -107,6 +107,7 @@ if config["detections"]:
             mem_mb=lambda w, attempt: 3000 * attempt,
             runtime=lambda w, attempt: 20 * attempt,
         params:
+            code=lambda w: notebook_code("notebooks/detections_report.ipynb"),
             iou_type=config["detections"]["iou_type"],
         shell:
             "rebalance evaluate --gt {input.gt} --dt {input.dt}"

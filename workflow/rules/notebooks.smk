@@ -4,7 +4,7 @@
 rule table:
     input:
         results=target_inputs,
-        sources=target_sources,
+        notebook=target_notebook,
     output:
         html="results/{scale}/{work}/{target}/notebook.html",
         notebook="results/{scale}/{work}/{target}/notebook.ipynb",
@@ -17,23 +17,25 @@ rule table:
     log:
         notebook="logs/{scale}/{work}/{target}.ipynb",
     wildcard_constraints:
-        target=r"table_\w+(?<!_curves)",
+        target=ids_of(shows_table=True),
     resources:
         mem_mb=lambda w, attempt: 1500 * attempt,
         runtime=lambda w, attempt: 20 * attempt,
     params:
+        code=target_code,
         notebook=target_parameters,
         data=DATA,
+        seeds=seeds_option,
     shell:
         "rebalance render {wildcards.work}_{wildcards.target} --scale {wildcards.scale}"
-        " --data {params.data} --executed {log.notebook} --html {output.html}"
+        " --data {params.data} {params.seeds} --executed {log.notebook} --html {output.html}"
         " && cp {log.notebook} {output.notebook}"
 
 
 rule figure:
     input:
         results=target_inputs,
-        sources=target_sources,
+        notebook=target_notebook,
     output:
         html="results/{scale}/{work}/{target}/notebook.html",
         notebook="results/{scale}/{work}/{target}/notebook.ipynb",
@@ -46,14 +48,16 @@ rule figure:
     log:
         notebook="logs/{scale}/{work}/{target}.ipynb",
     wildcard_constraints:
-        target=r"figure_\w+|table_\w+_curves",
+        target=ids_of(shows_table=False),
     resources:
         mem_mb=notebook_memory,
         runtime=lambda w, attempt: 20 * attempt,
     params:
+        code=target_code,
         notebook=target_parameters,
         data=DATA,
+        seeds=seeds_option,
     shell:
         "rebalance render {wildcards.work}_{wildcards.target} --scale {wildcards.scale}"
-        " --data {params.data} --executed {log.notebook} --html {output.html}"
+        " --data {params.data} {params.seeds} --executed {log.notebook} --html {output.html}"
         " && cp {log.notebook} {output.notebook}"

@@ -1,12 +1,12 @@
 # Names to type, and the page that shows everything.
 for target in TARGETS.values():
-    if target.is_made:
+    if target.made:
 
         rule:
             name:
                 target.name
             input:
-                target_files(target, SCALE).values(),
+                target.outputs(results_of(SCALE)).values(),
             localrule: True
 
 
@@ -18,7 +18,7 @@ for run in EXPERIMENTS.runs:
         input:
             [
                 folder / DEFAULT_VARIANT / "report.html"
-                for folder in seed_folders(EXPERIMENTS, run, SCALE)
+                for folder in results_of(SCALE).seed_folders(run)
             ],
         localrule: True
 
@@ -29,13 +29,15 @@ for work in EXPERIMENTS.works:
         name:
             work
         input:
-            outputs_of(target for target in TARGETS.values() if target.work == work),
+            outputs_of(
+                target for target in TARGETS.values() if target.label.work == work
+            ),
         localrule: True
 
 
 rule analytic:
     input:
-        outputs_of(target for target in TARGETS.values() if not target.is_trained),
+        outputs_of(target for target in TARGETS.values() if not target.runs),
     localrule: True
 
 
@@ -60,21 +62,28 @@ rule demo:
 
 
 rule index:
-    input:
-        outputs_of(TARGETS.values()),
-    output:
-        "results/{scale}/index.html",
     log:
-        "logs/{scale}/index.log",
+        f"logs/{SCALE}/index.log",
     localrule: True
     shell:
-        "rebalance index --scale {wildcards.scale} --out {output} > {log} 2>&1"
+        f"{WRITE_INDEX} > {{log}} 2>&1"
 
 
 # A part of the targets, or a failure, leaves an index that shows what is there and what is not.
 onsuccess:
-    shell(f"rebalance index --scale {SCALE} --out {RESULTS}/index.html")
+    shell(WRITE_INDEX)
 
 
 onerror:
-    shell(f"rebalance index --scale {SCALE} --out {RESULTS}/index.html")
+    shell(WRITE_INDEX)
+
+
+# A name that no other rule has is taken for a file to be made; no file of ours is named like that.
+rule unknown_target:
+    input:
+        unknown_target,
+    output:
+        "{name}",
+    wildcard_constraints:
+        name=r"[A-Za-z0-9_]+",
+    localrule: True

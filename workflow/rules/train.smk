@@ -6,9 +6,8 @@
 # process that SLURM's SIGTERM reaches, and the log is appended to, so that it holds every attempt.
 rule train:
     input:
-        annotations=lambda w: resolved(w)["dataset"]["train"]["annotations"],
-        weights=lambda w: resolved(w)["backbone"].get("weights") or [],
-        lib=lambda w: [os.path.relpath(path) for path in run_sources(resolved(w))],
+        annotations=dataset_files("train"),
+        weights=lambda w: getattr(resolved(w).backbone, "weights", None) or [],
     output:
         model="results/{scale}/runs/{run}/seed{seed}/model.safetensors",
         history="results/{scale}/runs/{run}/seed{seed}/log.csv",
@@ -17,13 +16,14 @@ rule train:
         "logs/{scale}/train/{run}/seed{seed}.log",
     benchmark:
         "logs/{scale}/train/{run}/seed{seed}.tsv"
-    threads: lambda w: EXPERIMENTS.scales[w.scale]["resources"]["train"]["threads"]
+    threads: threads_of("train")
     resources:
         mem_mb=scale_resources("train", "mem_mb"),
         runtime=scale_resources("train", "runtime"),
         gres=gpus_of("train"),
     params:
-        run=resolved,
+        code=run_code_of("rebalance.engine.train"),
+        run=training_settings,
         data=DATA,
         out=lambda w, output: os.path.dirname(output.model),
     shell:

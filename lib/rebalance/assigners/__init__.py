@@ -4,22 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 from rebalance.assigners.assignment import IGNORED, NEGATIVE, Assignment, count_all
-from rebalance.assigners.atss import assign_atss
-from rebalance.assigners.foveabox import assign_foveabox
-from rebalance.assigners.max_iou import assign_max_iou
-from rebalance.assigners.paa import assign_paa
-from rebalance.assigners.ssd import assign_ssd
-from rebalance.lookup import bind_options
+from rebalance.config.bind import bind_part
+from rebalance.config.options import assigners as options_of
 
 Assigner = Callable[..., Assignment]
-
-ASSIGNERS: dict[str, Assigner] = {
-    "max_iou": assign_max_iou,
-    "atss": assign_atss,
-    "paa": assign_paa,
-    "foveabox": assign_foveabox,
-    "ssd": assign_ssd,
-}
 
 
 def make_assigner(name: str, **options: Any) -> Assigner:
@@ -29,13 +17,12 @@ def make_assigner(name: str, **options: Any) -> Assigner:
     costs=..., image_size=..., image=...)``; each takes what it needs and accepts all.
 
     Raises:
-        InputError: unknown name or option.
+        InputError: unknown name or option, or a value that is not allowed.
     """
-    return bind_options("assigner", ASSIGNERS, name, options)
+    return bind_part(options_of.Assigner, name, options)
 
 
 __all__ = [
-    "ASSIGNERS",
     "IGNORED",
     "NEGATIVE",
     "Assigner",

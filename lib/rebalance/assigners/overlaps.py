@@ -6,9 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rebalance.boxes import pairwise_ggiou
-from rebalance.errors import InputError
-from rebalance.lookup import bind_options
+from rebalance.config.options import overlaps as options_of
+from rebalance.config.parse import parse
 
 Overlap = Callable[[Tensor, Tensor], Tensor]
 
@@ -28,12 +27,6 @@ def pairwise_iou(boxes: Tensor, gt_boxes: Tensor) -> Tensor:
     return inter.div_(union.clamp_(min=torch.finfo(union.dtype).tiny)).T
 
 
-OVERLAPS: dict[str, Callable[..., Tensor]] = {
-    "iou": pairwise_iou,
-    "ggiou": pairwise_ggiou,
-}
-
-
 def make_overlap(overlap: str | Mapping[str, Any] | Overlap) -> Overlap:
     """An overlap function from its name, from ``{name: ..., options}`` or from itself.
 
@@ -41,10 +34,7 @@ def make_overlap(overlap: str | Mapping[str, Any] | Overlap) -> Overlap:
         InputError: unknown name or option, or a mapping without a name.
     """
     if isinstance(overlap, str):
-        return bind_options("overlap", OVERLAPS, overlap, {})
+        overlap = {"name": overlap}
     if isinstance(overlap, Mapping):
-        options = dict(overlap)
-        if "name" not in options:
-            raise InputError(f"overlap must have a name, one of {sorted(OVERLAPS)}, got {overlap}")
-        return bind_options("overlap", OVERLAPS, options.pop("name"), options)
+        return parse(options_of.Overlap, overlap, "overlap").bind()
     return overlap

@@ -4,11 +4,15 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import torch
+
 from rebalance.assigners import make_assigner
 from rebalance.assigners.grid import assign_grid
+from rebalance.config.options import detector as options_of
+from rebalance.config.parse import parse
 from rebalance.detectors.backbones import Backbone, make_backbone
-from rebalance.detectors.candidates import CANDIDATES, Grid, cells
-from rebalance.detectors.coders import CODERS, Coder
+from rebalance.detectors.candidates import cells, make_grid
+from rebalance.detectors.coders import make_coder
 from rebalance.detectors.detector import Detector
 from rebalance.detectors.dynamic import Dynamic
 from rebalance.detectors.heads import HeadContext, make_head
@@ -28,8 +32,6 @@ from rebalance.detectors.steps import (
     RoiStep,
     Step,
 )
-from rebalance.errors import InputError
-from rebalance.lookup import bind_options
 from rebalance.samplers import make_sampler
 
 Settings = Mapping[str, Any]
@@ -44,19 +46,14 @@ def build_detector(settings: Settings, num_classes: int) -> Detector:
         num_classes: C, without background.
 
     Raises:
-        InputError: a name or option that its part does not have, a step whose head there is not.
+        InputError: settings that are unknown, not allowed, or do not go together.
     """
-    detector = settings["detector"]
+    detector = parse(options_of.Detector, settings["detector"], "detector").model_dump()
     backbone = make_backbone(**settings["backbone"])
     neck = _neck(backbone, detector["neck"])
     plan = [_read_entry(entry) for entry in detector["steps"]]
     steps, contexts = list[Step](), dict[str, HeadContext]()
     for place, (kind, head, own) in enumerate(plan):
-        if head not in detector["heads"]:
-            raise InputError(
-                f"detector.steps[{place}]: head must be one of {sorted(detector['heads'])}, "
-                f"got {head!r}"
-            )
         name = _name_of(place, [kind for kind, _, _ in plan])
         step, context = STEPS[kind](name, head, {**detector[kind], **own}, neck, num_classes, steps)
         steps.append(step)
@@ -64,13 +61,22 @@ def build_detector(settings: Settings, num_classes: int) -> Detector:
     heads = {
         head: make_head(context, **detector["heads"][head]) for head, context in contexts.items()
     }
-    test = make_detection_settings(**detector["test"])
-    if test.compares != steps[-1].compares:
-        raise InputError(
-            f"test.nms: the steps of this detector give {steps[-1].compares} to compare, "
-            f"{detector['test']['nms']['name']} compares {test.compares}"
-        )
-    return Detector(backbone, neck, heads, steps, test)
+    return Detector(backbone, neck, heads, steps, make_detection_settings(**detector["test"]))
+
+
+def count_parameters(settings: Settings, num_classes: int) -> tuple[int, int]:
+    """Parameters of a run's detector, all and trainable ones, counted without making them.
+
+    Args:
+        settings: see ``build_detector``; weights files need not be there.
+        num_classes: C, without background.
+    """
+    backbone = {key: value for key, value in settings["backbone"].items() if key != "weights"}
+    with torch.device("meta"):
+        detector = build_detector({**settings, "backbone": backbone}, num_classes)
+    parameters = list(detector.parameters())
+    trainable = sum(part.numel() for part in parameters if part.requires_grad)
+    return sum(part.numel() for part in parameters), trainable
 
 
 def build_dense(
@@ -83,26 +89,24 @@ def build_dense(
     make: Callable[..., DenseStep] = DenseStep,
 ) -> Built:
     """A step over a grid; with "proposals" the region proposal network."""
-    grid = _grid(neck, settings["candidates"])
+    grid = make_grid(strides=neck.strides, **settings["candidates"])
     objective = make_objective(**settings["objective"])
-    proposals, costs = settings.get("proposals"), settings.get("costs")
-    if costs is not None and (not costs or not set(costs) <= {"class", "box"}):
-        raise InputError(f"detector: costs must be some of ['class', 'box'], got {costs}")
+    proposals = settings.get("proposals")
     classes = num_classes if proposals is None else 1
     step = make(
         name,
         head,
         grid,
-        _coder(settings["coder"]),
+        make_coder(**settings["coder"]),
         make_assigner(**settings["assigner"]),
         make_sampler(**settings["sampler"]),
         objective,
-        inside=InsideRule(**settings.get("inside", {})),
+        inside=InsideRule(**settings["inside"]),
         proposals=None
         if proposals is None
         else (ProposalSettings(**proposals["train"]), ProposalSettings(**proposals["test"])),
-        costs=costs,
-        weight=settings.get("weight", 1.0),
+        costs=settings["costs"],
+        weight=settings["weight"],
     )
     columns = objective.num_columns(classes)
     return step, HeadContext(neck.level_channels, classes, columns, grid.nums_per_cell)
@@ -121,13 +125,13 @@ def build_box(
         head,
         make_roi_source(**settings["rois"]),
         pooling,
-        _coder(settings["coder"]),
+        make_coder(**settings["coder"]),
         make_assigner(**{**settings["assigner"], "positive_iou": iou, "negative_iou": iou}),
         make_sampler(**settings["sampler"]),
         objective,
         iou=iou,
         dynamic=None if dynamic is None else Dynamic(iou, **dynamic),
-        weight=settings.get("weight", 1.0),
+        weight=settings["weight"],
     )
     columns = objective.num_columns(num_classes)
     return step, HeadContext(neck.level_channels, num_classes, columns, roi_size=pooling.size)
@@ -138,8 +142,6 @@ def build_mask(
 ) -> Built:
     """Masks of what the box step before has found."""
     boxes = [step for step in before if isinstance(step, BoxStep)]
-    if not boxes:
-        raise InputError("detector.steps: a mask step needs a box step before it")
     pooling = _pooling(settings["pooling"], head, neck, before)
     step = MaskStep(
         name,
@@ -147,9 +149,9 @@ def build_mask(
         pooling,
         make_objective(**settings["objective"]),
         boxes=boxes[-1],
-        refined=settings.get("refined", False),
-        information_flow=settings.get("information_flow", "none"),
-        weight=settings.get("weight", 1.0),
+        refined=settings["refined"],
+        information_flow=settings["information_flow"],
+        weight=settings["weight"],
     )
     return step, HeadContext(neck.level_channels, num_classes, 0, roi_size=pooling.size)
 
@@ -158,23 +160,23 @@ def build_mask_iou(
     name: str, head: str, settings: Settings, neck: Neck, num_classes: int, before: list[Step]
 ) -> Built:
     """Quality of the masks of the mask step before; its losses need no name."""
-    if not before or not isinstance(before[-1], MaskStep):
-        raise InputError("detector.steps: a mask_iou step needs a mask step right before it")
+    mask = before[-1]
+    assert isinstance(mask, MaskStep)
     step = MaskIouStep(
         "",
         head,
         make_objective(**settings["objective"]),
-        binarised=settings.get("binarised", "probability"),
-        weight=settings.get("weight", 1.0),
+        binarised=settings["binarised"],
+        weight=settings["weight"],
     )
-    return step, HeadContext(neck.level_channels, num_classes, 0, roi_size=before[-1].pooling.size)
+    return step, HeadContext(neck.level_channels, num_classes, 0, roi_size=mask.pooling.size)
 
 
 def build_prototypes(
     name: str, head: str, settings: Settings, neck: Neck, num_classes: int, before: list[Step]
 ) -> Built:
     """A dense step with masks of its boxes from prototypes of the image."""
-    make = partial(PrototypeStep, max_masks=settings.get("max_masks"))
+    make = partial(PrototypeStep, max_masks=settings["max_masks"])
     return build_dense(name, head, settings, neck, num_classes, before, make)
 
 
@@ -187,10 +189,10 @@ def build_grid(
         name,
         head,
         cells(neck.strides, num_cells=settings["num_cells"]),
-        bind_options("assignment", {"grid": assign_grid}, "grid", settings["assignment"]),
+        partial(assign_grid, **settings["assignment"]),
         objective,
-        pairing=settings.get("pairing", "cells"),
-        weight=settings.get("weight", 1.0),
+        pairing=settings["pairing"],
+        weight=settings["weight"],
     )
     return step, HeadContext(neck.level_channels, num_classes, objective.num_columns(num_classes))
 
@@ -207,16 +209,6 @@ STEPS: dict[str, Callable[[str, str, Settings, Neck, int, list[Step]], Built]] =
 """Kind of step -> what builds it from its settings."""
 
 
-def _grid(neck: Neck, settings: Settings) -> Grid:
-    options = {key: value for key, value in settings.items() if key != "name"}
-    return bind_options("candidates", CANDIDATES, settings["name"], options)(neck.strides)
-
-
-def _coder(settings: Settings) -> Coder:
-    options = {key: value for key, value in settings.items() if key != "name"}
-    return bind_options("coder", CODERS, settings["name"], options)()
-
-
 def _pooling(settings: Settings, head: str, neck: Neck, before: list[Step]) -> Pooling:
     """The pooling of a head; that of an earlier step with the same head serves this one, too."""
     for step in before:
@@ -229,10 +221,8 @@ def _read_entry(entry: str | Settings) -> tuple[str, str, Settings]:
     """``rpn`` or ``{box: a, iou: 0.5}`` -> kind, name of the head, the step's own settings."""
     if isinstance(entry, str):
         return entry, entry, {}
-    kinds = [kind for kind in STEPS if kind in entry]
-    if len(kinds) != 1:
-        raise InputError(f"detector.steps: an entry must have one of {list(STEPS)}, got {entry}")
-    return kinds[0], entry[kinds[0]], {k: v for k, v in entry.items() if k != kinds[0]}
+    kind = next(kind for kind in STEPS if kind in entry)
+    return kind, entry[kind], {k: v for k, v in entry.items() if k != kind}
 
 
 def _name_of(place: int, kinds: list[str]) -> str:
@@ -246,6 +236,6 @@ def _name_of(place: int, kinds: list[str]) -> str:
 
 def _neck(backbone: Backbone, settings: Settings) -> Neck:
     """The neck, on a backbone cut down to the levels that it reads."""
-    neck = make_neck(in_channels=backbone.out_channels, **{"name": "fpn", **settings})
+    neck = make_neck(in_channels=backbone.out_channels, **settings)
     backbone.keep_levels(neck.end)
     return neck

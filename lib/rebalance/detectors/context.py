@@ -90,7 +90,7 @@ class PositionAttention(nn.Module):
 
     Args:
         channels: of the map, a multiple of 4.
-        num_heads: a divisor of ``channels``.
+        num_heads: each has ``channels // num_heads`` of them; what is left over has no head.
         kv_stride: of the cells that are gathered from.
         vertical_query: whose content the vertical distance is weighed by: each cell's "own", as in
             the equation, or that of the "transposed" cell (x, y for y, x), as in the published
@@ -98,7 +98,7 @@ class PositionAttention(nn.Module):
             needs square maps.
 
     Raises:
-        InputError: channels that cannot be divided so, an unknown query.
+        InputError: channels that are no multiple of 4 or fewer than heads, an unknown query.
     """
 
     WAVE_LENGTH = 1000.0
@@ -106,7 +106,7 @@ class PositionAttention(nn.Module):
     def __init__(
         self,
         channels: int,
-        num_heads: int = 8,
+        num_heads: int = 6,
         kv_stride: int = 2,
         vertical_query: str = "own",
     ) -> None:
@@ -117,17 +117,18 @@ class PositionAttention(nn.Module):
                 f"got {vertical_query!r}"
             )
         self.vertical_query = vertical_query
-        if channels % num_heads or channels % 4:
+        if channels % 4 or not 1 <= num_heads <= channels:
             raise InputError(
-                f"attention: channels must be a multiple of num_heads ({num_heads}) and of 4, "
-                f"got {channels}"
+                "attention: channels must be a multiple of 4 and num_heads from 1 to channels, "
+                f"got {channels} and {num_heads}"
             )
         self.num_heads, self.kv_stride = num_heads, kv_stride
-        self.query_conv = nn.Conv2d(channels, channels, 1, bias=False)
-        self.value_conv = nn.Conv2d(channels, channels, 1, bias=False)
-        self.position_x = nn.Linear(channels // 2, channels, bias=False)
-        self.position_y = nn.Linear(channels // 2, channels, bias=False)
-        self.proj_conv = nn.Conv2d(channels, channels, 1)
+        hidden = channels // num_heads * num_heads
+        self.query_conv = nn.Conv2d(channels, hidden, 1, bias=False)
+        self.value_conv = nn.Conv2d(channels, hidden, 1, bias=False)
+        self.position_x = nn.Linear(channels // 2, hidden, bias=False)
+        self.position_y = nn.Linear(channels // 2, hidden, bias=False)
+        self.proj_conv = nn.Conv2d(hidden, channels, 1)
         self.gamma = nn.Parameter(torch.zeros(1))
         for layer in (self.query_conv, self.value_conv):
             nn.init.kaiming_uniform_(layer.weight, a=1)

@@ -1,20 +1,16 @@
 """Heads: feature maps or pooled RoIs -> class logits and box deltas."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from rebalance.detectors.dense_heads import AtssHead, FoveaHead, SsdHead
-from rebalance.detectors.fcc_head import FccHead
+from rebalance.config.bind import bind_part
+from rebalance.config.options import heads as options_of
 from rebalance.detectors.head_parts import HeadContext, init_normal, init_prior, lay_flat, tower
-from rebalance.detectors.mask_iou_head import MaskIouHead
-from rebalance.detectors.solo_head import SoloHead
 from rebalance.detectors.types import Predictions
-from rebalance.detectors.yolact_head import YolactHead
-from rebalance.lookup import bind_options
 
 
 class RetinaHead(nn.Module):
@@ -177,21 +173,7 @@ class MaskHead(nn.Module):
         )
 
 
-HEADS: dict[str, Callable[..., nn.Module]] = {
-    "retina": RetinaHead,
-    "rpn": RpnHead,
-    "fc": FcHead,
-    "fcc": FccHead,
-    "mask": MaskHead,
-    "atss": AtssHead,
-    "fovea": FoveaHead,
-    "ssd": SsdHead,
-    "mask_iou": MaskIouHead,
-    "yolact": YolactHead,
-    "solo": SoloHead,
-}
-
-
 def make_head(context: HeadContext, name: str, **options: Any) -> nn.Module:
     """The head of that name; unknown name or option: InputError."""
-    return bind_options("head", HEADS, name, options)(context)
+    head: nn.Module = bind_part(options_of.Head, name, options)(context)
+    return head

@@ -1,16 +1,16 @@
 """RoIs -> features: RoIAlign over a pyramid, from one level or from all."""
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
+from rebalance.config.bind import bind_part
+from rebalance.config.options import pooling as options_of
 from rebalance.detectors.context import PositionAttention
 from rebalance.detectors.flow import Flow
 from rebalance.detectors.types import Candidates, count_each
-from rebalance.lookup import bind_options
 
 
 class Pooling(Protocol):
@@ -93,7 +93,7 @@ class GroiePooling(nn.Module):
         aligned: see ``RoiPooling``.
         num_levels: see ``RoiPooling``.
         kernel_size: of the convolution, odd.
-        num_heads: of the attention; a divisor of ``channels``.
+        num_heads: of the attention.
         kv_stride: of the cells attended to.
         vertical_query: see ``PositionAttention``.
     """
@@ -107,7 +107,7 @@ class GroiePooling(nn.Module):
         aligned: bool = True,
         num_levels: int = 4,
         kernel_size: int = 5,
-        num_heads: int = 8,
+        num_heads: int = 6,
         kv_stride: int = 2,
         vertical_query: str = "own",
     ) -> None:
@@ -132,15 +132,10 @@ class GroiePooling(nn.Module):
         return self.after(summed)
 
 
-POOLINGS: dict[str, Callable[..., Pooling]] = {
-    "roi_align": RoiPooling,
-    "groie": GroiePooling,
-}
-
-
 def make_pooling(channels: int, name: str = "roi_align", **options: Any) -> Pooling:
     """The pooling of that name, of maps with ``channels``; unknown name or option: InputError."""
-    return bind_options("pooling", POOLINGS, name, options)(channels)
+    pooling: Pooling = bind_part(options_of.Pooling, name, options)(channels)
+    return pooling
 
 
 def _columns(rois: Candidates) -> Tensor:

@@ -1,26 +1,24 @@
 """From a step's predictions to detections: threshold, decode, suppress, keep the best few."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from rebalance.config.options import select as options_of
+from rebalance.config.parse import parse
 from rebalance.detectors.coders import clip_boxes
 from rebalance.detectors.flow import Deciding, Detected, Flow
 from rebalance.detectors.select import (
     CHOICES,
-    MASK_SUPPRESSIONS,
-    SUPPRESSIONS,
-    VOTINGS,
     Suppression,
     best_of_groups,
     box_rows_of_size,
 )
 from rebalance.detectors.types import Candidates, Predictions, count_each, of_class, sizes_on
 from rebalance.errors import InputError
-from rebalance.lookup import bind_options
 
 COMBINATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "product": torch.mul,
@@ -41,9 +39,6 @@ class Quality(NamedTuple):
     output: str
     combine: str = "product"
     before_choice: bool = False
-
-
-AVERAGES = ("scores", "logits", "largest_logits")
 
 
 class DetectionSettings(NamedTuple):
@@ -84,48 +79,20 @@ class DetectionSettings(NamedTuple):
     compares: str = "boxes"
 
 
-def make_detection_settings(
-    nms: Mapping[str, Any],
-    quality: Mapping[str, Any] | None = None,
-    voting: Mapping[str, Any] | None = None,
-    **options: Any,
-) -> DetectionSettings:
-    """Settings from a detector's ``test``.
-
-    Args:
-        nms: ``{name, options of the suppression}``.
-        quality: attributes of ``Quality``.
-        voting: ``{name, options of the voting}``.
-        **options: other attributes of ``DetectionSettings``.
+def make_detection_settings(**options: Any) -> DetectionSettings:
+    """Settings from a detector's ``test``, see ``rebalance.config.options.select.Test``.
 
     Raises:
-        InputError: an unknown name, a number of loops below 1.
+        InputError: unknown key, or a value that is not allowed.
     """
-    settings = DetectionSettings(
-        suppression=bind_options("nms", SUPPRESSIONS | MASK_SUPPRESSIONS, **_named(nms)),
-        compares="masks" if nms["name"] in MASK_SUPPRESSIONS else "boxes",
-        quality=None if quality is None else Quality(**quality),
-        voting=None if voting is None else bind_options("voting", VOTINGS, **_named(voting)),
-        **options,
+    test = parse(options_of.Test, options, "test")
+    return DetectionSettings(
+        suppression=test.nms.bind(),
+        compares=test.nms.compares,
+        quality=None if test.quality is None else Quality(**test.quality.model_dump()),
+        voting=None if test.voting is None else test.voting.bind(),
+        **test.model_dump(exclude={"nms", "quality", "voting"}),
     )
-    if settings.quality is not None and settings.quality.combine not in COMBINATIONS:
-        raise InputError(
-            f"test.quality.combine must be one of {sorted(COMBINATIONS)}, "
-            f"got {settings.quality.combine!r}"
-        )
-    for field, allowed in (("choose", tuple(CHOICES)), ("average", AVERAGES)):
-        if getattr(settings, field) not in allowed:
-            raise InputError(
-                f"test.{field} must be one of {allowed}, got {getattr(settings, field)!r}"
-            )
-    if settings.loops is not None and settings.loops < 1:
-        raise InputError(f"test.loops must be 1 or more, got {settings.loops}")
-    return settings
-
-
-def _named(settings: Mapping[str, Any]) -> dict[str, Any]:
-    options = {key: value for key, value in settings.items() if key != "name"}
-    return {"name": settings["name"], "options": options}
 
 
 def select_detections(flow: Flow, settings: DetectionSettings) -> Detected:

@@ -21,6 +21,7 @@ def predict(
     split: str = "val",
     variant: str = "default",
     test_settings: Mapping[str, Any] | None = None,
+    settings_place: str = "test_settings",
     threads: int | None = None,
 ) -> None:
     """Detections of a split, best first per image; finding nothing writes an empty list.
@@ -31,6 +32,7 @@ def predict(
         split: "train" or "val".
         variant: whose test settings are used, one of those in run.yaml.
         test_settings: further changes to the detector's test settings.
+        settings_place: how messages name these.
         threads: of the CPU; None leaves torch's number.
 
     Raises:
@@ -38,7 +40,12 @@ def predict(
             that of the training.
     """
     run = open_trained_run(
-        run_dir, split, variant=variant, test_settings=test_settings, threads=threads
+        run_dir,
+        split,
+        variant=variant,
+        test_settings=test_settings,
+        settings_place=settings_place,
+        threads=threads,
     )
     results = detections_of(run)
     write_atomically(out, (json.dumps(results) + "\n").encode())

@@ -1,10 +1,7 @@
-"""What a result was made with: versions, commit, and the code that made it."""
+"""What a result was made with: versions and commit."""
 
-import ast
-import hashlib
 import platform
 import subprocess
-from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -28,17 +25,3 @@ def git_commit() -> str | None:
     except OSError:  # no git on this machine
         return None
     return answer.stdout.strip() if answer.returncode == 0 else None
-
-
-def code_fingerprint(files: Iterable[Path]) -> str:
-    """Digest of what Python files do: comments, docstrings and layout do not count."""
-    digest = hashlib.sha256()
-    for path in sorted(files):
-        tree = ast.parse(path.read_text(), filename=str(path))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
-                node, clean=False
-            ):
-                node.body = node.body[1:]
-        digest.update(ast.dump(tree).encode())
-    return digest.hexdigest()

@@ -18,6 +18,9 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
+from rebalance.config.code import run_code
+from rebalance.config.parse import parse
+from rebalance.config.run import Run
 from rebalance.data.coco import CocoDataset
 from rebalance.data.files import prepare_folder
 from rebalance.detectors import build_detector
@@ -33,12 +36,10 @@ from rebalance.engine.loading import (
     to_device,
 )
 from rebalance.engine.progress import progress_bar
-from rebalance.engine.provenance import code_fingerprint
 from rebalance.engine.run_folder import RunFolder
 from rebalance.engine.seeds import keyed_rng, seed_of
 from rebalance.engine.updates import Updates
 from rebalance.errors import InputError
-from rebalance.settings import needs_masks, run_sources
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -49,7 +50,7 @@ def train(run: Mapping[str, Any], out_dir: str | Path, threads: int | None = Non
     """Train, or go on from the checkpoint that an unfinished training left in ``out_dir``.
 
     Args:
-        run: resolved settings, see ``rebalance.experiments.resolve_run``.
+        run: settings, see ``rebalance.config.run.Run``; what is left out has its default.
         out_dir: gets model.safetensors, log.csv and run.yaml at the end, checkpoint.pt meanwhile.
         threads: of the CPU; None leaves torch's number. Results on a CPU depend on it.
 
@@ -62,9 +63,11 @@ def train(run: Mapping[str, Any], out_dir: str | Path, threads: int | None = Non
         NonFiniteLossError: with iteration, image ids and the loss's name.
         OutputError: the disk is full; the last checkpoint is intact.
     """
+    checked = parse(Run, run, "settings")
+    run = checked.model_dump()
     out = prepare_folder(out_dir)
     # Before there are other processes.
-    dataset = CocoDataset(**run["dataset"]["train"], masks=needs_masks(run["detector"]))
+    dataset = CocoDataset(**run["dataset"]["train"], masks=checked.detector.needs_masks)
     if len(dataset) == 0:
         raise InputError(f"{dataset.annotations}: there are no images")
     if threads is not None:
@@ -79,24 +82,23 @@ def train(run: Mapping[str, Any], out_dir: str | Path, threads: int | None = Non
             f"{run['schedule']['batch_size']} and {fabric.world_size}"
         )
     with _stop_on_sigterm() as stop_requested, _reproducible(fabric.device):
-        return _Training(fabric, run, dataset, out).run_to_end(stop_requested)
+        folder = RunFolder(out, run, run_code(checked, __name__), fabric)
+        return _Training(fabric, run, dataset, folder).run_to_end(stop_requested)
 
 
 class _Training:
     """The loop, between its iterations."""
 
     def __init__(
-        self, fabric: Fabric, run: Mapping[str, Any], dataset: CocoDataset, out: Path
+        self, fabric: Fabric, run: Mapping[str, Any], dataset: CocoDataset, folder: RunFolder
     ) -> None:
-        self.fabric, self.settings, self.dataset = fabric, run, dataset
+        self.fabric, self.settings, self.dataset, self.folder = fabric, run, dataset, folder
         self.schedule, self.seed = run["schedule"], int(run["seed"])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(self.seed, "weights"))
             self.detector = build_detector(run, dataset.num_classes)
         self.agreement = Agreement(fabric)
-        code = code_fingerprint(map(Path, run_sources(run)))
-        self.folder = RunFolder(out, run, code, fabric)
-        checkpoint = self.folder.open()
+        checkpoint = folder.open()
         if checkpoint is not None:
             self.detector.load_state_dict(checkpoint["model"])
         self.updates = Updates(fabric, self.detector, self.schedule)
@@ -150,6 +152,7 @@ class _Training:
             self.seed,
             start=self.iteration,
             size_of=dataset.size_of,
+            step=dataset.prepare.resize.canvas_step,
         )
         return batch_loader(
             dataset,

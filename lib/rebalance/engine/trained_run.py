@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import yaml
 from lightning_fabric import Fabric
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from rebalance.config.parse import Place
+from rebalance.config.run import read_trained_run, tested_as
 from rebalance.data.coco import CocoDataset
 from rebalance.detectors import build_detector
 from rebalance.detectors.detector import Detector
@@ -26,7 +27,6 @@ from rebalance.engine.loading import (
 from rebalance.engine.progress import progress_bar
 from rebalance.engine.run_folder import MODEL, SETTINGS
 from rebalance.errors import InputError
-from rebalance.settings import merged, needs_masks
 
 SPLITS = ("train", "val")
 
@@ -58,7 +58,7 @@ class TrainedRun(NamedTuple):
         dataset = BatchDataset(self.dataset, self.settings["image"], seed=None)
         normalise = Normaliser(self.settings["image"], self.fabric.device)
         size = self.settings["schedule"]["batch_size"]
-        plans = list(prediction_batches(dataset.sizes(), size))
+        plans = list(prediction_batches(dataset.sizes(), size, dataset.prepare.resize.canvas_step))
         workers = self.settings["hardware"]["num_workers"]
         loader = batch_loader(dataset, plans, workers, self.fabric.device.type == "cuda")
         pairs = zip(plans, loader, strict=True)
@@ -75,6 +75,7 @@ def open_trained_run(
     *,
     variant: str = "default",
     test_settings: Mapping[str, Any] | None = None,
+    settings_place: str = "test_settings",
     for_training: bool = False,
     threads: int | None = None,
 ) -> TrainedRun:
@@ -85,6 +86,7 @@ def open_trained_run(
         split: "train" or "val".
         variant: whose test settings are used, one of those in run.yaml.
         test_settings: further changes to the detector's test settings.
+        settings_place: how messages name these.
         for_training: the training steps will run: load masks where the detector trains on them.
         threads: of the CPU; None leaves torch's number.
 
@@ -92,7 +94,8 @@ def open_trained_run(
         InputError: missing or damaged files, unknown split or variant, a class mapping that is not
             that of the training.
     """
-    run = read_run(Path(run_dir))
+    checked = read_trained_run(Path(run_dir) / SETTINGS)
+    run = checked.model_dump()
     if threads is not None:
         torch.set_num_threads(threads)
     if split not in SPLITS:
@@ -101,10 +104,9 @@ def open_trained_run(
         raise InputError(
             f"{run_dir}/{SETTINGS}: variants are {sorted(run['variants'])}, got {variant!r}"
         )
-    changes = merged(run["variants"][variant].get("test", {}), test_settings or {})
-    settings = merged(run, {"detector": {"test": changes}})
+    settings = tested_as(run, variant, test_settings or {}, Place(settings_place))
     settings["backbone"].pop("weights", None)  # the trained ones take their place
-    masks = for_training and needs_masks(settings["detector"])
+    masks = for_training and checked.detector.needs_masks
     dataset = CocoDataset(**run["dataset"][split], masks=masks)
     if list(dataset.class_ids) != run["classes"]["ids"]:
         raise InputError(
@@ -115,20 +117,6 @@ def open_trained_run(
     load_model(detector, Path(run_dir) / MODEL)
     fabric = single_device_fabric(settings["hardware"]["precision"])
     return TrainedRun(settings, dataset, detector.to(fabric.device), fabric)
-
-
-def read_run(run_dir: Path) -> dict[str, Any]:
-    """The settings that a training left behind; InputError if they are missing or damaged."""
-    path = run_dir / SETTINGS
-    try:
-        run = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(run, dict) or "detector" not in run or "classes" not in run:
-        raise InputError(f"{path}: not the settings of a finished training")
-    return run
 
 
 def load_model(detector: Detector, path: Path) -> None:

@@ -16,10 +16,10 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional
 
-from rebalance.engine.batches import Size, resized_size
+from rebalance.config.options import image as options_of
+from rebalance.config.parse import parse
+from rebalance.engine.batches import CANVAS_MULTIPLE, Size, resized_size
 from rebalance.engine.seeds import keyed_rng, seed_of
-from rebalance.errors import InputError
-from rebalance.lookup import bind_options
 
 Target = dict[str, Any]
 BOX_FIELDS = ("boxes", "ignored_boxes")
@@ -40,16 +40,7 @@ class KeepRatio:
     min_size: int | Sequence[int]
     max_size: int
 
-    def __post_init__(self) -> None:
-        """Refuse a range that is none."""
-        side = self.min_size
-        if not isinstance(side, int) and (len(side) != 2 or side[0] > side[1]):
-            raise InputError(f"resize.min_size must be a number or [low, high], got {list(side)}")
-
-    @property
-    def is_drawn(self) -> bool:
-        """Whether there is a range to draw from."""
-        return not isinstance(self.min_size, int)
+    canvas_step = CANVAS_MULTIPLE
 
     def __call__(self, size: Size, rng: Callable[[], torch.Generator]) -> Size:
         """The size that an image of ``size`` (height, width) gets."""
@@ -62,18 +53,18 @@ class KeepRatio:
 
 @dataclass(frozen=True)
 class Square:
-    """Both sides become ``size`` pixels, whatever the image's ratio."""
+    """Both sides become ``size`` pixels, whatever the image's ratio.
+
+    There is nothing to pad: detectors of a fixed input (SSD300, YOLACT at 550) count its pixels.
+    """
 
     size: int
 
-    is_drawn = False
+    canvas_step = 1
 
     def __call__(self, size: Size, rng: Callable[[], torch.Generator]) -> Size:
         """The size that an image of ``size`` (height, width) gets."""
         return self.size, self.size
-
-
-RESIZES = {"keep_ratio": KeepRatio, "square": Square}
 
 
 class Window(NamedTuple):
@@ -89,39 +80,26 @@ class Preparation:
     """Augments (in training), resizes and flips (in training) images with their objects.
 
     Args:
-        settings: of a run's images: "train" and "test", each with "resize" (one of ``RESIZES`` by
-            name, and its options), "train" also with "horizontal_flip" (a probability) and
-            "augment" (a name in ``AUGMENTATIONS`` or None); "mean", the colour around an image that
-            is expanded.
+        settings: of a run's images, see ``rebalance.config.options.image.Image``; ``mean`` is the
+            colour around an image that is expanded.
         seed: of the run; None: as at test.
 
     Raises:
-        InputError: an unknown name or option, sizes that are to be drawn at test, an augmentation
-            that crops with a resize that keeps the ratio of what it left.
+        InputError: settings that are unknown, not allowed, or do not go together.
     """
 
     def __init__(self, settings: Mapping[str, Any], seed: int | None) -> None:
-        phase = "test" if seed is None else "train"
-        chosen = settings[phase]
-        options = dict(chosen["resize"])
-        self.resize = bind_options("resize", RESIZES, options.pop("name"), options)()
+        image = parse(options_of.Image, settings, "image")
         self.seed = seed
         self.flip_probability, self.augment = 0.0, None
-        if seed is None and self.resize.is_drawn:
-            raise InputError(
-                f"image.test.resize.min_size must be a number, got {self.resize.min_size}"
-            )
-        if seed is not None:
-            self.flip_probability = float(chosen["horizontal_flip"])
-            name = chosen.get("augment")
-            if name is not None:
-                fill = [round(value) for value in settings["mean"]]
-                self.augment = bind_options("augment", AUGMENTATIONS, name, {"fill": fill})
-        if self.augment is not None and not isinstance(self.resize, Square):
-            raise InputError(
-                "image.train.resize.name must be 'square' with image.train.augment, which crops, "
-                f"got {settings['train']['resize']['name']!r}"
-            )
+        if seed is None:
+            self.resize = image.test.resize.bind()()
+            return
+        self.resize = image.train.resize.bind()()
+        self.flip_probability = image.train.horizontal_flip
+        if image.train.augment is not None:
+            fill = [round(value) for value in image.mean]
+            self.augment = partial(AUGMENTATIONS[image.train.augment], fill=fill)
 
     def size_of(self, size: Size, image_id: int, iteration: int = 0) -> Size:
         """Size (height, width) that an image of ``size`` has for the network."""

@@ -1,6 +1,6 @@
 """Losses by name.
 
-``LOSSES`` is the one lookup that experiments name; `make_loss` binds a name and its options. The
+`make_loss` binds a name of ``LOSSES`` and its options. The
 functions are exported too: ``from rebalance.losses import rank_sort_loss``.
 """
 
@@ -11,9 +11,10 @@ from functools import partial
 from typing import Any
 
 from rebalance.boxes import ggiou, pairwise_ggiou
-from rebalance.errors import InputError
+from rebalance.config.bind import bind_part, callables
+from rebalance.config.options import losses as options_of
+from rebalance.config.part import Part, imported
 from rebalance.losses.balancing import (
-    INSTANCE_WEIGHTS,
     EpochBalance,
     constant_weight,
     guided_weight,
@@ -32,7 +33,6 @@ from rebalance.losses.mask import (
     dice_loss,
     mask_cross_entropy_loss,
     mask_iou_loss,
-    mask_iou_normaliser,
     semantic_cross_entropy_loss,
     size_normalised_mask_loss,
 )
@@ -61,51 +61,8 @@ from rebalance.losses.regression import (
 )
 from rebalance.losses.weighting import carl_weights, ghm_weights, pisa_weights
 
-LOSSES: dict[str, Callable[..., Any]] = {
-    # on encoded deltas
-    "l1": l1_loss,
-    "smooth_l1": smooth_l1_loss,
-    "balanced_l1": balanced_l1_loss,
-    "focal_l1": focal_l1_loss,
-    # on decoded boxes
-    "iou": iou_loss,
-    "giou": giou_loss,
-    "diou": diou_loss,
-    "ciou": ciou_loss,
-    "eiou": eiou_loss,
-    "focal_eiou": focal_eiou_loss,
-    "focal_eiou_v1": focal_eiou_v1_loss,
-    "focal_eiou_star": focal_eiou_star_loss,
-    "bounded_iou": bounded_iou_loss,
-    # on encoded deltas and something else
-    "dynamic_smooth_l1": dynamic_smooth_l1_loss,
-    "kl": kl_loss,
-    "iou_balanced": iou_balanced_loss,
-    "ggiou_balanced": ggiou_balanced_loss,
-    "carl": carl_loss,
-    # classification, one logit at a time
-    "sigmoid_cross_entropy": sigmoid_cross_entropy_loss,
-    "focal": focal_loss,
-    "quality_focal": quality_focal_loss,
-    "ghm_c": ghm_c_loss,
-    "softmax_cross_entropy": softmax_cross_entropy_loss,
-    # classification, all logits of a batch at once
-    "ap": ap_loss,
-    "rank_sort": rank_sort_loss,
-    "alrp": alrp_loss,
-    # masks
-    "mask_cross_entropy": mask_cross_entropy_loss,
-    "size_normalised_mask": size_normalised_mask_loss,
-    "semantic_cross_entropy": semantic_cross_entropy_loss,
-    "dice": dice_loss,
-    "mask_iou": mask_iou_loss,
-}
-
-NORMALISERS: dict[str, Callable[..., Any]] = {
-    "focal_eiou": focal_eiou_normaliser,
-    "mask_iou": mask_iou_normaliser,
-}
-"""What divides a summed loss in place of the number of positives, same inputs, same options."""
+LOSSES = callables(options_of.Loss)
+"""Name -> function; ``rebalance.config.options.losses`` defines both, with the options."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +70,7 @@ class BoundLoss:
     """A loss, or instance weights, with their options.
 
     Attributes:
-        name: in ``LOSSES`` or ``INSTANCE_WEIGHTS``.
+        name: of a loss or of instance weights.
         inputs: names of its parameters without default: what it takes. Detectors offer their
             predictions and targets under these names (``rebalance.detectors.types.Matched``).
         normaliser: None or a function of the same inputs.
@@ -133,43 +90,33 @@ def make_loss(name: str, **options: Any) -> BoundLoss:
     """``LOSSES[name]`` with ``options`` bound.
 
     Raises:
-        InputError: unknown name or option; the message lists what is allowed.
+        InputError: unknown name or option, or a value that is not allowed.
     """
-    normaliser = partial(NORMALISERS[name], **options) if name in NORMALISERS else None
-    return _bind("loss", LOSSES, name, options, normaliser)
+    own = options_of.Loss.parts()[name].normaliser if name in LOSSES else None
+    return _bind(options_of.Loss, name, options, own)
 
 
 def make_instance_weights(name: str, **options: Any) -> BoundLoss:
-    """``INSTANCE_WEIGHTS[name]`` with ``options`` bound.
+    """Instance weights by name, with ``options`` bound.
 
     Raises:
-        InputError: unknown name or option; the message lists what is allowed.
+        InputError: unknown name or option, or a value that is not allowed.
     """
-    return _bind("instance weights", INSTANCE_WEIGHTS, name, options)
+    return _bind(options_of.InstanceWeights, name, options)
 
 
 def _bind(
-    kind: str,
-    table: Mapping[str, Callable[..., Any]],
-    name: str,
-    options: Mapping[str, Any],
-    normaliser: Callable[..., Any] | None = None,
+    kind: type[Part], name: str, options: Mapping[str, Any], normaliser: str | None = None
 ) -> BoundLoss:
-    if name not in table:
-        raise InputError(f"{kind} must be one of {sorted(table)}, got {name!r}")
-    parameters = inspect.signature(table[name]).parameters.values()
-    allowed = [p.name for p in parameters if p.default is not p.empty and p.name != "reduction"]
-    for option in options:
-        if option not in allowed:
-            raise InputError(f"{kind} {name!r} has options {allowed}, got {option!r}")
+    bound = bind_part(kind, name, options)
+    parameters = inspect.signature(bound.func).parameters.values()
     inputs = tuple(p.name for p in parameters if p.default is p.empty)
-    return BoundLoss(name, partial(table[name], **options), inputs, normaliser)
+    own = partial(imported(normaliser), **bound.keywords) if normaliser is not None else None
+    return BoundLoss(name, bound, inputs, own)
 
 
 __all__ = [
-    "INSTANCE_WEIGHTS",
     "LOSSES",
-    "NORMALISERS",
     "BoundLoss",
     "EpochBalance",
     "alrp_loss",

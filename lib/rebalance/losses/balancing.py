@@ -5,8 +5,6 @@ positive; the box loss is their `weighted_mean` (thesis Eq. 8.11). As with losse
 without default are what they take, by the names of ``rebalance.detectors.types.Matched``.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
@@ -157,16 +155,6 @@ def rank_weights(
         delta_loc: half width of the step in the numerator.
     """
     return ranking_weights(logits.flatten(), targets.flatten(), delta, delta_loc, check=False)
-
-
-INSTANCE_WEIGHTS: dict[str, Callable[..., Tensor]] = {
-    "none": no_weights,
-    "centerness": centerness_weights,
-    "score": score_weights,
-    "iou": iou_weights,
-    "ranking": rank_weights,
-}
-"""Names of the columns of thesis Table 8.1 -> function; options by keyword."""
 
 
 def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:

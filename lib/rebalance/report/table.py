@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
+from rebalance.config.rows import row_names
 from rebalance.figures.comparison.compute import Metric, read_metric
-from rebalance.rows import row_names
 
 if TYPE_CHECKING:
     from pandas.io.formats.style_render import CSSDict
@@ -159,6 +159,7 @@ def table_html(styler: Styler) -> str:
 def run_links_html(
     rows: Sequence[Mapping[str, Any]],
     files: Sequence[Mapping[str, Sequence[str]]],
+    seeds: Sequence[int],
     table: Path,
 ) -> str:
     """Where each row's numbers come from: its run, with links to what each seed left.
@@ -166,20 +167,19 @@ def run_links_html(
     Args:
         rows: see ``assemble``.
         files: see ``assemble``.
+        seeds: number of each seed, in the order of a row's files.
         table: the CSV; the page will be in its folder, and links are relative to that.
     """
     lines = []
     for name, row, row_files in zip(row_names(rows), rows, files, strict=True):
-        seeds = "; ".join(
-            f"seed {seed}: "
-            + ", ".join(
-                _link(kind, file, table) for kind, file in zip(row_files, paths, strict=True)
-            )
-            for seed, paths in enumerate(zip(*row_files.values(), strict=True))
-        )
         if row["missing"] is None:
             variant = f" / {escape(row['variant'])}" if row["variant"] else ""
-            runs = f"<code>{escape(row['run'])}{variant}</code> ({seeds})"
+            links = "; ".join(
+                f"seed {seed}: "
+                + ", ".join(_link(*link, table) for link in zip(row_files, paths, strict=True))
+                for seed, *paths in zip(seeds, *row_files.values(), strict=True)
+            )
+            runs = f"<code>{escape(row['run'])}{variant}</code> ({links})"
         else:
             runs = f"not measured: {escape(row['missing'])}"
         lines.append(f"<li><strong>{escape(name)}</strong>: {runs}</li>")

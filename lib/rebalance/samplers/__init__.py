@@ -5,28 +5,10 @@ from typing import Any
 
 from torch import Tensor
 
-from rebalance.lookup import bind_options
-from rebalance.samplers.combined import (
-    sample_combined,
-    sample_iou_balanced_negatives,
-    sample_ofb,
-    sample_random,
-)
-from rebalance.samplers.everything import sample_all
-from rebalance.samplers.mining import sample_hard_negatives, sample_ohem, sample_ohpm
+from rebalance.config.bind import bind_part
+from rebalance.config.options import samplers as options_of
 
 Sampler = Callable[..., Tensor]
-
-SAMPLERS: dict[str, Sampler] = {
-    "all": sample_all,
-    "random": sample_random,
-    "combined": sample_combined,
-    "ofb": sample_ofb,
-    "iou_balanced_negatives": sample_iou_balanced_negatives,
-    "ohem": sample_ohem,
-    "ohpm": sample_ohpm,
-    "hard_negative": sample_hard_negatives,
-}
 
 
 def make_sampler(name: str, **options: Any) -> Sampler:
@@ -36,9 +18,9 @@ def make_sampler(name: str, **options: Any) -> Sampler:
     function that gives the losses [K] of the candidates at positions [K].
 
     Raises:
-        InputError: unknown name or option.
+        InputError: unknown name or option, or a value that is not allowed.
     """
-    return bind_options("sampler", SAMPLERS, name, options)
+    return bind_part(options_of.Sampler, name, options)
 
 
-__all__ = ["SAMPLERS", "Sampler", "make_sampler"]
+__all__ = ["Sampler", "make_sampler"]

@@ -7,14 +7,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rebalance.boxes import paired_iou
+from rebalance.config.options.select import Suppression
 from rebalance.detectors.select import (
-    SUPPRESSIONS,
     View,
     best_anchors,
     best_of_classes,
     best_of_groups,
     best_pairs,
     fast_nms,
+    make_suppression,
     matrix_nms,
     nms,
     score_voting,
@@ -120,18 +121,18 @@ def test_soft_nms_is_the_loop_over_boxes(inputs, decay, threshold, sigma):
 
 
 @settings(deadline=None)
-@given(scored_boxes(), st.sampled_from(sorted(SUPPRESSIONS)))
+@given(scored_boxes(), st.sampled_from(sorted(Suppression.parts())))
 def test_rows_are_unique_scores_fall_and_groups_do_not_meet(inputs, name):
     options = {} if name == "soft_nms" else {"iou": 0.5}
     boxes, scores, groups = inputs
-    rows, found = SUPPRESSIONS[name](*inputs, **options)
+    rows, found = make_suppression(name, **options)(*inputs)
     assert len(set(rows.tolist())) == len(rows)
     assert (found.diff() <= 0).all()
     assert (found <= scores[rows]).all()
     alone = set()
     for group in set(groups.tolist()):
         of_group = (groups == group).nonzero().squeeze(1)
-        kept, _ = SUPPRESSIONS[name](boxes[of_group], scores[of_group], of_group * 0, **options)
+        kept, _ = make_suppression(name, **options)(boxes[of_group], scores[of_group], of_group * 0)
         alone |= set(of_group[kept].tolist())
     assert set(rows.tolist()) == alone
 
@@ -185,13 +186,13 @@ EMPTY = torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64)
 ONE = torch.tensor([[0.0, 0, 4, 4]]), torch.tensor([0.6]), torch.tensor([7])
 
 
-@pytest.mark.parametrize("name", sorted(SUPPRESSIONS))
+@pytest.mark.parametrize("name", sorted(Suppression.parts()))
 def test_no_box_and_one_box(name):
     options = {} if name == "soft_nms" else {"iou": 0.5}
-    rows, scores = SUPPRESSIONS[name](*EMPTY, **options)
+    rows, scores = make_suppression(name, **options)(*EMPTY)
     assert rows.dtype == torch.int64
     assert len(rows) == len(scores) == 0
-    rows, scores = SUPPRESSIONS[name](*ONE, **options)
+    rows, scores = make_suppression(name, **options)(*ONE)
     assert rows.tolist() == [0]
     assert torch.equal(scores, ONE[1])
 

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from rebalance.config.experiments import load_experiments
 from rebalance.errors import InputError
-from rebalance.experiments import load_experiments
 from rebalance.figures.trained_runs import FIGURES
 from rebalance.figures.trained_runs import compute as trained_runs
 
@@ -86,12 +86,12 @@ def test_the_shipped_grids_hold_what_the_claims_ask_for(repository):
     experiments = load_experiments(repository, check_runs=False)
     target = experiments.targets["focal_eiou_figure_4"]
     grids = {}
-    for row in target.settings["rows"]:
-        grids.setdefault(row["setting"]["series"], []).append(row["setting"]["value"])
+    for row in target.rows:
+        grids.setdefault(row.setting["series"], []).append(row.setting["value"])
     assert grids.keys() == {name for _, name in PRINTED_SHAPE}
     for (_, name), values in PRINTED_SHAPE.items():
         assert set(values) <= set(grids[name])
-    assert len({row["run"] for row in target.settings["rows"]}) == len(target.settings["rows"])
+    assert len({row.run for row in target.runs}) == len(target.rows)
 
 
 # thesis Figure 3.17 ------------------------------------------------------------------------------

@@ -5,17 +5,15 @@ and ResNeXt-101, ``vgg`` that of SSD, both with torchvision's parameter names, s
 weights load into them.
 """
 
-from collections.abc import Callable
-
+from rebalance.config.bind import bind_part
+from rebalance.config.options import backbones as options_of
 from rebalance.detectors.backbones.backbone import FIRST_LEVEL, Backbone, load_weights
 from rebalance.detectors.backbones.plain import PlainBackbone
 from rebalance.detectors.backbones.resnet import ResNetBackbone
 from rebalance.detectors.backbones.vgg import VGGBackbone
 from rebalance.detectors.norms import NORMS, group_norm
-from rebalance.lookup import bind_options
 
 __all__ = [
-    "BACKBONES",
     "FIRST_LEVEL",
     "NORMS",
     "Backbone",
@@ -27,13 +25,8 @@ __all__ = [
     "make_backbone",
 ]
 
-BACKBONES: dict[str, Callable[..., Backbone]] = {
-    "plain": PlainBackbone,
-    "resnet": ResNetBackbone,
-    "vgg": VGGBackbone,
-}
-
 
 def make_backbone(name: str, **options: object) -> Backbone:
     """A backbone by name, with ``out_channels`` per level; unknown name or option: InputError."""
-    return bind_options("backbone", BACKBONES, name, options)()
+    backbone: Backbone = bind_part(options_of.Backbone, name, options)()
+    return backbone

@@ -1,10 +1,11 @@
 """Boxes to what a head predicts, and back: ``encode(boxes, references)``, ``decode``."""
 
-from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
+from rebalance.config.bind import bind_part
+from rebalance.config.options import coders as options_of
 from rebalance.detectors.coders.clipping import clip_boxes
 from rebalance.detectors.coders.deltas import MAX_LOG_RATIO, DeltaCoder
 from rebalance.detectors.coders.distances import DistanceCoder
@@ -20,7 +21,17 @@ class Coder(Protocol):
         """[..., 4] predictions and references that broadcast with them -> [..., 4] boxes, xyxy."""
 
 
-# By the name a configuration calls them.
-CODERS: dict[str, Callable[..., Coder]] = {"deltas": DeltaCoder, "distances": DistanceCoder}
+def make_coder(name: str, **options: Any) -> Coder:
+    """A coder by name; unknown name or option: InputError."""
+    coder: Coder = bind_part(options_of.Coder, name, options)()
+    return coder
 
-__all__ = ["CODERS", "MAX_LOG_RATIO", "Coder", "DeltaCoder", "DistanceCoder", "clip_boxes"]
+
+__all__ = [
+    "MAX_LOG_RATIO",
+    "Coder",
+    "DeltaCoder",
+    "DistanceCoder",
+    "clip_boxes",
+    "make_coder",
+]

@@ -5,20 +5,14 @@ weighted scalar losses. It knows no head; it asks for what its losses take by na
 modules, so that what they keep between iterations travels in checkpoints.
 """
 
-from collections.abc import Callable
 from typing import Any
 
+from rebalance.config.bind import bind_part
+from rebalance.config.options import objectives as options_of
 from rebalance.detectors.objectives.base import Objective, is_loss, total_loss
-from rebalance.detectors.objectives.coupled import CoupledRanking, make_coupled_ranking
-from rebalance.detectors.objectives.linear import Linear, Term, make_linear
-from rebalance.detectors.objectives.ranking import Ranking, make_ranking
-from rebalance.errors import InputError
-
-OBJECTIVES: dict[str, Callable[..., Objective]] = {
-    "linear": make_linear,
-    "ranking": make_ranking,
-    "coupled_ranking": make_coupled_ranking,
-}
+from rebalance.detectors.objectives.coupled import CoupledRanking
+from rebalance.detectors.objectives.linear import Linear, Term
+from rebalance.detectors.objectives.ranking import Ranking
 
 
 def make_objective(name: str, **options: Any) -> Objective:
@@ -27,13 +21,11 @@ def make_objective(name: str, **options: Any) -> Objective:
     Raises:
         InputError: unknown name, or settings that it does not take.
     """
-    if name not in OBJECTIVES:
-        raise InputError(f"objective must be one of {sorted(OBJECTIVES)}, got {name!r}")
-    return OBJECTIVES[name](**options)
+    objective: Objective = bind_part(options_of.Objective, name, options)()
+    return objective
 
 
 __all__ = [
-    "OBJECTIVES",
     "CoupledRanking",
     "Linear",
     "Objective",

@@ -1,14 +1,14 @@
 """What a task's loss weighs beside the loss of the classes, by name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from rebalance.config.options import objectives as options_of
+from rebalance.config.parse import parse
 from rebalance.distributed import world_mean
-from rebalance.errors import InputError
-from rebalance.lookup import bind_options
 from rebalance.losses.balancing import EpochBalance, magnitude_weight, value_weight
 
 
@@ -90,23 +90,12 @@ class MeanBalance(Balance):
         return self.epoch.weight.clone()
 
 
-BALANCES: dict[str, Callable[..., Balance]] = {
-    "constant": Balance,
-    "value": ValueBalance,
-    "magnitude": MagnitudeBalance,
-    "epoch": MeanBalance,
-}
-"""By the name a configuration calls them."""
-
-
 def make_balance(settings: str | Mapping[str, Any]) -> Balance:
     """From a name, or ``{name, options}``.
 
     Raises:
         InputError: unknown name or option.
     """
-    options = {"name": settings} if isinstance(settings, str) else dict(settings)
-    if options.get("name") not in BALANCES:
-        raise InputError(f"balance must be one of {sorted(BALANCES)}, got {options.get('name')!r}")
-    name = options.pop("name")
-    return bind_options("balance", BALANCES, name, options)()
+    options = {"name": settings} if isinstance(settings, str) else settings
+    balance: Balance = parse(options_of.Balance, options, "balance").bind()()
+    return balance

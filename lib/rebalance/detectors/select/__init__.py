@@ -5,10 +5,12 @@ where the method changes them), so that masks and coefficients can follow.
 """
 
 from collections.abc import Callable
-from functools import wraps
+from typing import Any
 
 from torch import Tensor
 
+from rebalance.config.bind import bind_part
+from rebalance.config.options import select as options_of
 from rebalance.detectors.select.grouping import best_of_groups
 from rebalance.detectors.select.levels import (
     CHOICES,
@@ -21,39 +23,20 @@ from rebalance.detectors.select.matrix import matrix_nms
 from rebalance.detectors.select.proposals import select_proposals
 from rebalance.detectors.select.suppression import box_rows_of_size, fast_nms, nms, soft_nms
 from rebalance.detectors.select.views import FLIPS, View
-from rebalance.detectors.select.voting import VOTINGS, score_voting
+from rebalance.detectors.select.voting import score_voting
 
 Suppression = Callable[..., tuple[Tensor, Tensor]]
+"""(boxes or masks, scores, groups) -> (rows, scores); masks of one image."""
 
 
-def _with_scores(suppress: Callable[..., Tensor]) -> Suppression:
-    @wraps(suppress)
-    def rows_and_scores(
-        boxes: Tensor, scores: Tensor, groups: Tensor, **options: float
-    ) -> tuple[Tensor, Tensor]:
-        rows = suppress(boxes, scores, groups, **options)
-        return rows, scores[rows]
+def make_suppression(name: str, **options: Any) -> Suppression:
+    """The suppression of that name with its options bound; unknown name or option: InputError."""
+    return bind_part(options_of.Suppression, name, options)
 
-    return rows_and_scores
-
-
-# Suppressions of boxes by the name a configuration calls them, all (boxes, scores, groups) ->
-# (rows, scores): what one does is the same to whoever uses it.
-SUPPRESSIONS: dict[str, Suppression] = {
-    "nms": _with_scores(nms),
-    "soft_nms": soft_nms,
-    "fast_nms": _with_scores(fast_nms),
-}
-
-# Those of masks, (masks, scores, groups) -> (rows, scores), one image at a time.
-MASK_SUPPRESSIONS: dict[str, Suppression] = {"matrix_nms": matrix_nms}
 
 __all__ = [
     "CHOICES",
     "FLIPS",
-    "MASK_SUPPRESSIONS",
-    "SUPPRESSIONS",
-    "VOTINGS",
     "Suppression",
     "View",
     "best_anchors",
@@ -62,6 +45,7 @@ __all__ = [
     "best_pairs",
     "box_rows_of_size",
     "fast_nms",
+    "make_suppression",
     "matrix_nms",
     "nms",
     "score_voting",

@@ -60,6 +60,14 @@ def nms(boxes: Tensor, scores: Tensor, groups: Tensor, *, iou: float) -> Tensor:
     return by_falling_score(rows, scores[rows])[0]
 
 
+def nms_with_scores(
+    boxes: Tensor, scores: Tensor, groups: Tensor, *, iou: float = 0.5
+) -> tuple[Tensor, Tensor]:
+    """`nms` as all suppressions answer that detections are selected with: rows and scores."""
+    rows = nms(boxes, scores, groups, iou=iou)
+    return rows, scores[rows]
+
+
 def _sizes_of_calls(place: Tensor, most: int) -> list[int]:
     """[K] sorted group numbers -> lengths of runs of whole groups of at most ``most`` boxes.
 
@@ -161,3 +169,11 @@ def fast_nms(
     # Fillings stand at the end of a line, so that they suppress only each other.
     rows = table[(overlaps.amax(1) <= iou) & (table >= 0)]
     return by_falling_score(rows, scores[rows])[0]
+
+
+def fast_nms_with_scores(
+    boxes: Tensor, scores: Tensor, groups: Tensor, *, iou: float = 0.5, top_k: int = 200
+) -> tuple[Tensor, Tensor]:
+    """`fast_nms` as all suppressions answer that detections are selected with."""
+    rows = fast_nms(boxes, scores, groups, iou=iou, top_k=top_k)
+    return rows, scores[rows]

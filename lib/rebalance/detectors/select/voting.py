@@ -76,7 +76,3 @@ def score_voting(
     )
     voted = (summed[:, :4] / summed[:, 4:]).to(boxes.dtype)
     return voted if without_votes == "nan" else torch.where(summed[:, 4:] > 0, voted, boxes)
-
-
-VOTINGS = {"score": score_voting}
-"""What detections may become after the suppression, by the name a configuration calls it."""

@@ -8,8 +8,8 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from rebalance.assigners import make_assigner
 from rebalance.assigners.assignment import NEGATIVE
+from rebalance.assigners.max_iou import assign_max_iou
 from rebalance.data.coco import load_coco
 from rebalance.detectors.candidates import anchors as lay_anchors
 from rebalance.figures.claims import Claim, printed_claim
@@ -72,7 +72,6 @@ def anchors_per_label(objects: pd.DataFrame) -> tuple[float, pd.Series]:
         Background anchors per image, and foreground anchors per image by class.
     """
     grid = lay_anchors(STRIDES, rounded=True)
-    assigner = make_assigner("max_iou", positive_iou=0.5, negative_iou=0.4, low_quality_iou=None)
     classes = sorted(objects["class"].unique())
     label_of = {name: index + 1 for index, name in enumerate(classes)}
     counts = torch.zeros(len(classes) + 1)
@@ -86,7 +85,9 @@ def anchors_per_label(objects: pd.DataFrame) -> tuple[float, pd.Series]:
         anchors, _ = grid(maps)
         boxes = torch.tensor(some[["x1", "y1", "x2", "y2"]].to_numpy() * scale).float()
         labels = torch.tensor([label_of[name] for name in some["class"]])
-        assignment = assigner(anchors, boxes, labels)
+        assignment = assign_max_iou(
+            anchors, boxes, labels, positive_iou=0.5, negative_iou=0.4, low_quality_iou=None
+        )
         counts += torch.bincount(assignment.labels[assignment.positives], minlength=len(counts))
         background += int((assignment.gt_idxs == NEGATIVE).sum())
         images += 1

@@ -13,7 +13,7 @@ from rebalance.figures.claims import Claim, printed_number
 from rebalance.figures.family import MadeTable, Row
 from rebalance.losses import focal_loss, sigmoid_cross_entropy_loss
 from rebalance.losses.weighting import ghm_weights, pisa_weights
-from rebalance.samplers import make_sampler
+from rebalance.samplers.combined import sample_combined
 
 BOXES = ("pos1", "pos2", "neg1", "neg2", "neg3", "neg4")
 POSITIVE = torch.tensor([True, True, False, False, False, False])
@@ -34,11 +34,14 @@ def _frequencies(ignored: Tensor | None = None, **options: Any) -> Tensor:
         gt_idxs = torch.where(ignored, IGNORED, gt_idxs)
     assignment = Assignment(gt_idxs, IOUS, POSITIVE.long())
     losses = -PROBABILITIES.log()
-    sampler = make_sampler("combined", num=3, positive_fraction=1 / 3, **options)
     rng = torch.Generator().manual_seed(0)
     taken = torch.zeros(len(BOXES))
     for _ in range(DRAWS):
-        taken[sampler(assignment, rng=rng, losses=lambda rows: losses[rows])] += 1
+        rows = sample_combined(
+            assignment, rng=rng, losses=lambda rows: losses[rows],
+            num=3, positive_fraction=1 / 3, **options,
+        )  # fmt: skip
+        taken[rows] += 1
     return taken / DRAWS
 
 

@@ -1,0 +1,41 @@
+"""The command line: one sub-command per step of the pipeline, each a call of one library function.
+
+One module per group of sub-commands. Heavy imports stay inside the sub-commands, so that
+``rebalance --help`` and ``rebalance runs`` answer at once.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from rebalance.cli.data import add_data_commands
+from rebalance.cli.evaluation import add_metric_commands
+from rebalance.cli.experiments import add_experiment_commands
+from rebalance.cli.pages import add_report_commands
+from rebalance.cli.training import add_engine_commands
+from rebalance.cli.weights import add_weight_commands
+from rebalance.errors import InputError
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser; every sub-command sets ``run``, a function of the parsed arguments."""
+    parser = argparse.ArgumentParser(prog="rebalance", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    add_experiment_commands(commands)
+    add_data_commands(commands)
+    add_engine_commands(commands)
+    add_metric_commands(commands)
+    add_report_commands(commands)
+    add_weight_commands(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one sub-command; 0 on success, 2 and one line on stderr for bad input."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        result = arguments.run(arguments)
+    except InputError as error:
+        print(f"rebalance {arguments.command}: {error}", file=sys.stderr)
+        return 2
+    return result or 0

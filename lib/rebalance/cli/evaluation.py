@@ -1,0 +1,205 @@
+"""The sub-commands ``evaluate``, ``evaluate-panoptic`` and ``threshold``."""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from rebalance import report
+from rebalance.errors import InputError
+from rebalance.metrics.compare_command import add_compare
+
+REPORT_NOTEBOOK = Path(report.__file__).parent / "detections_report.ipynb"
+
+
+def add_metric_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add them to the command line."""
+    _add_evaluate(commands)
+    _add_evaluate_panoptic(commands)
+    _add_threshold(commands)
+    add_compare(commands)
+
+
+def _add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "evaluate", help="AP, AR and LRP of a detections file", description=evaluate_command.__doc__
+    )
+    parser.add_argument("--gt", type=Path, required=True, help="COCO instances JSON")
+    parser.add_argument("--dt", type=Path, required=True, help="COCO results JSON (a list)")
+    parser.add_argument("--iou-type", default="bbox", help="bbox, segm or keypoints")
+    parser.add_argument(
+        "--with-masks",
+        action="store_true",
+        help="boxes, and beside them masks under names with mask_ (in place of --iou-type)",
+    )
+    parser.add_argument("--tau", type=float, default=0.5, help="IoU of a true positive in LRP")
+    parser.add_argument(
+        "--ious", type=float, nargs="+", default=[], metavar="T", help="0.6 0.9 adds AP60 AP90"
+    )
+    parser.add_argument(
+        "--max-dets", type=int, nargs="+", metavar="N", help="per class and image (1 10 100)"
+    )
+    parser.add_argument(
+        "--operating-points",
+        default="detections",
+        help="of LRP: detections (published code) or scores (equal scores stay together)",
+    )
+    parser.add_argument(
+        "--weights",
+        type=float,
+        nargs=3,
+        default=[1.0, 1.0, 1.0],
+        metavar=("TP", "FP", "FN"),
+        help="importance of each error in LRP",
+    )
+    parser.add_argument("--quality", default="iou", help="localisation quality of LRP: iou, giou")
+    parser.add_argument(
+        "--ranking",
+        default="scores",
+        help="scores, or lower or upper: true positives ranked against or by their quality",
+    )
+    parser.add_argument(
+        "--threshold", type=float, metavar="S", help="adds the LRP of detections scoring >= S"
+    )
+    parser.add_argument(
+        "--sigmas", type=float, nargs="+", metavar="S", help="OKS deviations, unless COCO's 17"
+    )
+    parser.add_argument("--out", type=Path, help="metrics.json to write")
+    parser.add_argument("--per-class", type=Path, help="CSV to write")
+    parser.add_argument(
+        "--matches",
+        type=Path,
+        help="matches.npz to write: `rebalance compare` need not match again",
+    )
+    parser.add_argument("--html", type=Path, help="report with curves to write")
+    parser.set_defaults(run=evaluate_command)
+
+
+def evaluate_command(arguments: argparse.Namespace) -> int:
+    """Compare detections with ground truth; prints the summary and writes what is asked for."""
+    from rebalance.data.files import write_atomically
+    from rebalance.metrics.evaluate import evaluate, evaluate_boxes_and_masks
+    from rebalance.metrics.lrp import Weights
+    from rebalance.metrics.matches import Matches, matches_bytes
+    from rebalance.metrics.output import per_class_csv, summary, to_json
+
+    if arguments.with_masks and arguments.iou_type != "bbox":
+        raise InputError(f"--with-masks: is for boxes, got --iou-type {arguments.iou_type}")
+    matches: list[Matches] = []
+    metrics = (evaluate_boxes_and_masks if arguments.with_masks else evaluate)(
+        arguments.gt,
+        arguments.dt,
+        tau=arguments.tau,
+        ious=arguments.ious,
+        max_dets=arguments.max_dets,
+        operating_points=arguments.operating_points,
+        weights=Weights(*arguments.weights),
+        quality=arguments.quality,
+        ranking=arguments.ranking,
+        threshold=arguments.threshold,
+        sigmas=arguments.sigmas,
+        keep_matches=matches.append if arguments.matches else None,
+        **({} if arguments.with_masks else {"iou_type": arguments.iou_type}),
+    )
+    if arguments.out:
+        write_atomically(arguments.out, to_json(metrics).encode())
+    if arguments.per_class:
+        write_atomically(arguments.per_class, per_class_csv(metrics["per_class"]).encode())
+    if arguments.matches:
+        write_atomically(arguments.matches, matches_bytes(matches))
+    print(summary(metrics))
+    return _write_report(arguments) if arguments.html else 0
+
+
+def _write_report(arguments: argparse.Namespace) -> int:
+    """0, or 1 and one line on stderr when the report's notebook failed."""
+    from rebalance.report.notebooks import NotebookError, run_notebook
+
+    with tempfile.TemporaryDirectory() as scratch:
+        parameters = {
+            "title": f"Detections of {arguments.dt.name}",
+            "scale": "",
+            "gt": str(arguments.gt.resolve()),
+            "dt": str(arguments.dt.resolve()),
+            "iou_type": arguments.iou_type,
+            "tau": arguments.tau,
+            "classes": [],
+            "table": f"{scratch}/per_class.csv",
+            "bitmap": f"{scratch}/detections.png",
+        }
+        executed = Path(scratch) / "report.ipynb"
+        try:
+            run_notebook(REPORT_NOTEBOOK, parameters, executed, arguments.html)
+        except NotebookError as error:
+            print(f"rebalance evaluate: {error}", file=sys.stderr)
+            return 1
+    print(f"{arguments.html}: report written")
+    return 0
+
+
+def _add_evaluate_panoptic(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+) -> None:
+    parser = commands.add_parser(
+        "evaluate-panoptic",
+        help="PQ and LRP of panoptic predictions",
+        description=evaluate_panoptic_command.__doc__,
+    )
+    parser.add_argument("--gt", type=Path, required=True, help="COCO panoptic JSON")
+    parser.add_argument("--dt", type=Path, required=True, help="predictions, COCO panoptic JSON")
+    parser.add_argument("--gt-folder", type=Path, help="its PNGs (default: the name without .json)")
+    parser.add_argument("--dt-folder", type=Path, help="its PNGs (default: the name without .json)")
+    parser.add_argument("--tau", type=float, default=0.5, help="IoU that a match must exceed")
+    parser.add_argument("--out", type=Path, help="metrics.json to write")
+    parser.add_argument("--per-class", type=Path, help="CSV to write")
+    parser.set_defaults(run=evaluate_panoptic_command)
+
+
+def evaluate_panoptic_command(arguments: argparse.Namespace) -> int:
+    """Compare panoptic predictions with ground truth, all classes, things and stuff."""
+    from rebalance.data.files import write_atomically
+    from rebalance.metrics.output import per_class_csv, summary, to_json
+    from rebalance.metrics.panoptic import GROUPS, evaluate_panoptic
+
+    metrics = evaluate_panoptic(
+        arguments.gt, arguments.dt, arguments.gt_folder, arguments.dt_folder, arguments.tau
+    )
+    if arguments.out:
+        write_atomically(arguments.out, to_json(metrics).encode())
+    if arguments.per_class:
+        write_atomically(arguments.per_class, per_class_csv(metrics["per_class"]).encode())
+    for group in GROUPS:
+        print(f"{group} ({metrics[group]['N']} classes)\n{summary(metrics[group])}")
+    return 0
+
+
+def _add_threshold(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "threshold",
+        help="keep the detections above each class's LRP-optimal threshold",
+        description=threshold_command.__doc__,
+    )
+    parser.add_argument(
+        "--metrics", type=Path, required=True, help="metrics.json of rebalance evaluate"
+    )
+    parser.add_argument("--dt", type=Path, required=True, help="COCO results JSON")
+    parser.add_argument("--out", type=Path, required=True, help="COCO results JSON to write")
+    parser.add_argument(
+        "--undefined",
+        default="drop",
+        help="detections of classes without a threshold: drop or keep",
+    )
+    parser.set_defaults(run=threshold_command)
+
+
+def threshold_command(arguments: argparse.Namespace) -> int:
+    """Keep the detections that score at least their class's LRP-optimal threshold."""
+    import json
+
+    from rebalance.data.files import write_atomically
+    from rebalance.metrics.threshold import apply_thresholds
+
+    kept = apply_thresholds(arguments.metrics, arguments.dt, arguments.undefined)
+    write_atomically(arguments.out, json.dumps(kept).encode())
+    print(f"{arguments.out}: kept {len(kept)} detections")
+    return 0

@@ -1,0 +1,119 @@
+"""The sub-commands ``train``, ``predict`` and ``positives``."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from rebalance.errors import InputError
+
+
+def add_engine_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add them to the command line."""
+    train = commands.add_parser("train", help="train one run, or go on with it")
+    train.add_argument("name", nargs="?", help="a run of config/papers, see `rebalance runs`")
+    train.add_argument("--scale", help="a file of config/scales")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--data", default="data", help="folder of the data sets")
+    train.add_argument("--run-file", type=Path, help="resolved settings (YAML) in place of a name")
+    train.add_argument("--threads", type=int, help="of the CPU; results depend on it")
+    train.add_argument("--out", type=Path, required=True, help="folder of the results")
+    train.set_defaults(run=train_command)
+
+    predict = commands.add_parser("predict", help="detections of a trained run")
+    predict.add_argument("--run-dir", type=Path, required=True, help="model.safetensors, run.yaml")
+    predict.add_argument("--split", choices=["train", "val"], default="val")
+    predict.add_argument("--variant", default="default", help="of the run's test settings")
+    predict.add_argument(
+        "--settings", help="changes to detector.test: a YAML or JSON file, or JSON itself"
+    )
+    predict.add_argument("--threads", type=int, help="of the CPU")
+    predict.add_argument("--out", type=Path, required=True, help="detections.json")
+    predict.set_defaults(run=predict_command)
+
+    positives = commands.add_parser(
+        "positives", help="what the positives of a trained run look like, over the training images"
+    )
+    positives.add_argument(
+        "--run-dir", type=Path, required=True, help="model.safetensors, run.yaml"
+    )
+    positives.add_argument("--threads", type=int, help="of the CPU")
+    positives.add_argument("--out", type=Path, required=True, help="positives.json")
+    positives.set_defaults(run=positives_command)
+
+
+def train_command(arguments: argparse.Namespace) -> int:
+    """0 when finished, 75 (EX_TEMPFAIL: start again) after SIGTERM, 1 when a loss is not finite."""
+    run = _resolved(arguments)
+    from rebalance.distributed import is_main_process
+    from rebalance.engine.checkpoint import OutputError
+    from rebalance.engine.train import NonFiniteLossError, train
+
+    try:
+        finished = train(run, arguments.out, threads=arguments.threads)
+    except (NonFiniteLossError, OutputError) as error:
+        print(f"rebalance train: {error}", file=sys.stderr)
+        return 1
+    # Fabric takes a helper process that ends with anything but 0 for a crash.
+    return os.EX_TEMPFAIL if not finished and is_main_process() else 0
+
+
+def _resolved(arguments: argparse.Namespace) -> dict[str, Any]:
+    if arguments.run_file is not None:
+        if arguments.name is not None:
+            raise InputError("needs a run's name or --run-file, got both")
+        from rebalance.config.run import read_run
+
+        return read_run(arguments.run_file)
+    if arguments.name is None or arguments.scale is None:
+        raise InputError("needs a run's name and --scale, or --run-file")
+    from rebalance.config.experiments import load_experiments, resolve_run
+
+    experiments = load_experiments(check_runs=False)
+    run = resolve_run(experiments, arguments.name, arguments.scale, arguments.seed, arguments.data)
+    return run.model_dump()
+
+
+def predict_command(arguments: argparse.Namespace) -> int:
+    """0."""
+    settings, place = _test_settings(arguments.settings)
+    from rebalance.engine.predict import predict
+
+    predict(
+        arguments.run_dir,
+        arguments.out,
+        split=arguments.split,
+        variant=arguments.variant,
+        test_settings=settings,
+        settings_place=place,
+        threads=arguments.threads,
+    )
+    return 0
+
+
+def _test_settings(argument: str | None) -> tuple[dict[str, Any], str]:
+    """What ``--settings`` says, and how messages name it."""
+    if argument is None:
+        return {}, "--settings"
+    if argument.lstrip().startswith("{"):
+        import json
+
+        try:
+            return json.loads(argument), "--settings"
+        except json.JSONDecodeError as error:
+            raise InputError(f"--settings: not valid JSON: {error}") from error
+    from rebalance.config.reading import load_yaml
+
+    contents = load_yaml(Path(argument))
+    if not isinstance(contents, dict):
+        raise InputError(f"{argument}: must hold a mapping, got {type(contents).__name__}")
+    return contents, argument
+
+
+def positives_command(arguments: argparse.Namespace) -> int:
+    """0."""
+    from rebalance.engine.positives import collect_positives
+
+    collect_positives(arguments.run_dir, arguments.out, threads=arguments.threads)
+    return 0

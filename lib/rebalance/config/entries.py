@@ -1,0 +1,262 @@
+"""Entries of a work's tables and figures: what a file says of each, by how it is made."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from annotated_types import Len
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+
+from rebalance.config.bounds import Text
+from rebalance.config.parse import Place, parse
+from rebalance.config.part import Options, nearest, refusal, section
+from rebalance.config.rows import row_names
+from rebalance.config.run import DEFAULT_VARIANT
+from rebalance.errors import InputError
+
+Label = Literal["trained", "analytic", "dataset", "descriptive", "illustration", "released_models"]
+"""What the index calls a target."""
+
+COCO_IOUS = (0.5, 0.75)
+"""Thresholds whose AP every evaluation has."""
+
+
+class Metric(Options):
+    """A column of numbers."""
+
+    name: Text
+    """As in metrics.json."""
+    percent: bool
+    """Printed times 100."""
+    better: Literal["higher", "lower"] | None
+    """Which of two is better."""
+    measured: bool = True
+    """Whether some file of a run has it."""
+    reads: Literal["metrics", "positives"] = "metrics"
+    """Which file of each run has it."""
+
+    @property
+    def iou(self) -> float | None:
+        """The threshold of an AP at one IoU that COCO's own numbers lack: 0.6 of AP60."""
+        number = self.name.removeprefix("mask_").removeprefix("AP")
+        if number == self.name or not number.isdecimal() or int(number) / 100 in COCO_IOUS:
+            return None
+        return int(number) / 100
+
+
+class Row(Options):
+    """A row without a run."""
+
+    setting: Annotated[dict[str, Any], Len(1)]
+    """What the row is called by; columns of the table."""
+    reported: dict[str, float | None]
+    """The work's numbers, by metric."""
+
+
+class RunRow(Row):
+    """A row that shows a trained run."""
+
+    run: Text
+    """Of any work."""
+    variant: Text = DEFAULT_VARIANT
+    """Of the run."""
+
+
+class WaitingRow(Row):
+    """A row among rows of runs that has none."""
+
+    waits: Text
+    """Why."""
+
+
+def _row_form(row: Any) -> str | None:
+    has = row if isinstance(row, Mapping) else {}
+    if isinstance(row, RunRow) or "run" in has:
+        return "<run>"
+    return "<waits>" if isinstance(row, WaitingRow) or "waits" in has else None
+
+
+def _check_row_form(row: Any) -> Any:
+    if _row_form(row) is None:
+        raise refusal(f"needs a run, or waits with the reason why it has none, got {row!r}")
+    return row
+
+
+TableRow = Annotated[
+    Annotated[RunRow, Tag("<run>")] | Annotated[WaitingRow, Tag("<waits>")],
+    Discriminator(_row_form),
+    BeforeValidator(_check_row_form),
+]
+
+
+class Verdict(Options):
+    """Whether what was made again is what the work says."""
+
+    status: Literal["reproduced", "misprints", "claims_hold", "differs"]
+    """In one word."""
+    note: str = ""
+    """Both numbers, where they are not equal."""
+
+
+class Entry(Options):
+    """Any table or figure."""
+
+    title: Text
+    """What it shows."""
+    kind: Label
+    """What the index calls it."""
+    metrics: list[Metric] = Field(default_factory=list)
+    """Columns of numbers."""
+    numbers: dict[str, Any] = Field(default_factory=dict)
+    """What the work prints about it."""
+    claims: list[Text] = Field(default_factory=list)
+    """What the work concludes from it."""
+    doubts: list[Text] = Field(default_factory=list)
+    """Misprints and readings, in our words."""
+
+    def row_entries(self) -> list[Row]:
+        """Its rows; there may be none."""
+        return list(getattr(self, "rows", []))
+
+    @model_validator(mode="after")
+    def _check_rows(self) -> Self:
+        known = [metric.name for metric in self.metrics]
+        for index, row in enumerate(self.row_entries()):
+            for name in row.reported:
+                if name not in known:
+                    raise refusal(
+                        f"must be one of the metrics {known}, got {name!r}{nearest(name, known)}",
+                        at=("rows", index, "reported"),
+                    )
+        return self
+
+
+class NotMade(Entry):
+    """What the suite does not make."""
+
+    waits: Text
+    """Why."""
+    rows: list[Row] = Field(default_factory=list)
+    """The work's numbers."""
+
+
+class OfNotebook(Entry):
+    """What a notebook makes without any run."""
+
+    notebook: Text
+    """``notebooks/<name>.ipynb``."""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    """Of that notebook, beyond those that all get."""
+    dataset: Text | None = section()
+    """The data set whose annotations it reads, by its name in runs."""
+    rows: list[Row] = Field(default_factory=list)
+    """The work's numbers."""
+    verdict: Verdict | None = section()
+    """Whether it is what the work says."""
+
+
+class _RowsToldApart(Entry):
+    """An entry whose rows stand beside each other in a legend."""
+
+    @model_validator(mode="after")
+    def _check_row_names(self) -> Self:
+        """Rows are told apart by their settings; of two of one name a figure would show one."""
+        names = row_names([{"setting": row.setting} for row in self.row_entries()])
+        for index, name in enumerate(names):
+            first = names.index(name)
+            if first != index:
+                raise refusal(
+                    f"rows[{first}] is called {name!r}, too", at=("rows", index, "setting")
+                )
+        return self
+
+
+class OfRunsTable(_RowsToldApart):
+    """A table of trained runs; brings their training curves."""
+
+    metrics: Annotated[list[Metric], Len(1)]
+    """Columns of numbers."""
+    rows: Annotated[list[TableRow], Len(1)]
+    """A run each, or the reason why there is none."""
+
+
+class OfRunsFigure(_RowsToldApart):
+    """A figure of trained runs."""
+
+    notebook: Text
+    """``notebooks/<name>.ipynb``."""
+    reads: Literal["metrics", "log", "positives"]
+    """Which file of each run the notebook gets."""
+    rows: Annotated[list[RunRow], Len(1)]
+    """A run each."""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    """Of that notebook, beyond those that all get."""
+    dataset: Text | None = section()
+    """The data set whose annotations it reads, by its name in runs."""
+
+
+class TrainedSeries(Options):
+    """The runs of a figure that is made without them, and once more with them."""
+
+    notebook: Text
+    """``notebooks/<name>.ipynb``."""
+    reads: Literal["metrics", "log", "positives"]
+    """Which file of each run the notebook gets."""
+    rows: Annotated[list[RunRow], Len(1)]
+    """A run each."""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    """Of that notebook, beyond those that all get."""
+    doubts: list[Text] = Field(default_factory=list)
+    """Beyond those of the figure."""
+
+
+class OfNotebookFigure(OfNotebook):
+    """A figure that a notebook makes without any run."""
+
+    trained: TrainedSeries | None = section()
+    """Makes the figure once more, with these runs in it."""
+
+    def with_runs(self) -> OfRunsFigure | None:
+        """The entry of that second figure."""
+        if self.trained is None:
+            return None
+        return OfRunsFigure(
+            title=self.title,
+            kind="trained",
+            numbers=self.numbers,
+            doubts=[*self.doubts, *self.trained.doubts],
+            notebook=self.trained.notebook,
+            reads=self.trained.reads,
+            rows=self.trained.rows,
+            parameters=self.trained.parameters,
+        )
+
+
+ENTRIES = (OfRunsTable, OfRunsFigure, OfNotebookFigure, OfNotebook, NotMade)
+"""Every form of an entry."""
+
+
+def parse_entry(sort: str, data: Any, place: Place) -> Entry:
+    """An entry, by how it is made.
+
+    Args:
+        sort: "table" or "figure".
+        data: what the file says.
+        place: where.
+
+    Raises:
+        InputError: it is made in no way or in two, or something in it is wrong.
+    """
+    said = data if isinstance(data, Mapping) else {}
+    rows = said.get("rows")
+    names_runs = isinstance(rows, list) and any(
+        isinstance(row, Mapping) and "run" in row for row in rows
+    )
+    if names_runs and sort == "table":
+        return parse(OfRunsTable, data, place)
+    if (names_runs or "reads" in said) and sort == "figure":
+        return parse(OfRunsFigure, data, place)
+    if "waits" in said and "notebook" not in said:
+        return parse(NotMade, data, place)
+    if "notebook" in said and "waits" not in said:
+        return parse(OfNotebookFigure if sort == "figure" else OfNotebook, data, place)
+    raise InputError(f"{place}: needs exactly one of rows with a run, notebook, waits")

@@ -1,0 +1,425 @@
+"""Everything under ``config/``, read, checked, and resolved: one run for one scale.
+
+A run starts from a detector of ``detectors.yaml``, takes what the scale says of that detector,
+and then what the run itself says. The scale also says what a data set, a backbone and a schedule
+of that name are. Nothing here imports torch: Snakemake calls it each time it parses the workflow.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rebalance.config.entries import (
+    NotMade,
+    OfNotebook,
+    OfNotebookFigure,
+    OfRunsFigure,
+    RunRow,
+    parse_entry,
+)
+from rebalance.config.files import Datasets, Detectors, Scale, Settings, Work
+from rebalance.config.options.backbones import Backbone
+from rebalance.config.options.dataset import Dataset
+from rebalance.config.options.detector import Detector
+from rebalance.config.parse import Layer, Layers, Place, parse
+from rebalance.config.part import nearest
+from rebalance.config.reading import load_yaml, merged
+from rebalance.config.run import DEFAULT_VARIANT, Run, RunEntry, Variant
+from rebalance.config.targets import FigureWithRuns, Label, Results, Target, targets_of
+from rebalance.errors import InputError
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Experiments:
+    """Everything under ``config/``, checked.
+
+    Attributes:
+        root: the folder that holds ``config``.
+        settings: of ``config.yaml``.
+        datasets: by name.
+        bases: the detectors that runs start from, as they are written; see ``kin``.
+        scales: by name.
+        works: by key.
+        targets: tables and figures by name; those that an entry brings stand behind its own.
+    """
+
+    root: Path
+    settings: Settings
+    datasets: dict[str, Dataset]
+    bases: dict[str, dict[str, Any]]
+    scales: dict[str, Scale]
+    works: dict[str, Work]
+    targets: dict[str, Target] = field(default_factory=dict)
+
+    def place(self, *file: str) -> Place:
+        """A file below ``config``."""
+        return Place(str(self.root.joinpath("config", *file)))
+
+    def work_place(self, work: str) -> Place:
+        """File that holds a work's runs and targets."""
+        return self.place("papers", f"{work}.yaml")
+
+    @property
+    def runs(self) -> dict[str, RunEntry]:
+        """Entries of all runs by name, in the order of their files."""
+        return {name: run for work in self.works.values() for name, run in work.runs.items()}
+
+    def work_of(self, run: str) -> str:
+        """Key of the work that defines a run.
+
+        Raises:
+            InputError: no work does.
+        """
+        for key, work in self.works.items():
+            if run in work.runs:
+                return key
+        raise InputError(f"no run named {run!r}{nearest(run, self.runs)}; see `rebalance runs`")
+
+    def kin(self, base: str) -> list[str]:
+        """A detector and those that it is ``like``, the first of them first.
+
+        Raises:
+            InputError: it is like one that there is not, or that is like it in turn.
+        """
+        chain, file = [base], self.place("detectors.yaml")
+        while (like := self.bases[chain[0]].get("like")) is not None:
+            place = file.at(chain[0], "like")
+            _named(self.bases, like, place, file)
+            if like in chain:
+                raise InputError(f"{place}: {like!r} is like it in turn")
+            chain.insert(0, like)
+        return chain
+
+    def detector_layers(self, base: str, scale: str | None = None) -> list[Layer]:
+        """What the files say of a detector, the lowest first: of its kin, then at a scale."""
+        kin = self.kin(base)
+        file = self.place("detectors.yaml")
+        layers = [Layer(file.at(name), _without_like(self.bases[name])) for name in kin]
+        if scale is not None:
+            file = self.place("scales", f"{scale}.yaml")
+            changes = self.scales[scale].detectors
+            layers += [
+                Layer(file.at("detectors", name), changes[name]) for name in kin if name in changes
+            ]
+        return layers
+
+    def target(self, name: str, others: Sequence[str] = ()) -> Target:
+        """A target by its name.
+
+        Args:
+            name: for example ``focal_eiou_table_2``.
+            others: names that may have been meant besides those of the targets.
+
+        Raises:
+            InputError: there is none, or the suite does not make it.
+        """
+        if name not in self.targets:
+            known = list(dict.fromkeys([*self.targets, *others]))
+            raise InputError(f"no target named {name!r}{nearest(name, known)}")
+        target = self.targets[name]
+        if isinstance(target.entry, NotMade):
+            raise InputError(f"target {name!r} cannot be made: {target.entry.waits}")
+        return target
+
+    def seeds(self, scale: str) -> list[int]:
+        """Seeds that every run of a scale is trained with."""
+        return self.settings.seeds or self.scales[scale].seeds
+
+    def scale(self, name: str) -> Scale:
+        """A scale by its name.
+
+        Raises:
+            InputError: there is none.
+        """
+        if name not in self.scales:
+            raise InputError(
+                f"scale must be one of {', '.join(self.scales)}, got {name!r}"
+                f"{nearest(name, self.scales)}"
+            )
+        return self.scales[name]
+
+    def results(
+        self, scale: str, data: str | None = None, seeds: Sequence[int] | None = None
+    ) -> Results:
+        """Where a scale's results are; data folder and seeds are those of the settings by default.
+
+        Raises:
+            InputError: no such scale.
+        """
+        at = self.scale(scale)
+        return Results(
+            scale,
+            at.title,
+            tuple(seeds or self.seeds(scale)),
+            at.datasets,
+            data or self.settings.data,
+        )
+
+    def ious(self, run: str, variant: str = DEFAULT_VARIANT) -> list[float]:
+        """Thresholds whose AP some table or figure shows of a run, beyond COCO's own."""
+        asked = {
+            metric.iou
+            for target in self.targets.values()
+            for row, metrics in target.asks()
+            if (row.run, row.variant) == (run, variant)
+            for metric in metrics
+        }
+        return sorted(iou for iou in asked if iou is not None)
+
+
+def load_experiments(
+    root: Path = Path("."), settings: Mapping[str, Any] | None = None, check_runs: bool = True
+) -> Experiments:
+    """Read and check ``root/config``.
+
+    Args:
+        root: the folder that holds ``config`` and ``notebooks``.
+        settings: what to take for the contents of ``config.yaml`` (Snakemake's own reading of it,
+            with ``--config`` on top).
+        check_runs: resolve every run at every scale, too; the jobs of a workflow that has checked
+            them need not.
+
+    Raises:
+        InputError: file, key, what was got, what is allowed.
+    """
+    config = root / "config"
+    if settings is None:
+        settings = load_yaml(config / "config.yaml")
+    bases = load_yaml(config / "detectors.yaml")
+    bases = parse(Detectors, bases, str(config / "detectors.yaml")).root
+    works = {path.stem: load_yaml(path) for path in sorted(config.glob("papers/*.yaml"))}
+    experiments = Experiments(
+        root,
+        parse(Settings, settings, str(config / "config.yaml")),
+        _parsed(Datasets, config / "datasets.yaml").root,
+        bases,
+        {path.stem: _parsed(Scale, path) for path in sorted(config.glob("scales/*.yaml"))},
+        {
+            key: parse(Work, work, str(config / "papers" / f"{key}.yaml"))
+            for key, work in works.items()
+        },
+    )
+    _check_scales(experiments)
+    _check_owners(experiments)
+    for key, work in experiments.works.items():
+        for target_id, entry in work.targets.items():
+            place = experiments.work_place(key).at("targets", target_id)
+            for target in _targets(key, work.title, target_id, entry, place):
+                _check_target(experiments, target, place)
+                experiments.targets[target.name] = target
+    for scale in experiments.scales if check_runs else ():
+        for run in experiments.runs:
+            resolve_run(experiments, run, scale)
+    return experiments
+
+
+def resolve_run(
+    experiments: Experiments, name: str, scale: str, seed: int = 0, data: str = "data"
+) -> Run:
+    """All settings of one run at one scale.
+
+    Args:
+        experiments: what ``load_experiments`` returned.
+        name: a run of any work.
+        scale: a file in ``config/scales``.
+        seed: of this training.
+        data: folder of the data sets.
+
+    Raises:
+        InputError: no such run or scale, or settings that do not go together.
+    """
+    work = experiments.work_of(name)
+    entry, at = experiments.works[work].runs[name], experiments.scale(scale)
+    place = experiments.work_place(work).at("runs", name)
+    scale_file = experiments.place("scales", f"{scale}.yaml")
+    dataset = _named(at.datasets, entry.dataset, place.at("dataset"), scale_file)
+    backbone = _named(at.backbones, entry.backbone, place.at("backbone"), scale_file)
+    schedule = _named(at.schedules, entry.schedule, place.at("schedule"), scale_file)
+    _named(experiments.bases, entry.base, place.at("base"), experiments.place("detectors.yaml"))
+    below = [
+        *experiments.detector_layers(entry.base, scale),
+        Layer(place.at("detector"), entry.detector),
+    ]
+    images = [
+        Layer(scale_file.at("image"), at.image.model_dump()),
+        Layer(scale_file.at("image_of", entry.dataset), at.image_of.get(entry.dataset, {})),
+        Layer(place.at("image"), entry.image),
+    ]
+    # What is wrong in one of the lower layers here was right before others were laid over it.
+    remark = f"; in run {name} at scale {scale}"
+    below[:-1], images[:-1] = (
+        [layer._replace(place=layer.place._replace(remark=remark)) for layer in layers[:-1]]
+        for layers in (below, images)
+    )
+    detector = _merged(below)
+    variants = {DEFAULT_VARIANT: Variant(), **entry.variants}
+    for variant, changes in variants.items():
+        if changes.test:
+            on_top = Layer(place.at("variants", variant, "test"), changes.test, ("test",))
+            parse(Detector, merged(detector, {"test": changes.test}), Layers([*below, on_top]))
+    run = parse(
+        Run,
+        {
+            "name": name,
+            "scale": scale,
+            "seed": seed,
+            "dataset": {
+                "name": dataset,
+                **{
+                    split: {
+                        "annotations": f"{data}/{dataset}/annotations/{split}.json",
+                        "images": f"{data}/{dataset}/images",
+                    }
+                    for split in ("train", "val")
+                },
+            },
+            "image": _merged(images),
+            "backbone": _with_weights(backbone, data),
+            "detector": detector,
+            "schedule": schedule.model_dump(),
+            "variants": {name: variant.model_dump() for name, variant in variants.items()},
+            "hardware": at.hardware.model_dump(),
+        },
+        Layers([
+            Layer(place, {}),
+            *(layer._replace(at=("image",)) for layer in images),
+            *(layer._replace(at=("detector",)) for layer in below),
+        ]),
+    )  # fmt: skip
+    kind = experiments.datasets[dataset]
+    if run.detector.needs_masks and not kind.has_masks:
+        raise InputError(
+            f"{place.at('dataset')}: the detector trains on masks, {dataset} ({kind.called}) has "
+            "boxes only"
+        )
+    return run
+
+
+def _check_detector(layers: list[Layer]) -> None:
+    parse(Detector, _merged(layers), Layers(layers))
+
+
+def _without_like(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key != "like"}
+
+
+def _merged(layers: Iterable[Layer]) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    for layer in layers:
+        settings = merged(settings, layer.settings)
+    return settings
+
+
+def _parsed(model: type[Any], path: Path) -> Any:
+    return parse(model, load_yaml(path), str(path))
+
+
+def _with_weights(backbone: Backbone, data: str) -> dict[str, Any]:
+    """Settings of a backbone; its weights by file instead of name."""
+    settings = backbone.model_dump()
+    if settings.get("weights"):
+        settings["weights"] = f"{data}/weights/{settings['weights']}.safetensors"
+    return settings
+
+
+def _named(table: Mapping[str, Value], name: str, place: Place, file: Place) -> Value:
+    if name not in table:
+        raise InputError(
+            f"{place}: must be in {file} ({', '.join(table)}), got {name!r}{nearest(name, table)}"
+        )
+    return table[name]
+
+
+def _check_scales(experiments: Experiments) -> None:
+    """Detectors are whole, names that a scale uses exist, what it says of a detector fits it."""
+    settings = experiments.settings
+    if settings.scale not in experiments.scales:
+        raise InputError(
+            f"{experiments.place('config.yaml').at('scale')}: must be one of "
+            f"{', '.join(experiments.scales)}, got {settings.scale!r}"
+            f"{nearest(settings.scale, experiments.scales)}"
+        )
+    for base in experiments.bases:
+        _check_detector(experiments.detector_layers(base))
+    for name, scale in experiments.scales.items():
+        file = experiments.place("scales", f"{name}.yaml")
+        for key, dataset in scale.datasets.items():
+            _named(
+                experiments.datasets,
+                dataset,
+                file.at("datasets", key),
+                experiments.place("datasets.yaml"),
+            )
+        for base in scale.detectors:
+            place = file.at("detectors", base)
+            _named(experiments.bases, base, place, experiments.place("detectors.yaml"))
+            _check_detector(experiments.detector_layers(base, name))
+
+
+def _check_owners(experiments: Experiments) -> None:
+    """No run is defined twice."""
+    owners: dict[str, str] = {}
+    for key, work in experiments.works.items():
+        for run in work.runs:
+            if run in owners:
+                raise InputError(
+                    f"{experiments.work_place(key).at('runs', run)}: "
+                    f"{experiments.work_place(owners[run])} already defines it; "
+                    "a row of any work may name it"
+                )
+            owners[run] = key
+
+
+def _targets(
+    work: str, paper: str, target_id: str, entry: Mapping[str, Any], place: Place
+) -> list[Target]:
+    sort, _, number = target_id.partition("_")
+    if sort == "table":
+        label = Label(work, paper, "table", number)
+    elif sort == "figure":
+        label = Label(work, paper, "figure", number)
+    else:
+        raise InputError(f"{place}: must start with table_ or figure_, got {target_id!r}")
+    return targets_of(label, parse_entry(sort, entry, place))
+
+
+def _check_target(experiments: Experiments, target: Target, place: Place) -> None:
+    """What a target names exists: its notebook, runs and their variants, its data set."""
+    if target.name in experiments.targets:
+        raise InputError(f"{place}: another entry makes {target.name}, too")
+    if isinstance(target.entry, OfNotebookFigure) and target.entry.trained is not None:
+        _check_notebook(experiments, target.entry.trained.notebook, place.at("trained"))
+    if isinstance(target.entry, OfNotebook | OfRunsFigure):
+        _check_notebook(experiments, target.entry.notebook, place)
+        if target.entry.dataset is not None:
+            for name, scale in experiments.scales.items():
+                scale_file = experiments.place("scales", f"{name}.yaml")
+                _named(scale.datasets, target.entry.dataset, place.at("dataset"), scale_file)
+    keys = ("trained", "rows") if isinstance(target, FigureWithRuns) else ("rows",)
+    for index, row in enumerate(target.rows):
+        if isinstance(row, RunRow):
+            _check_run_row(experiments, row, place.at(*keys, index))
+
+
+def _check_run_row(experiments: Experiments, row: RunRow, place: Place) -> None:
+    runs = experiments.runs
+    if row.run not in runs:
+        raise InputError(f"{place.at('run')}: no run named {row.run!r}{nearest(row.run, runs)}")
+    variants = [DEFAULT_VARIANT, *runs[row.run].variants]
+    if row.variant not in variants:
+        raise InputError(
+            f"{place.at('variant')}: must be one of {', '.join(variants)}, got {row.variant!r}"
+            f"{nearest(row.variant, variants)}"
+        )
+
+
+def _check_notebook(experiments: Experiments, name: str, place: Place) -> None:
+    folder = experiments.root / "notebooks"
+    if not (folder / f"{name}.ipynb").is_file():
+        known = [path.stem for path in folder.glob("*.ipynb")]
+        raise InputError(
+            f"{place.at('notebook')}: there is no {folder / name}.ipynb{nearest(name, known)}"
+        )

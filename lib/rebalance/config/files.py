@@ -1,0 +1,124 @@
+"""The files under ``config/``, each as a type."""
+
+from typing import Annotated, Literal
+
+from annotated_types import Len
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, StringConstraints
+
+from rebalance.config.bounds import Index, Text
+from rebalance.config.entries import ENTRIES
+from rebalance.config.options.backbones import Backbone
+from rebalance.config.options.dataset import Dataset
+from rebalance.config.options.detector import Detector
+from rebalance.config.options.hardware import Hardware, Resources
+from rebalance.config.options.image import Image
+from rebalance.config.options.schedule import Schedule
+from rebalance.config.part import Described, Options, refusal
+from rebalance.config.run import Changes, RunEntry, TrainedRun
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
+TargetId = Annotated[str, StringConstraints(pattern=r"^(table|figure)_[A-Za-z0-9_]+$")]
+RunName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_.]+$")]
+
+
+def _unique(seeds: list[int]) -> list[int]:
+    if len(set(seeds)) < len(seeds):
+        raise refusal(f"must be different, got {seeds}")
+    return seeds
+
+
+Seeds = Annotated[list[Index], Len(1), AfterValidator(_unique)]
+
+
+class OwnDetections(Options):
+    """Detections of one's own to report on."""
+
+    gt: Text
+    """Ground truth, COCO JSON."""
+    dt: Text
+    """Detections, COCO results JSON."""
+    iou_type: Literal["bbox", "segm", "keypoints"]
+    """What overlaps are measured of."""
+
+
+class Settings(Options):
+    """``config/config.yaml``: what to make, from which data, where."""
+
+    scale: Text
+    """A file in ``config/scales``."""
+    data: Text
+    """Folder of the data sets."""
+    seeds: Seeds | None = None
+    """In place of the scale's."""
+    detections: OwnDetections | None = None
+    """What ``snakemake own_detections`` reports on."""
+
+
+class Scale(Options):
+    """``config/scales/<scale>.yaml``: what the names in runs mean at this scale."""
+
+    title: Text
+    """How rendered pages name the scale."""
+    seeds: Seeds
+    """Every run is trained once with each."""
+    datasets: dict[Name, Text]
+    """Data set in a run -> data set used."""
+    image: Image
+    """What is done to images."""
+    image_of: dict[Name, Changes] = Field(default_factory=dict)
+    """Changes to ``image`` for a data set, by its name in a run."""
+    backbones: dict[Name, Backbone]
+    """Backbone in a run -> backbone used."""
+    detectors: dict[Name, Changes]
+    """Changes to the detectors of ``config/detectors.yaml``."""
+    schedules: dict[Name, Schedule]
+    """Schedule in a run -> schedule used."""
+    hardware: Hardware
+    """What runs are trained on."""
+    resources: Resources
+    """What jobs ask a cluster for."""
+
+
+class Work(Options):
+    """``config/papers/<work>.yaml``: runs, tables and figures of one work."""
+
+    title: Text
+    """Of the work."""
+    reference: Text
+    """Authors, where and when."""
+    runs: dict[RunName, RunEntry]
+    """What is trained for it; any work may show it."""
+    targets: dict[TargetId, Annotated[Changes, Described(*ENTRIES)]]
+    """Tables and figures: ``table_2``, ``figure_3_14``."""
+
+
+class Datasets(RootModel[dict[Name, Dataset]]):
+    """``config/datasets.yaml``: every data set by name."""
+
+    model_config = ConfigDict(strict=True, defer_build=True)
+
+
+class LikeDetector(BaseModel):
+    """A detector that is written as what it changes of another one."""
+
+    model_config = ConfigDict(extra="allow")
+
+    like: Text
+    """The other one, whose settings it has, also those that a scale gives it."""
+
+
+class Detectors(RootModel[dict[Name, Annotated[Changes, Described(Detector, LikeDetector)]]]):
+    """``config/detectors.yaml``: the detectors that runs start from."""
+
+    model_config = ConfigDict(strict=True, defer_build=True)
+
+
+FILES: dict[str, type[BaseModel]] = {
+    "config/config.yaml": Settings,
+    "config/datasets.yaml": Datasets,
+    "config/detectors.yaml": Detectors,
+    "config/scales/<scale>.yaml": Scale,
+    "config/papers/<work>.yaml": Work,
+    "run.yaml": TrainedRun,
+}
+"""Every file of settings and its type."""

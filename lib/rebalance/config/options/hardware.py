@@ -1,0 +1,41 @@
+"""What a training runs on, and what its jobs ask a cluster for."""
+
+from typing import Annotated, Literal
+
+from annotated_types import Ge
+
+from rebalance.config.bounds import Count, Index
+from rebalance.config.part import Options
+
+
+class Hardware(Options):
+    """Devices of a training."""
+
+    devices: Count = 1
+    """GPUs, or processes without them."""
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
+    """Of the arithmetic, as Lightning Fabric calls it."""
+    num_workers: Index = 0
+    """Processes that load images, per device."""
+
+
+class JobResources(Options):
+    """What the first attempt of a job asks for; a retry asks for more."""
+
+    threads: Count
+    """CPU cores."""
+    gpus: Index
+    """GPUs."""
+    mem_mb: Annotated[int, Ge(100)]
+    """Megabytes of memory."""
+    runtime: Count
+    """Minutes."""
+
+
+class Resources(Options):
+    """Of the jobs that need more than a little."""
+
+    train: JobResources
+    """Training."""
+    predict: JobResources
+    """Prediction, and what reads whole data sets."""

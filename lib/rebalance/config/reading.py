@@ -1,0 +1,60 @@
+"""YAML files, read strictly, and how layers of settings merge."""
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rebalance.errors import InputError
+
+
+class _StrictLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """YAML that refuses a key given twice, which plain YAML lets pass with the last one winning."""
+
+
+def _strict_mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen = set()
+    for key_node, _ in node.value:
+        if key_node.value in seen:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"key {key_node.value!r} is given twice", key_node.start_mark
+            )
+        seen.add(key_node.value)
+    loader.flatten_mapping(node)  # merge keys (<<), which may repeat what is merged
+    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+
+
+_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _strict_mapping)
+
+
+def load_yaml(path: Path) -> Any:
+    """Contents of a YAML file.
+
+    Raises:
+        InputError: no such file, not YAML, or a key given twice; the message has file and line.
+    """
+    try:
+        with path.open() as file:
+            return yaml.load(file, _StrictLoader)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with ``change`` on top.
+
+    Mappings merge key by key, but one that has a ``name`` replaces the mapping below it as a whole:
+    the options of a smooth L1 loss mean nothing to the IoU loss put in its place.
+    """
+    result = copy.deepcopy(dict(base))
+    for key, value in change.items():
+        below = result.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping) and "name" not in value:
+            result[key] = merged(below, value)
+        else:
+            result[key] = copy.deepcopy(value)
+    return result

@@ -1,0 +1,374 @@
+"""Tables and figures as types: each knows its inputs, notebook, parameters and outputs."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from rebalance.config.entries import (
+    Entry,
+    Metric,
+    NotMade,
+    OfNotebook,
+    OfNotebookFigure,
+    OfRunsFigure,
+    OfRunsTable,
+    Row,
+    RunRow,
+)
+from rebalance.config.rows import row_names
+
+Sort = Literal["table", "figure"]
+Files = Literal["metrics", "log", "positives"]
+
+
+@dataclass(frozen=True)
+class Results:
+    """Where a scale's results are, and what they are called.
+
+    Attributes:
+        scale: its name.
+        description: its title.
+        seeds: of every run.
+        datasets: data set in a run -> data set used.
+        data: folder of the data sets.
+    """
+
+    scale: str
+    description: str
+    seeds: tuple[int, ...]
+    datasets: Mapping[str, str]
+    data: str = "data"
+
+    @property
+    def folder(self) -> Path:
+        """Of everything made at this scale."""
+        return Path("results") / self.scale
+
+    def seed_folders(self, run: str) -> list[Path]:
+        """Of a run's trainings, one per seed."""
+        return [self.folder / "runs" / run / f"seed{seed}" for seed in self.seeds]
+
+    def run_files(self, row: Row, kind: str) -> list[str]:
+        """Files that a row's run left, one per seed; none for a row without a run."""
+        if not isinstance(row, RunRow):
+            return []
+        name = {
+            "metrics": f"{row.variant}/metrics.json",
+            "log": "log.csv",
+            "positives": "positives.json",
+        }[kind]
+        return [str(folder / name) for folder in self.seed_folders(row.run)]
+
+    def annotations(self, dataset: str) -> dict[str, str]:
+        """Annotation files of a data set, by split."""
+        folder = f"{self.data}/{self.datasets[dataset]}/annotations"
+        return {split: f"{folder}/{split}.json" for split in ("train", "val")}
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a target is called.
+
+    Attributes:
+        work: key of the work.
+        paper: title of the work.
+        sort: "table" or "figure".
+        number: as in the work, with _ for a point: 3_14.
+    """
+
+    work: str
+    paper: str
+    sort: Sort
+    number: str
+
+
+@dataclass(frozen=True)
+class Target(ABC):
+    """A table or figure: what ``snakemake <name>`` makes."""
+
+    label: Label
+    entry: Entry = field(repr=False)
+
+    suffix: ClassVar[str] = ""
+    """Behind the id of the entry that brings it."""
+    remark: ClassVar[str] = ""
+    """Behind its number in the title."""
+    shows_table: ClassVar[bool] = False
+    """Whether it writes a table (``table.csv``) or a figure (``figure.svg``)."""
+    made: ClassVar[bool] = True
+    """Whether the suite makes it."""
+
+    @property
+    def id(self) -> str:
+        """``table_2``, ``figure_4``, ``table_2_curves``: its folder."""
+        return f"{self.label.sort}_{self.label.number}{self.suffix}"
+
+    @property
+    def name(self) -> str:
+        """``focal_eiou_table_2``: what is typed."""
+        return f"{self.label.work}_{self.id}"
+
+    @property
+    def title(self) -> str:
+        """``Table 2: Overall ablation ...``."""
+        number = self.label.number.replace("_", ".").upper()
+        return f"{self.label.sort.capitalize()} {number}{self.remark}: {self.entry.title}"
+
+    @property
+    def rows(self) -> list[Row]:
+        """Of its entry."""
+        return self.entry.row_entries()
+
+    @property
+    def runs(self) -> list[RunRow]:
+        """Rows that show trained runs."""
+        return [row for row in self.rows if isinstance(row, RunRow)]
+
+    @property
+    @abstractmethod
+    def notebook(self) -> str:
+        """Name of the notebook that makes it."""
+
+    def asks(self) -> Iterator[tuple[RunRow, list[Metric]]]:
+        """Rows with the numbers of metrics.json that it shows of each."""
+        return iter(())
+
+    @property
+    def dataset(self) -> str | None:
+        """The data set whose annotations its notebook reads, by its name in runs."""
+        return getattr(self.entry, "dataset", None)
+
+    def inputs(self, results: Results) -> list[str]:
+        """Files that its notebook reads, each once."""
+        return [] if self.dataset is None else list(results.annotations(self.dataset).values())
+
+    @abstractmethod
+    def parameters(self, results: Results) -> dict[str, Any]:
+        """Of its notebook: what the works say, files to read, files to write."""
+
+    def outputs(self, results: Results) -> dict[str, str]:
+        """Files that are made, by role."""
+        folder = results.folder / self.label.work / self.id
+        shown = {"figure": "figure.svg", "thumbnail": "figure.png"}
+        if self.shows_table:
+            shown = {"table": "table.csv", "thumbnail": "table.png"}
+        files = {"html": "notebook.html", "notebook": "notebook.ipynb", **shown}
+        return {role: str(folder / name) for role, name in files.items()}
+
+    def _written(self, results: Results) -> dict[str, str]:
+        """Parameters that say where the notebook writes what it shows."""
+        files = self.outputs(results)
+        if self.shows_table:
+            return {"table": files["table"], "thumbnail": files["thumbnail"]}
+        return {"figure": files["figure"], "bitmap": files["thumbnail"]}
+
+    def _heading(self, results: Results) -> dict[str, Any]:
+        return {
+            "title": self.title,
+            "paper": self.label.paper,
+            "scale": results.scale,
+            "description": results.description,
+        }
+
+    def _said(self, results: Results) -> dict[str, Any]:
+        """Parameters of a notebook that is not shared by all targets of its type."""
+        entry = self.entry
+        assert isinstance(entry, OfNotebook | OfRunsFigure)
+        parameters = {
+            "title": self.title,
+            "numbers": entry.numbers,
+            "rows": [row.model_dump(exclude_unset=True) for row in self.rows],
+            "doubts": entry.doubts,
+            **entry.parameters,
+        }
+        if entry.dataset is not None:
+            parameters["annotations"] = results.annotations(entry.dataset)
+            parameters["dataset"] = results.datasets[entry.dataset]
+        return parameters
+
+    def _files_by_row(self, results: Results, kind: Files) -> dict[str, list[str]]:
+        """Files of each run by what its row is called."""
+        names = row_names([{"setting": row.setting} for row in self.rows])
+        return {
+            name: results.run_files(row, kind)
+            for name, row in zip(names, self.rows, strict=True)
+            if isinstance(row, RunRow)
+        }
+
+
+class NotMadeTarget(Target):
+    """A table or figure that the suite does not make; its entry says why."""
+
+    made = False
+    entry: NotMade
+
+    @property
+    def notebook(self) -> str:
+        """There is none."""
+        raise LookupError(f"{self.name} is not made: {self.entry.waits}")
+
+    def parameters(self, results: Results) -> dict[str, Any]:
+        """There are none."""
+        raise LookupError(f"{self.name} is not made: {self.entry.waits}")
+
+
+class Table(Target):
+    """Of trained runs: measured beside reported numbers. All share one notebook."""
+
+    shows_table = True
+    entry: OfRunsTable
+
+    @property
+    def notebook(self) -> str:
+        """See ``Target``."""
+        return "table"
+
+    @property
+    def reads(self) -> list[str]:
+        """Kinds of files that its numbers are in."""
+        return sorted({"metrics", *(metric.reads for metric in self.entry.metrics)})
+
+    def asks(self) -> Iterator[tuple[RunRow, list[Metric]]]:
+        """See ``Target``."""
+        metrics = [metric for metric in self.entry.metrics if metric.reads == "metrics"]
+        return ((row, metrics) for row in self.runs)
+
+    def inputs(self, results: Results) -> list[str]:
+        """See ``Target``."""
+        return _once(
+            file
+            for row in self.rows
+            for kind in self.reads
+            for file in results.run_files(row, kind)
+        )
+
+    def parameters(self, results: Results) -> dict[str, Any]:
+        """See ``Target``."""
+        return {
+            **self._heading(results),
+            "doubts": self.entry.doubts,
+            "metrics": [metric.model_dump(exclude_unset=True) for metric in self.entry.metrics],
+            "rows": [
+                {
+                    "setting": row.setting,
+                    "run": getattr(row, "run", None),
+                    "variant": getattr(row, "variant", "default"),
+                    "reported": row.reported,
+                    "missing": getattr(row, "waits", None),
+                }
+                for row in self.rows
+            ],
+            "files": [
+                {kind: results.run_files(row, kind) for kind in ("log", *self.reads)}
+                for row in self.rows
+            ],
+            "seeds": list(results.seeds),
+            **self._written(results),
+        }
+
+
+class Curves(Target):
+    """The training curves of a table's runs. All share one notebook."""
+
+    suffix = "_curves"
+    remark = ", training curves"
+
+    @property
+    def notebook(self) -> str:
+        """See ``Target``."""
+        return "training_curves"
+
+    def inputs(self, results: Results) -> list[str]:
+        """See ``Target``."""
+        return _once(file for row in self.rows for file in results.run_files(row, "log"))
+
+    def parameters(self, results: Results) -> dict[str, Any]:
+        """See ``Target``."""
+        runs = self._files_by_row(results, "log")
+        return {**self._heading(results), "runs": runs, **self._written(results)}
+
+
+class Figure(Target):
+    """What a notebook shows without any run."""
+
+    entry: OfNotebook
+
+    @property
+    def notebook(self) -> str:
+        """See ``Target``."""
+        return self.entry.notebook
+
+    def parameters(self, results: Results) -> dict[str, Any]:
+        """See ``Target``."""
+        return {**self._said(results), **self._written(results)}
+
+
+class AnalyticTable(Figure):
+    """A table that a notebook makes without any run."""
+
+    shows_table = True
+
+
+class FigureOfRuns(Target):
+    """A figure of trained runs, with a notebook of its own: no two show their runs alike."""
+
+    entry: OfRunsFigure
+
+    @property
+    def notebook(self) -> str:
+        """See ``Target``."""
+        return self.entry.notebook
+
+    def asks(self) -> Iterator[tuple[RunRow, list[Metric]]]:
+        """See ``Target``."""
+        reads = self.runs if self.entry.reads == "metrics" else []
+        return ((row, self.entry.metrics) for row in reads)
+
+    def inputs(self, results: Results) -> list[str]:
+        """See ``Target``."""
+        files = (file for row in self.rows for file in results.run_files(row, self.entry.reads))
+        return [*_once(files), *super().inputs(results)]
+
+    def parameters(self, results: Results) -> dict[str, Any]:
+        """See ``Target``."""
+        return {
+            **self._said(results),
+            **self._heading(results),
+            "runs": self._files_by_row(results, self.entry.reads),
+            **self._written(results),
+        }
+
+
+class FigureWithRuns(FigureOfRuns):
+    """A figure that is made without runs, too, once more with their series."""
+
+    suffix = "_trained"
+    remark = ", with a trained detector"
+
+
+def targets_of(label: Label, entry: Entry) -> list[Target]:
+    """The target of an entry, and behind it those that it brings.
+
+    A table of trained runs brings their training curves. A figure with ``trained`` brings the same
+    figure with the series of those runs in it.
+    """
+    match entry:
+        case NotMade():
+            return [NotMadeTarget(label, entry)]
+        case OfRunsTable():
+            return [Table(label, entry), Curves(label, entry)]
+        case OfRunsFigure():
+            return [FigureOfRuns(label, entry)]
+        case OfNotebookFigure():
+            trained = entry.with_runs()
+            second = [FigureWithRuns(label, trained)] if trained is not None else []
+            return [Figure(label, entry), *second]
+        case OfNotebook():
+            return [AnalyticTable(label, entry)]
+    raise TypeError(f"no target is made of {type(entry).__name__}")
+
+
+def _once(files: Iterator[str]) -> list[str]:
+    return list(dict.fromkeys(files))

@@ -1,0 +1,75 @@
+"""What snakemake plans when a part is there: all the rest, whatever the age of the index page."""
+
+import json
+
+import pytest
+from rebalance.config.experiments import load_experiments
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("plans")]
+
+FIGURE = "focal_eiou_figure_2"
+INDEX = "results/shapes/index.html"
+
+
+@pytest.fixture(scope="module")
+def project(make_project):
+    return make_project()
+
+
+def pages(project, work=None):
+    """Pages that all targets, or those of a work, want: figures and tables."""
+    made = [
+        target for target in load_experiments(project.root).targets.values()
+        if target.made and work in (None, target.label.work)
+    ]  # fmt: skip
+    tables = sum(target.shows_table for target in made)
+    return len(made) - tables, tables
+
+
+def planned_pages(project, *arguments):
+    planned = project.planned(*arguments)
+    return planned.get("figure", 0), planned.get("table", 0)
+
+
+def test_after_one_figure_everything_else_is_planned(project):
+    project.snakemake(FIGURE)
+    assert f"snakemake {FIGURE}<" not in (project.root / INDEX).read_text()
+    figures, tables = pages(project)
+    assert planned_pages(project) == (figures - 1, tables)
+    slurm = ("--profile", "workflow/profiles/slurm")
+    assert planned_pages(project, *slurm) == (figures - 1, tables)
+    figures, tables = pages(project, "focal_eiou")
+    assert planned_pages(project, "focal_eiou") == (figures - 1, tables)
+
+
+def test_after_a_failure_everything_is_planned_and_the_index_shows_what_is_missing(project):
+    path = project.root / "notebooks/analytic_figure.ipynb"
+    before = path.read_text()
+    notebook = json.loads(before)
+    notebook["cells"][-1]["source"] = "raise RuntimeError('the cell that fails')"
+    path.write_text(json.dumps(notebook))
+    try:
+        failed = project.snakemake(FIGURE, check=False)
+        planned = planned_pages(project)
+    finally:
+        path.write_text(before)
+    assert failed.returncode != 0
+    assert f"snakemake {FIGURE}<" in (project.root / INDEX).read_text()
+    assert planned == pages(project)
+
+
+def test_a_page_of_another_seed_names_that_seed(project):
+    rows = load_experiments(project.root).targets["focal_eiou_table_1"].runs
+    for row in rows:
+        folder = project.root / f"results/shapes/runs/{row.run}/seed7"
+        (folder / "default").mkdir(parents=True)
+        (folder / "log.csv").write_text("iteration,lr,loss\n1,0.1,1.0\n")
+        metrics = dict.fromkeys(["AP", "AP50", "AP75", "APS", "APM", "APL"], 0.5)
+        (folder / "default/metrics.json").write_text(json.dumps(metrics))
+    name = "focal_eiou_table_1"
+    (project.root / "seeds.yaml").write_text("seeds: [7]")
+    project.snakemake("--configfile", "seeds.yaml", "--allowed-rules", "table", name, "--", name)
+    page = (project.root / "results/shapes/focal_eiou/table_1/notebook.html").read_text()
+    assert "seed 7: " in page
+    assert "seed 0" not in page
+    assert "runs/retinanet_r50_smooth_l1/seed7/log.csv" in page
