@@ -10,7 +10,6 @@ import yaml
 
 from rebalance.experiments import load_experiments, resolve_run
 
-
 NUM_CLASSES = {"coco_download": 80, "voc_download": 20}
 """Of data sets by kind, where they need not be at hand to know it."""
 

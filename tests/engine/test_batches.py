@@ -16,6 +16,7 @@ from rebalance.engine.batches import (
 )
 from rebalance.engine.schedule import learning_rate
 from rebalance.engine.seeds import keyed_rng, seed_of
+from rebalance.engine.transforms import KeepRatio, Square
 from rebalance.errors import InputError
 
 STEP = {"lr": 0.1, "iterations": 100, "warmup": {"iterations": 10, "factor": 0.2},
@@ -66,6 +67,12 @@ def test_resized_sizes_by_hand(size, expected):
 
 def test_canvas_is_the_largest_height_and_width_in_steps_of_32():
     assert canvas_of([(33, 64), (10, 65)]) == (64, 96)
+
+
+def test_square_images_are_their_own_canvas():
+    plans = list(prediction_batches([(550, 550)] * 3, 2, Square(550).canvas_step))
+    assert [plan.canvas for plan in plans] == [(550, 550)] * 2
+    assert canvas_of([(550, 550)], KeepRatio(550, 550).canvas_step) == (576, 576)
 
 
 sizes = st.lists(st.sampled_from([(64, 96), (96, 64), (64, 64)]), min_size=1, max_size=30)

@@ -157,6 +157,10 @@ def test_hard_negatives_are_three_for_each_positive_by_hand():
     assert len(draw("hard_negative", {}, none, None, losses[1:])[1]) == 0
     sample = draw("hard_negative", {"least": 2}, none, None, losses[1:])
     assert sample[1].tolist() == [1, 3]
+    sample = draw("hard_negative", {"all_without_positives": True}, none, None, losses[1:])
+    assert sample[1].tolist() == [0, 1, 2, 3, 4, 5]
+    sample = draw("hard_negative", {"all_without_positives": True}, assignment, None, losses)
+    assert sample[1].tolist() == [2, 4, 6]
 
 
 def test_ofb_first_draws_follow_one_over_c_k():

@@ -1,14 +1,10 @@
 """The advanced R3-CNN's box head: convolutions in place of fully connected layers."""
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor, nn
 
 from rebalance.detectors.context import NonLocal
+from rebalance.detectors.head_parts import HeadContext
 from rebalance.detectors.types import Predictions
-
-if TYPE_CHECKING:  # the table of heads imports this file
-    from rebalance.detectors.heads import HeadContext
 
 KERNEL_SIZE = 7
 
@@ -40,7 +36,7 @@ class FccHead(nn.Module):
         class_agnostic: one set of deltas instead of one per class.
     """
 
-    def __init__(self, context: "HeadContext", *, class_agnostic: bool = True) -> None:
+    def __init__(self, context: HeadContext, *, class_agnostic: bool = True) -> None:
         super().__init__()
         self.num_classes, self.num_columns = context.num_classes, context.num_columns
         layers, channels = fcc_layers(context.channels)

@@ -2,16 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from rebalance.detectors.coders import Coder
 from rebalance.detectors.objectives import Objective
 from rebalance.detectors.types import Candidates, Predictions, Size, Trained
-
-if TYPE_CHECKING:  # selection reads the flow
-    from rebalance.detectors.selection import DetectionSettings
 
 
 class Deciding(Protocol):
@@ -23,8 +20,11 @@ class Deciding(Protocol):
     def objective(self) -> Objective:
         """Turns its logits into scores."""
 
-    def select(self, flow: "Flow", settings: "DetectionSettings") -> "Detected":
-        """Detections of a batch from the predictions that it has left in the flow."""
+    def select(self, flow: "Flow", settings: Any) -> "Detected":
+        """Detections of a batch from the predictions that it has left in the flow.
+
+        ``settings`` are ``DetectionSettings`` of ``selection``, which itself reads the flow.
+        """
 
 
 @dataclass

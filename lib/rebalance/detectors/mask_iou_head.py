@@ -1,16 +1,12 @@
 """Heads that predict how well a mask fits: Mask Scoring R-CNN's and R3-CNN's."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from rebalance.detectors.fcc_head import fcc_layers
+from rebalance.detectors.head_parts import HeadContext
 from rebalance.detectors.types import Predictions
-
-if TYPE_CHECKING:  # the table of heads imports this file
-    from rebalance.detectors.heads import HeadContext
 
 
 class MaskIouHead(nn.Module):
@@ -31,7 +27,7 @@ class MaskIouHead(nn.Module):
 
     def __init__(
         self,
-        context: "HeadContext",
+        context: HeadContext,
         *,
         num_convs: int = 4,
         channels: int = 256,

@@ -129,7 +129,9 @@ class MaskFeature(nn.Module):
         """[B, c, h, w] of all levels, finest first -> [B, out, h, w] >= 0."""
         used = [*maps[: len(self.levels) - 1], with_places(maps[len(self.levels) - 1])]
         parts = [layers(map_) for layers, map_ in zip(self.levels, used, strict=True)]
-        return self.last(sum(parts[1:], parts[0]))
+        height, width = maps[0].shape[-2:]
+        # A map of odd size is doubled to one cell too many.
+        return self.last(sum((part[..., :height, :width] for part in parts[1:]), parts[0]))
 
 
 def with_places(map_: Tensor) -> Tensor:

@@ -33,10 +33,9 @@ def resized_size(size: Size, min_size: int, max_size: int) -> Size:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def canvas_of(sizes: Sequence[Size]) -> Size:
-    """Smallest canvas that holds all images, in multiples of ``CANVAS_MULTIPLE``."""
+def canvas_of(sizes: Sequence[Size], step: int = CANVAS_MULTIPLE) -> Size:
+    """Smallest canvas that holds all images, in multiples of ``step``."""
     height, width = (max(sides) for sides in zip(*sizes, strict=True))
-    step = CANVAS_MULTIPLE
     return -(-height // step) * step, -(-width // step) * step
 
 
@@ -46,6 +45,7 @@ def training_batches(
     seed: int,
     start: int = 0,
     size_of: Callable[[int, int], Size] | None = None,
+    step: int = CANVAS_MULTIPLE,
 ) -> Iterator[BatchPlan]:
     """Endless batches of images that are all wide or all high, from iteration ``start`` on.
 
@@ -59,6 +59,7 @@ def training_batches(
         seed: of the run.
         start: iterations to skip.
         size_of: (index, iteration) -> size, where it is drawn anew in each iteration.
+        step: sides of canvases are multiples of it.
     """
     drawn = size_of or (lambda index, iteration: sizes[index])
     wide = torch.tensor([width >= height for height, width in sizes])
@@ -72,7 +73,7 @@ def training_batches(
             if len(group) < batch_size:
                 continue
             if iteration >= start:
-                canvas = canvas_of([drawn(member, iteration) for member in group])
+                canvas = canvas_of([drawn(member, iteration) for member in group], step)
                 yield BatchPlan(iteration, tuple(group), canvas)
             iteration += 1
             group.clear()
@@ -84,7 +85,9 @@ def part_of_rank(plan: BatchPlan, rank: int, world_size: int) -> BatchPlan:
     return plan._replace(indices=plan.indices[rank * length : (rank + 1) * length])
 
 
-def prediction_batches(sizes: Sequence[Size], batch_size: int) -> Iterator[BatchPlan]:
+def prediction_batches(
+    sizes: Sequence[Size], batch_size: int, step: int = CANVAS_MULTIPLE
+) -> Iterator[BatchPlan]:
     """Every image once, with images of its own size only, so that no result depends on others."""
     groups: dict[Size, list[int]] = {}
     for index, size in enumerate(sizes):
@@ -93,5 +96,5 @@ def prediction_batches(sizes: Sequence[Size], batch_size: int) -> Iterator[Batch
     for size, members in groups.items():
         for begin in range(0, len(members), batch_size):
             part = tuple(members[begin : begin + batch_size])
-            yield BatchPlan(iteration, part, canvas_of([size]))
+            yield BatchPlan(iteration, part, canvas_of([size], step))
             iteration += 1

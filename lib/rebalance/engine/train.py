@@ -150,6 +150,7 @@ class _Training:
             self.seed,
             start=self.iteration,
             size_of=dataset.size_of,
+            step=dataset.prepare.resize.canvas_step,
         )
         return batch_loader(
             dataset,

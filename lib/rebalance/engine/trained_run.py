@@ -58,7 +58,7 @@ class TrainedRun(NamedTuple):
         dataset = BatchDataset(self.dataset, self.settings["image"], seed=None)
         normalise = Normaliser(self.settings["image"], self.fabric.device)
         size = self.settings["schedule"]["batch_size"]
-        plans = list(prediction_batches(dataset.sizes(), size))
+        plans = list(prediction_batches(dataset.sizes(), size, dataset.prepare.resize.canvas_step))
         workers = self.settings["hardware"]["num_workers"]
         loader = batch_loader(dataset, plans, workers, self.fabric.device.type == "cuda")
         pairs = zip(plans, loader, strict=True)

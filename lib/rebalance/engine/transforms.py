@@ -16,7 +16,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional
 
-from rebalance.engine.batches import Size, resized_size
+from rebalance.engine.batches import CANVAS_MULTIPLE, Size, resized_size
 from rebalance.engine.seeds import keyed_rng, seed_of
 from rebalance.errors import InputError
 from rebalance.lookup import bind_options
@@ -40,6 +40,8 @@ class KeepRatio:
     min_size: int | Sequence[int]
     max_size: int
 
+    canvas_step = CANVAS_MULTIPLE
+
     def __post_init__(self) -> None:
         """Refuse a range that is none."""
         side = self.min_size
@@ -62,11 +64,15 @@ class KeepRatio:
 
 @dataclass(frozen=True)
 class Square:
-    """Both sides become ``size`` pixels, whatever the image's ratio."""
+    """Both sides become ``size`` pixels, whatever the image's ratio.
+
+    There is nothing to pad: detectors of a fixed input (SSD300, YOLACT at 550) count its pixels.
+    """
 
     size: int
 
     is_drawn = False
+    canvas_step = 1
 
     def __call__(self, size: Size, rng: Callable[[], torch.Generator]) -> Size:
         """The size that an image of ``size`` (height, width) gets."""

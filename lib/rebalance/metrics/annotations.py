@@ -36,6 +36,7 @@ class GroundTruth:
         image_ids: int64 [I], ascending.
         class_ids: int64 [K], ascending; every array over classes is in this order.
         class_names: K names.
+        ids: int64 [G], the annotations' ids.
         images: int64 [G], position in ``image_ids``.
         classes: int64 [G], position in ``class_ids``.
         boxes: float64 [G, 4] xyxy pixels.
@@ -53,6 +54,7 @@ class GroundTruth:
     image_ids: NDArray[np.int64]
     class_ids: NDArray[np.int64]
     class_names: list[str]
+    ids: NDArray[np.int64]
     images: NDArray[np.int64]
     classes: NDArray[np.int64]
     boxes: NDArray[np.float64]
@@ -121,7 +123,7 @@ def load_ground_truth(source: Source | Record, iou_type: str = "bbox") -> Ground
     names = [str(category.get("name", category["id"])) for category in categories]
 
     label = f"{name}: annotations"
-    unique_ids(label, annotations)
+    ids = unique_ids(label, annotations)
     image = positions_of(
         label, "image_id", integer_column(label, annotations, "image_id"), image_ids, "images"
     )
@@ -150,6 +152,7 @@ def load_ground_truth(source: Source | Record, iou_type: str = "bbox") -> Ground
         image_ids=image_ids,
         class_ids=class_ids,
         class_names=[names[index] for index in class_order],
+        ids=ids[order],
         images=image[order],
         classes=category[order],
         boxes=_xyxy(xywh)[order],

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rebalance import report
 from rebalance.errors import InputError
+from rebalance.metrics.compare_command import add_compare
 
 REPORT_NOTEBOOK = Path(report.__file__).parent / "detections_report.ipynb"
 
@@ -16,6 +17,7 @@ def add_metric_commands(commands: "argparse._SubParsersAction[argparse.ArgumentP
     _add_evaluate(commands)
     _add_evaluate_panoptic(commands)
     _add_threshold(commands)
+    add_compare(commands)
 
 
 def _add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -64,6 +66,11 @@ def _add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     )
     parser.add_argument("--out", type=Path, help="metrics.json to write")
     parser.add_argument("--per-class", type=Path, help="CSV to write")
+    parser.add_argument(
+        "--matches",
+        type=Path,
+        help="matches.npz to write: `rebalance compare` need not match again",
+    )
     parser.add_argument("--html", type=Path, help="report with curves to write")
     parser.set_defaults(run=evaluate_command)
 
@@ -73,10 +80,12 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
     from rebalance.data.files import write_atomically
     from rebalance.metrics.evaluate import evaluate, evaluate_boxes_and_masks
     from rebalance.metrics.lrp import Weights
+    from rebalance.metrics.matches import Matches, matches_bytes
     from rebalance.metrics.output import per_class_csv, summary, to_json
 
     if arguments.with_masks and arguments.iou_type != "bbox":
         raise InputError(f"--with-masks: is for boxes, got --iou-type {arguments.iou_type}")
+    matches: list[Matches] = []
     metrics = (evaluate_boxes_and_masks if arguments.with_masks else evaluate)(
         arguments.gt,
         arguments.dt,
@@ -89,12 +98,15 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
         ranking=arguments.ranking,
         threshold=arguments.threshold,
         sigmas=arguments.sigmas,
+        keep_matches=matches.append if arguments.matches else None,
         **({} if arguments.with_masks else {"iou_type": arguments.iou_type}),
     )
     if arguments.out:
         write_atomically(arguments.out, to_json(metrics).encode())
     if arguments.per_class:
         write_atomically(arguments.per_class, per_class_csv(metrics["per_class"]).encode())
+    if arguments.matches:
+        write_atomically(arguments.matches, matches_bytes(matches))
     print(summary(metrics))
     return _write_report(arguments) if arguments.html else 0
 

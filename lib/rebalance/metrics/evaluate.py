@@ -1,6 +1,6 @@
 """Evaluation of a detections file: COCO's AP and AR, and LRP, overall and per class."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -19,6 +19,7 @@ from rebalance.metrics.lrp import (
     mean_of_defined,
     optimal_lrp,
 )
+from rebalance.metrics.matches import Matches, digest, matches_of
 from rebalance.metrics.precision_recall import (
     COCO_THRESHOLDS,
     interpolated_average_precision,
@@ -61,6 +62,7 @@ def evaluate(
     threshold: float | None = None,
     sigmas: Sequence[float] | None = None,
     areas_of: str = "boxes",
+    keep_matches: Callable[[Matches], object] | None = None,
 ) -> dict[str, Any]:
     """Every metric of a detections file; values in [0, 1], undefined is nan.
 
@@ -83,6 +85,8 @@ def evaluate(
             predictions, over the classes that have ground truth or detections then.
         sigmas: OKS deviations, one per keypoint, needed unless there are COCO's 17.
         areas_of: "boxes" or "masks", see :func:`rebalance.metrics.load_detections`.
+        keep_matches: is given the compact records of the matching, by scores and IoU whatever
+            ``ranking`` and ``quality`` are, for resampling without matching again.
 
     Returns:
         - ``AP, AP50, AP75, APS, APM, APL, AR1, AR10, AR100, ARS, ARM, ARL`` (keypoints: ``AP, AP50,
@@ -107,6 +111,10 @@ def evaluate(
     detections = load_detections(dt, ground_truth, iou_type, max_dets[-1], areas_of)
     thresholds = [_nearest_coco(t) for t in (*COCO_THRESHOLDS, *ious, tau)]
     matched = Evaluation(ground_truth, detections, iou_type, thresholds, sigmas=sigmas)
+    if keep_matches is not None:
+        keep_matches(
+            matches_of(matched, iou_type, max_dets[-1], areas_of, (digest(gt), digest(dt)))
+        )
     matched_for_lrp = matched
     if box_quality is not None:
         matched_for_lrp = Evaluation(ground_truth, detections, iou_type, [tau], box_quality)
