@@ -342,3 +342,20 @@ def test_a_row_may_name_a_run_of_another_work(repository):
         assert [(row["run"], row.get("variant")) for row in ours] == [
             (row["run"], row.get("variant")) for row in theirs
         ]
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--scale", "paper"], "# parameters: 41,699,936 with 80 classes, 41,477,536 of them"),
+        (["--classes", "3"], "# parameters: 246,351 with 3 classes, 246,351 of them trainable"),
+        (["--data", "nowhere"], "# parameters: not known before the data set is there"),
+    ],
+    ids=["a data set that is known", "given", "neither"],
+)
+def test_show_ends_with_the_number_of_parameters(repository, monkeypatch, capsys, options, line):
+    monkeypatch.chdir(repository)
+    main(["show", "faster_rcnn_r50_random_random", *options])
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[-1].startswith(line)
+    assert yaml.safe_load(printed)["name"] == "faster_rcnn_r50_random_random"

@@ -1,8 +1,10 @@
 """Mask detectors as configured: parameters, degenerate inputs, settings that are refused."""
 
 import pytest
+import torch
 import yaml
-from rebalance.detectors import count_parameters
+from rebalance.detectors import build_detector, count_parameters
+from rebalance.errors import InputError
 from rebalance.settings import merged
 
 RESNET50 = {"name": "resnet", "depth": 50, "norm": "frozen_statistics", "frozen_stages": 1}

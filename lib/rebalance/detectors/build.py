@@ -166,6 +166,7 @@ def build_mask(
         boxes=boxes[-1],
         refined=settings.get("refined", False),
         information_flow=settings.get("information_flow", "none"),
+        targets=settings.get("targets", "binary"),
         weight=settings.get("weight", 1.0),
     )
     return step, HeadContext(neck.level_channels, num_classes, 0, roi_size=pooling.size)
