@@ -151,6 +151,7 @@ def build_mask(
         boxes=boxes[-1],
         refined=settings["refined"],
         information_flow=settings["information_flow"],
+        targets=settings["targets"],
         weight=settings["weight"],
     )
     return step, HeadContext(neck.level_channels, num_classes, 0, roi_size=pooling.size)

@@ -16,6 +16,7 @@ from rebalance.config.options.rois import ProposedRois, RoiSource
 from rebalance.config.options.samplers import Sampler
 from rebalance.config.part import Options, refusal, section
 
+MaskTargets = Literal["binary", "soft"]
 InformationFlow = Literal["none", "in_prediction", "always"]
 
 
@@ -145,6 +146,8 @@ class MaskStepSettings(Options):
     """Train on the boxes that the step before has refined (interleaved), not on its RoIs."""
     information_flow: InformationFlow = "none"
     """Where features of earlier mask steps are added: nowhere, at test time, always (HTC)."""
+    targets: MaskTargets = "binary"
+    """What they learn: masks cut out and rounded (mmdetection), or not rounded (torchvision)."""
     objective: Objective
     """The losses."""
 
@@ -222,6 +225,8 @@ class MaskStep(Options):
     """Train on refined boxes."""
     information_flow: InformationFlow | None = section()
     """Where features of earlier mask steps are added."""
+    targets: MaskTargets | None = section()
+    """What they learn."""
     objective: Objective | None = section()
     """The losses."""
 
