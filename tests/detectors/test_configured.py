@@ -1,28 +1,23 @@
 """Every detector of config/detectors.yaml, with the small settings of the shapes scale."""
 
-import copy
-
 import pytest
 import torch
-import yaml
-from rebalance.config.reading import merged
+from rebalance.config.experiments import load_experiments
 from rebalance.detectors import build_detector
 
 from .conftest import make_target, rngs
 from .golden import REPOSITORY
 
-CONFIG = REPOSITORY / "config"
-DETECTORS = yaml.safe_load((CONFIG / "detectors.yaml").read_text())
-SHAPES = yaml.safe_load((CONFIG / "scales" / "shapes.yaml").read_text())
+EXPERIMENTS = load_experiments(REPOSITORY, check_runs=False)
 SIZE = 96
 
 
-@pytest.fixture(params=sorted(DETECTORS))
+@pytest.fixture(params=sorted(EXPERIMENTS.bases))
 def detector(request):
     base = request.param
-    settings = merged(DETECTORS[base], SHAPES["detectors"].get(base, {}))
+    settings = EXPERIMENTS.detector_settings(base, "shapes")
     torch.manual_seed(0)
-    backbone = copy.deepcopy(SHAPES["backbones"]["resnet50"])
+    backbone = EXPERIMENTS.scales["shapes"].backbones["resnet50"].model_dump()
     return build_detector({"backbone": backbone, "detector": settings}, num_classes=3)
 
 

@@ -5,7 +5,7 @@ import torch
 import yaml
 from rebalance.detectors import build_detector, count_parameters
 from rebalance.errors import InputError
-from rebalance.settings import merged
+from rebalance.config.reading import merged
 
 RESNET50 = {"name": "resnet", "depth": 50, "norm": "frozen_statistics", "frozen_stages": 1}
 
