@@ -1,5 +1,5 @@
 # Prediction and evaluation are files of their own: a new metric never predicts again.
-# model.safetensors -> <variant>/detections.json -> <variant>/metrics.json
+# model.safetensors -> <variant>/detections.json -> <variant>/{metrics.json, matches.npz}
 rule predict:
     input:
         model="results/{scale}/runs/{run}/seed{seed}/model.safetensors",
@@ -29,7 +29,8 @@ rule evaluate:
         annotations=lambda w: resolved(w)["dataset"]["val"]["annotations"],
         lib=lib_sources("rebalance.metrics.evaluate"),
     output:
-        "results/{scale}/runs/{run}/seed{seed}/{variant}/metrics.json",
+        metrics="results/{scale}/runs/{run}/seed{seed}/{variant}/metrics.json",
+        matches="results/{scale}/runs/{run}/seed{seed}/{variant}/matches.npz",
     log:
         "logs/{scale}/evaluate/{run}/seed{seed}.{variant}.log",
     resources:
@@ -41,7 +42,8 @@ rule evaluate:
         masks=lambda w: "--with-masks" if needs_masks(resolved(w)["detector"]) else "",
     shell:
         "rebalance evaluate --gt {input.annotations} --dt {input.detections} {params.masks}"
-        " --tau {params.tau} --ious {params.ious} --out {output} > {log} 2>&1"
+        " --tau {params.tau} --ious {params.ious} --out {output.metrics} --matches {output.matches}"
+        " > {log} 2>&1"
 
 
 # What the positives look like that a trained detector would be trained on next; some figures show them.
