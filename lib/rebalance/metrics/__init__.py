@@ -2,7 +2,8 @@
 
 From a file to a number: ``annotations`` checks and loads, ``quality`` measures how well pairs of
 boxes, masks or keypoints agree, ``matching`` matches once, and ``precision_recall``, ``lrp``,
-``correlation`` read their numbers off that; ``evaluate`` puts them together, and ``compare`` says how sure a gain is.
+``correlation`` read their numbers off that; ``evaluate`` puts them together, and ``compare`` says
+how sure a gain is.
 
 Conventions, here and in metrics.json:
 
