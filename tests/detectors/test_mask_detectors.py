@@ -3,9 +3,9 @@
 import pytest
 import torch
 import yaml
+from rebalance.config.reading import merged
 from rebalance.detectors import build_detector, count_parameters
 from rebalance.errors import InputError
-from rebalance.config.reading import merged
 
 RESNET50 = {"name": "resnet", "depth": 50, "norm": "frozen_statistics", "frozen_stages": 1}
 
@@ -100,15 +100,18 @@ def test_published_r3cnn_trains_its_information_flow_on_zeros_and_ours_on_featur
 
 
 REFUSED = {
-    "information_flow": ({"mask": {"information_flow": "sometimes"}}, "information_flow must be"),
-    "binarised": ({"mask_iou": {"binarised": "mask"}}, "binarised must be one of"),
-    "mask first": ({"steps": ["rpn", {"mask": "mask"}]}, "a mask step needs a box step before it"),
+    "information_flow": (
+        {"mask": {"information_flow": "sometimes"}},
+        "mask.information_flow: must be one of",
+    ),
+    "binarised": ({"mask_iou": {"binarised": "mask"}}, "mask_iou.binarised: must be one of"),
+    "mask first": ({"steps": ["rpn", {"mask": "mask"}]}, "steps: .* need a box step"),
     "iou first": (
         {"steps": ["rpn", {"box": "box", "iou": 0.5}, "mask_iou"]},
         "a mask_iou step needs a mask step right before it",
     ),
     "pooling": ({"mask": {"pooling": {"name": "max"}}}, "pooling must be one of"),
-    "average": ({"test": {"average": "votes"}}, "test.average must be one of"),
+    "average": ({"test": {"average": "votes"}}, "test.average: must be one of"),
 }
 
 

@@ -140,5 +140,5 @@ def test_hard_examples_are_sampled_with_the_stages_own_losses(staged_settings):
 
 
 def test_unknown_head_is_refused(staged_settings):
-    with pytest.raises(InputError, match=r"steps\[1\]: head must be one of .*, got 'b'"):
+    with pytest.raises(InputError, match=r"steps\[1\].box: head must be one of .*, got 'b'"):
         build(staged_settings, ["rpn", {"box": "b", "iou": 0.5}])
