@@ -114,7 +114,7 @@ def test_more_test_stages_than_trained_ones_repeat_the_last(staged_settings):
 def test_a_loop_refines_the_rois_it_was_given(staged_settings):
     """With deltas that always shift by a tenth of the width, three loops shift three times."""
     staged_settings["detector"]["heads"]["box"]["class_agnostic"] = True
-    staged_settings["detector"]["test"]["score_threshold"] = -1.0
+    staged_settings["detector"]["test"]["score_threshold"] = 0.0
     centres = []
 
     def given_rois(flow, heads):
