@@ -130,5 +130,5 @@ def test_ground_truths_among_rois_belong_to_themselves_and_take_no_proposal():
     arguments = (make_sampler("all"), together, swapped, [torch.Generator()], None)
     assert match(assigner, *arguments, truths_last=True).gt.tolist() == [1, 0, 1]
     assert match(assigner, *arguments).gt.tolist() == [0, 0, 1]
-    with pytest.raises(InputError, match="low_quality_iou must be a number, 'positive' or null"):
+    with pytest.raises(InputError, match="low_quality_iou: must be one of 'positive', got 'all'"):
         make_assigner("max_iou", low_quality_iou="all")(rois.boxes, truths.boxes, truths.labels)

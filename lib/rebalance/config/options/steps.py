@@ -135,6 +135,8 @@ class BoxStepSettings(Options):
     """RoIs that enter the losses."""
     objective: Objective
     """The losses."""
+    weight: NonNegative = 1.0
+    """Factor of the losses."""
 
 
 class MaskStepSettings(Options):
@@ -150,6 +152,8 @@ class MaskStepSettings(Options):
     """What they learn: masks cut out and rounded (mmdetection), or not rounded (torchvision)."""
     objective: Objective
     """The losses."""
+    weight: NonNegative = 1.0
+    """Factor of the losses."""
 
 
 class MaskIouStepSettings(Options):
@@ -159,6 +163,8 @@ class MaskIouStepSettings(Options):
     """What is compared with 0.5 to make a mask; the published code: the logit."""
     objective: Objective
     """The losses."""
+    weight: NonNegative = 1.0
+    """Factor of the losses."""
 
 
 class RpnStep(Options):
@@ -196,10 +202,10 @@ class BoxStep(Options):
     """Name of its head."""
     iou: OpenShare
     """Least IoU of its positives; what is below is negative."""
-    weight: NonNegative = 1.0
-    """Factor of its losses."""
+    weight: NonNegative | None = section()
+    """Factor of its losses, in place of the shared one, as are the following."""
     rois: RoiSource | None = section()
-    """In place of the shared one, as are the following."""
+    """What it trains on."""
     pooling: RoiPooling | None = section()
     """Features of an RoI."""
     coder: Coder | None = section()
@@ -217,10 +223,10 @@ class MaskStep(Options):
 
     mask: Text
     """Name of its head."""
-    weight: NonNegative = 1.0
-    """Factor of its losses."""
+    weight: NonNegative | None = section()
+    """Factor of its losses, in place of the shared one, as are the following."""
     pooling: RoiPooling | None = section()
-    """In place of the shared one, as are the following."""
+    """Features of an RoI."""
     refined: bool | None = section()
     """Train on refined boxes."""
     information_flow: InformationFlow | None = section()
@@ -236,10 +242,10 @@ class MaskIouStep(Options):
 
     mask_iou: Text
     """Name of its head."""
-    weight: NonNegative = 1.0
-    """Factor of its losses."""
+    weight: NonNegative | None = section()
+    """Factor of its losses, in place of the shared one, as are the following."""
     binarised: Literal["probability", "logit"] | None = section()
-    """In place of the shared one, as is the following."""
+    """What is compared with 0.5 to make a mask."""
     objective: Objective | None = section()
     """The losses."""
 
