@@ -235,7 +235,7 @@ def test_steps_that_share_a_head_and_replace_what_is_shared(detectors, changed):
     settings = parse(
         Detector, changed(detectors["faster_rcnn"], ("steps",), steps), "f"
     ).model_dump()
-    assert settings["steps"][:2] == ["rpn", {"box": "a", "iou": 0.5, "weight": 1.0}]
+    assert settings["steps"][:2] == ["rpn", {"box": "a", "iou": 0.5}]
     assert settings["steps"][2]["sampler"] == {"name": "ohem", "num": 128, "nms_iou": 0.7}
 
 
