@@ -126,11 +126,11 @@ def code(tmp_path_factory, repository):
     package = shutil.copytree(repository / "lib/rebalance", lib / "rebalance")
     program = (
         "import json; from pathlib import Path;"
-        "from rebalance.config.code import run_code;"
+        "from rebalance.config.code import training_code;"
         "from rebalance.config.experiments import load_experiments, resolve_run;"
         f"experiments = load_experiments(Path({str(repository)!r}), check_runs=False);"
-        "print(json.dumps({name: run_code(resolve_run(experiments, name, 'shapes'),"
-        " 'rebalance.engine.train') for name in experiments.runs}))"
+        "print(json.dumps({name: training_code(resolve_run(experiments, name, 'shapes'))"
+        " for name in experiments.runs}))"
     )
 
     def of(file: str = "__init__.py", old: str = "", new: str = "") -> dict[str, str]:

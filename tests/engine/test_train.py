@@ -10,6 +10,8 @@ import time
 import pytest
 import torch
 import yaml
+from rebalance.config.parse import parse
+from rebalance.config.run import Run
 from rebalance.engine import checkpoint as checkpoints
 from rebalance.engine.predict import predict
 from rebalance.engine.train import NonFiniteLossError, train
@@ -45,7 +47,7 @@ def test_outputs_are_complete_and_nothing_else_is_left(run, finished):
         _, _, loss, class_loss, box_loss, _ = map(float, row.split(","))
         assert loss == pytest.approx(class_loss + box_loss, rel=1e-6)
     settings = yaml.safe_load((finished / "run.yaml").read_text())
-    assert {key: settings[key] for key in run} == run
+    assert {key: settings[key] for key in run} == parse(Run, run, "run").model_dump()
     assert settings["classes"]["ids"] == list(range(1, 9))
     assert settings["made_with"]["threads"] == 1
     assert torch.__version__.startswith(settings["made_with"]["versions"]["torch"])
@@ -174,7 +176,12 @@ def test_a_mask_detector_on_boxes_stops_before_it_trains(run, shapes, tmp_path):
     first.pop("segmentation")
     (tmp_path / "boxes.json").write_text(json.dumps(coco))
     run["dataset"]["train"]["annotations"] = str(tmp_path / "boxes.json")
-    run["detector"] = {**run["detector"], "steps": [{"mask": "m"}]}
+    run["detector"] = {
+        **STAGED,
+        "heads": {**STAGED["heads"], "mask": {"name": "mask", "num_convs": 1, "channels": 8}},
+        "mask": {"objective": {"name": "linear", "mask": {"name": "mask_cross_entropy"}}},
+        "steps": [*STAGED["steps"], "mask"],
+    }
     message = rf"boxes.json: annotation {first['id']}: missing key 'segmentation'"
     with pytest.raises(InputError, match=message):
         train(run, tmp_path / "out", threads=1)
@@ -212,6 +219,7 @@ def test_settings_without_influence_do_not_lose_the_checkpoint(run, tmp_path, in
     run["hardware"]["num_workers"] = 1
     run["schedule"]["checkpoint_every"] = 5
     run["image"]["test"] = {"resize": {"name": "square", "size": 32}}
+    run["detector"]["test"]["nms"] = {"name": "soft_nms"}
     train(run, tmp_path / "cut", threads=1)
     assert "going on after iteration 3" in capsys.readouterr().err
 

@@ -5,7 +5,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from rebalance.config.code import fingerprint, notebook_imports, run_code
+from rebalance.config.code import fingerprint, notebook_imports, run_code, training_code
 from rebalance.config.experiments import load_experiments, resolve_run
 from rebalance.config.run import DEFAULT_VARIANT
 from rebalance.errors import InputError

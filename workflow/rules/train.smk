@@ -22,7 +22,7 @@ rule train:
         runtime=scale_resources("train", "runtime"),
         gres=gpus_of("train"),
     params:
-        code=run_code_of("rebalance.engine.train"),
+        code=lambda w: training_code(resolved(w)),
         run=training_settings,
         data=DATA,
         out=lambda w, output: os.path.dirname(output.model),

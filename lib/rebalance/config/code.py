@@ -20,6 +20,7 @@ from typing import Any
 
 import rebalance.config.options  # noqa: F401  (defines all parts)
 from rebalance.config.part import PARTS, Options, Part
+from rebalance.config.run import Run
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -27,12 +28,20 @@ _Symbol = tuple[str, str]
 """Module and name of a definition; the name is "" for what the module runs when imported."""
 
 
-def run_code(run: Options, module: str) -> str:
-    """Digest of the library's code that a step of a run depends on.
+def training_code(run: Run) -> str:
+    """Digest of the library's code that the training of a run depends on: not how it is tested."""
+    used = parts_in([run.backbone, run.image.train, run.schedule])
+    for section in type(run.detector).model_fields.keys() - {"test"}:
+        used |= parts_in(getattr(run.detector, section))
+    return fingerprint(["rebalance.engine.train"], used)
+
+
+def run_code(run: Run, module: str) -> str:
+    """Digest of the library's code that a step of a trained run depends on.
 
     Args:
         run: its settings.
-        module: what makes the step, for example ``rebalance.engine.train``.
+        module: what makes the step, for example ``rebalance.engine.predict``.
     """
     return fingerprint([module], parts_in(run))
 

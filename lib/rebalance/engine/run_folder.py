@@ -153,9 +153,14 @@ class RunFolder:
 def _influential(settings: Mapping[str, Any]) -> str:
     """The settings that decide the result, as JSON."""
     kept = {key: value for key, value in settings.items() if key not in WITHOUT_INFLUENCE}
-    image = {key: v for key, v in settings["image"].items() if key != "test"}
+    image, detector = (
+        {key: value for key, value in settings[section].items() if key != "test"}
+        for section in ("image", "detector")
+    )
     schedule = {key: v for key, v in settings["schedule"].items() if key != "checkpoint_every"}
     precision = settings["hardware"]["precision"]
     return json.dumps(
-        {**kept, "image": image, "schedule": schedule, "precision": precision}, sort_keys=True
-    )
+        {**kept, "image": image, "detector": detector, "schedule": schedule,
+         "precision": precision},
+        sort_keys=True,
+    )  # fmt: skip

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from rebalance.config.code import run_code
+from rebalance.config.code import training_code
 from rebalance.config.parse import parse
 from rebalance.config.run import Run
 from rebalance.data.coco import CocoDataset
@@ -82,7 +82,7 @@ def train(run: Mapping[str, Any], out_dir: str | Path, threads: int | None = Non
             f"{run['schedule']['batch_size']} and {fabric.world_size}"
         )
     with _stop_on_sigterm() as stop_requested, _reproducible(fabric.device):
-        folder = RunFolder(out, run, run_code(checked, __name__), fabric)
+        folder = RunFolder(out, run, training_code(checked), fabric)
         return _Training(fabric, run, dataset, folder).run_to_end(stop_requested)
 
 
