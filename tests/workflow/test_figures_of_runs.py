@@ -35,6 +35,12 @@ def test_a_figure_of_runs_is_made_by_these_rules_and_no_more(project, target):
     assert project.planned(target) == {**PLANNED[target], target: 1}
 
 
+def test_a_variant_of_another_tau_is_evaluated_from_the_same_detections(project):
+    folder = "results/shapes/runs/faster_rcnn_r101_voc_rpn_iou60/seed0"
+    planned = project.planned(*(f"{folder}/{name}/metrics.json" for name in ("default", "tau_60")))
+    assert planned == {**DATA, "train": 1, "predict": 1, "evaluate": 2}
+
+
 def test_what_needs_a_training_is_not_analytic(project):
     planned = project.planned("analytic")
     assert not planned.keys() & {"train", "positives", "predict", "evaluate"}

@@ -196,7 +196,8 @@ def detections_of(wildcards):
     """Detections of a variant; those that differ in their evaluation alone share them."""
     variant_of(wildcards)
     shared = resolved(wildcards).predicted_as(wildcards.variant)
-    return "results/{scale}/runs/{run}/seed{seed}/" + shared + "/detections.json"
+    training = f"results/{wildcards.scale}/runs/{wildcards.run}/seed{wildcards.seed}"
+    return f"{training}/{shared}/detections.json"
 
 
 def ious_option(wildcards):
