@@ -183,8 +183,8 @@ def test_detections_by_masks_are_in_falling_order_and_boxed():
 
 
 @pytest.mark.parametrize(("settings", "nms", "message"), [
-    (SOLO, {"name": "nms", "iou": 0.5}, "give masks to compare, nms compares boxes"),
-    (YOLACT, {"name": "matrix_nms"}, "give boxes to compare, matrix_nms compares masks"),
+    (SOLO, {"name": "nms", "iou": 0.5}, "gives masks to compare, 'nms' compares boxes"),
+    (YOLACT, {"name": "matrix_nms"}, "gives boxes to compare, 'matrix_nms' compares masks"),
 ])  # fmt: skip
 def test_a_suppression_of_the_other_kind_is_refused(settings, nms, message):
     settings = copy.deepcopy(settings)
@@ -194,8 +194,8 @@ def test_a_suppression_of_the_other_kind_is_refused(settings, nms, message):
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    ({"pairing": "objects"}, r"pairing must be one of \('cells', 'published'\), got 'objects'"),
-    ({"assignment": {"ranges": []}}, "assignment 'grid' has options .* got 'ranges'"),
+    ({"pairing": "objects"}, "pairing: must be one of 'cells', 'published', got 'objects'"),
+    ({"assignment": {"ranges": []}}, "grid.assignment.ranges: unknown key 'ranges'"),
 ])  # fmt: skip
 def test_bad_options_of_a_grid_are_refused(change, message):
     settings = copy.deepcopy(SOLO)
