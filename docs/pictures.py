@@ -24,12 +24,9 @@ from figures.plot_rules import planned_rules, plot_rules
 from figures.plot_table import plot_table
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from rebalance.engine.provenance import code_fingerprint
-from rebalance.experiments import Experiments, load_experiments, resolve_run
+from rebalance.config.code import fingerprint, run_code
+from rebalance.config.experiments import Experiments, load_experiments, resolve_run
 from rebalance.figures.style import save_bitmap, use_style
-from rebalance.settings import run_sources
-from rebalance.sources import source_files
-from rebalance.targets import notebook_parameters
 
 DOCS = Path(__file__).resolve().parent
 RECORD = DOCS / "pictures.json"
@@ -76,9 +73,8 @@ def of_losses(plot: Callable[[], Figure]) -> Picture:
 
 def scaling_code() -> str:
     """What is timed and how; the times themselves differ from run to run."""
-    modules = ["rebalance.losses.ranking"]
-    files = [SCALING, SCALING.with_name("batches.py"), *source_files(modules)]
-    return code_fingerprint(files)
+    own = (SCALING.read_text(), SCALING.with_name("batches.py").read_text())
+    return json.dumps([*own, fingerprint(["rebalance.losses.ranking"])])
 
 
 def measure_scaling(path: Path) -> None:
@@ -106,13 +102,20 @@ def table_sources() -> str:
         for row in parameters["rows"]
         for seed in experiments.seeds(SCALE)
     ]
-    steps = ["rebalance.data.shapes", "rebalance.engine.predict", "rebalance.metrics.evaluate"]
-    files = {str(file) for file in source_files(steps)}
-    files |= {file for run in runs for file in run_sources(run)}
-    drawing = DOCS / "figures/plot_table.py"
-    code = code_fingerprint([drawing, *map(Path, sorted(files))])
-    datasets = {name: experiments.datasets[name] for name in {r["dataset"]["name"] for r in runs}}
-    return json.dumps([parameters, runs, datasets, code], sort_keys=True)
+    steps = ["rebalance.data.shapes", "rebalance.metrics.evaluate"]
+    code = [
+        (DOCS / "figures/plot_table.py").read_text(),
+        fingerprint(steps),
+        *(
+            run_code(run, module)
+            for run in runs
+            for module in ("rebalance.engine.train", "rebalance.engine.predict")
+        ),
+    ]
+    dumped = [run.model_dump() for run in runs]
+    names = {run["dataset"]["name"] for run in dumped}
+    datasets = {name: experiments.datasets[name].model_dump() for name in names}
+    return json.dumps([parameters, dumped, datasets, code], sort_keys=True)
 
 
 def draw_table(path: Path) -> None:
@@ -127,7 +130,8 @@ def draw_table(path: Path) -> None:
 
 def table_parameters(experiments: Experiments) -> dict[str, Any]:
     """What the notebook of the table is given."""
-    return notebook_parameters(experiments, experiments.target(TABLE), SCALE, SETTINGS["data"])
+    results = experiments.results(SCALE, SETTINGS["data"])
+    return experiments.target(TABLE).parameters(results)
 
 
 PICTURES = {

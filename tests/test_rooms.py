@@ -42,7 +42,7 @@ def room(module: str) -> str:
 def importers(imports: dict[str, set[str]], of: str) -> Iterator[tuple[str, str]]:
     """(module, what it imports) across the border of a room."""
     for module, names in imports.items():
-        if room(module) in {of, *ENTRANCES} or module.endswith("_command"):
+        if room(module) in {of, *ENTRANCES}:
             continue
         yield from ((module, name) for name in names if room(name) == of)
 

@@ -10,9 +10,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from rebalance.figures.comparison.compute import assemble, read_metric
 from rebalance.figures.style import INK, LINE, SOFT, use_style
 from rebalance.report.heading import heading_html
-from rebalance.report.table import assemble, best_rows, metric_label, read_metric, style_table
+from rebalance.report.table import best_rows, metric_label, style_table
 
 WASH, MARK, WARNING, WARNING_LINE = "#eef1f5", "#e3f1f7", "#fdf1da", "#f0cf94"
 """Colours of the page's style sheet, in light."""

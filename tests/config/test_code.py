@@ -77,8 +77,8 @@ def test_imports_are_absolute_and_name_what_they_take(repository):
 
 EVERY_RUN, NO_RUN = "", "no run has this in its settings"
 EDITS = {
-    "make_loss": ("losses/__init__.py", "if normaliser is not None else None", "if options else None",
-                  EVERY_RUN),
+    "make_loss": ("losses/__init__.py", "if normaliser is not None else None",
+                  "if options else None", EVERY_RUN),
     "what binds options": ("config/part.py", "partial(self.load(), **self.arguments())",
                            "partial(self.load(), **dict(self.arguments()))", EVERY_RUN),
     "a normaliser": ("losses/regression.py",

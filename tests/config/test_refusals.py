@@ -88,12 +88,16 @@ FASTER_RCNN = {
         ("steps",), ["rpn", {"box": "a", "iou": 0.5}, {"mask": "a"}], "missing key 'mask'"),
     "an IoU above 1": (("steps", 1, "iou"), 1.5, "steps[1].iou: must be less than 1, got 1.5"),
     "a step without its IoU": (("steps", 1, "iou"), ..., "steps[1]: missing key 'iou'"),
-    "a step of no sort": (("steps", 1), {"bx": "a"}, "steps[1]: a step is one of rpn, dense, prototypes, grid, box, mask"),
+    "a step of no sort": (
+        ("steps", 1), {"bx": "a"},
+        "steps[1]: a step is one of rpn, dense, prototypes, grid, box, mask"),
     "a misspelt dense step": (
         ("steps", 0), "rpm", "got 'rpm' (did you mean 'rpn'?)"),
-    "two RPNs": (("steps", 1), "rpn", "steps[1]: the first step, and it alone, must be one of rpn, "),
+    "two RPNs": (
+        ("steps", 1), "rpn", "steps[1]: the first step, and it alone, must be one of rpn, "),
     "box steps without proposals": (
-        ("steps",), [{"box": "a", "iou": 0.5}], "steps[0]: the first step, and it alone, must be one of rpn, "),
+        ("steps",), [{"box": "a", "iou": 0.5}],
+        "steps[0]: the first step, and it alone, must be one of rpn, "),
     "proposals without box steps": (("steps",), ["rpn"], "steps: proposals need a box step"),
     "steps without their settings": (("box",), ..., "missing key 'box', the settings of steps"),
     "softmax over one logit": (
@@ -231,7 +235,7 @@ def test_steps_that_share_a_head_and_replace_what_is_shared(detectors, changed):
     settings = parse(
         Detector, changed(detectors["faster_rcnn"], ("steps",), steps), "f"
     ).model_dump()
-    assert settings["steps"][:2] == ["rpn", {"box": "a", "iou": 0.5, "weight": 1.0}]
+    assert settings["steps"][:2] == ["rpn", {"box": "a", "iou": 0.5}]
     assert settings["steps"][2]["sampler"] == {"name": "ohem", "num": 128, "nms_iou": 0.7}
 
 

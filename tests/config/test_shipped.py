@@ -234,3 +234,20 @@ def test_variants_that_differ_in_tau_share_detections(experiments):
     run = resolve_run(experiments, "faster_rcnn_r101_voc_rpn_iou60", "shapes")
     assert run.variants["tau_60"].evaluate.tau == 0.6
     assert run.predicted_as("tau_60") == "default"
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--scale", "paper"], "# parameters: 41,699,936 with 80 classes, 41,477,536 of them"),
+        (["--classes", "3"], "# parameters: 246,351 with 3 classes, 246,351 of them trainable"),
+        (["--data", "nowhere"], "# parameters: not known before the data set is there"),
+    ],
+    ids=["a data set that is known", "given", "neither"],
+)
+def test_show_ends_with_the_number_of_parameters(repository, monkeypatch, capsys, options, line):
+    monkeypatch.chdir(repository)
+    assert main(["show", "faster_rcnn_r50_random_random", *options]) == 0
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[-1].startswith(line)
+    assert yaml.safe_load(printed)["name"] == "faster_rcnn_r50_random_random"

@@ -120,7 +120,7 @@ def test_selection_by_hand(detector):
     predictions = Predictions(scores.logit(), torch.zeros(4, 1, 4))
     flow = Flow([], [], (20, 20), [(20, 20)])
     flow.last = detector.steps[0], predictions, make_candidates([boxes])
-    settings = make_detection_settings({"name": "nms", "iou": 0.5}, score_threshold=0.5)
+    settings = make_detection_settings(nms={"name": "nms", "iou": 0.5}, score_threshold=0.5)
     found = select_detections(flow, settings)
     # the second overlaps the first by 0.9; the third is of another class; the fourth is empty
     assert found.scores.tolist() == pytest.approx([0.9, 0.7])
@@ -134,7 +134,7 @@ def select(detector, boxes, scores, extra, **options):
     predictions = Predictions(scores.logit(), torch.zeros(len(boxes), 1, 4), extra)
     flow = Flow([], [], (20, 20), [(20, 20)])
     flow.last = detector.steps[0], predictions, make_candidates([boxes])
-    settings = make_detection_settings({"name": "nms", "iou": 0.5}, **options)
+    settings = make_detection_settings(nms={"name": "nms", "iou": 0.5}, **options)
     return select_detections(flow, settings)
 
 
@@ -177,9 +177,9 @@ def test_boxes_may_end_a_margin_before_the_image(detector):
 
 @pytest.mark.parametrize(("options", "message"), [
     ({"quality": {"output": "iou"}}, r"quality.output must be one of \['centerness'\], which"),
-    ({"quality": {"output": "iou", "combine": "sum"}}, "quality.combine must be one of"),
-    ({"voting": {"name": "majority"}}, r"voting must be one of \['score'\], got 'majority'"),
-    ({"voting": {"name": "score", "width": 1}}, r"voting 'score' has options .* got 'width'"),
+    ({"quality": {"output": "iou", "combine": "sum"}}, "quality.combine: must be one of"),
+    ({"voting": {"name": "majority"}}, "voting must be one of score, got 'majority'"),
+    ({"voting": {"name": "score", "width": 1}}, "voting.width: unknown key 'width'"),
 ])  # fmt: skip
 def test_selection_refuses_what_is_not_there(detector, options, message):
     extra = {"centerness": torch.zeros(3)}
@@ -197,7 +197,7 @@ def test_hard_negatives_of_ssd_are_found_by_classes_alone(dense_settings):
     positives = int(matched.is_positive.sum())
     assert int((~matched.is_positive).sum()) == 2 * positives > 0
     dense["costs"] = ["mask"]
-    with pytest.raises(InputError, match=r"costs must be some of \['class', 'box'\], got"):
+    with pytest.raises(InputError, match=r"costs\[0\]: must be one of 'class', 'box', got"):
         build_detector(dense_settings, num_classes=2)
 
 
@@ -221,5 +221,5 @@ def test_it_learns_two_objects(detector):
 
 def test_unknown_settings_are_refused(dense_settings):
     dense_settings["detector"]["steps"] = [{"anchorless": "dense"}]
-    with pytest.raises(InputError, match=r"must have one of \['dense', 'rpn', 'box'"):
+    with pytest.raises(InputError, match="a step is one of rpn, dense"):
         build_detector(dense_settings, 2)

@@ -194,8 +194,9 @@ def test_a_suppression_of_the_other_kind_is_refused(settings, nms, message):
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    ({"pairing": "objects"}, "pairing: must be one of 'cells', 'published', got 'objects'"),
-    ({"assignment": {"ranges": []}}, "grid.assignment.ranges: unknown key 'ranges'"),
+    ({"pairing": "objects"}, r"pairing: must be one of 'cells', 'published', got 'objects'"),
+    ({"assignment": {"ranges": []}},
+     r"assignment.ranges: unknown key 'ranges' .did you mean 'scale_ranges'"),
 ])  # fmt: skip
 def test_bad_options_of_a_grid_are_refused(change, message):
     settings = copy.deepcopy(SOLO)

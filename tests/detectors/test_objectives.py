@@ -194,7 +194,7 @@ def test_an_overlap_balanced_loss_gets_deltas_and_boxes():
 
 @pytest.mark.parametrize(("settings", "message"), [
     ({"name": "linaer"}, "objective must be one of"),
-    ({"name": "linear", "box": {"name": "l1", "per": "image"}}, "per must be one of"),
+    ({"name": "linear", "box": {"name": "l1", "per": "image"}}, "per: must be one of"),
     ({"name": "linear", "box": {"name": "l1", "weigh": "size"}}, "instance weights must be one of"),
 ])  # fmt: skip
 def test_wrong_settings_are_refused(settings, message):

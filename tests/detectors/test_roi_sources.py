@@ -78,9 +78,9 @@ def test_an_object_across_the_border_never_gives_a_roi_below_the_threshold():
     [
         ({"preset": None}, "either preset or both"),
         ({"bin_weights": [1.0]}, "either preset or both"),
-        ({"preset": "skew"}, "preset must be one of"),
-        ({"preset": None, "iou_bins": [0.5], "bin_weights": [0.0]}, "not all 0"),
-        ({"num_roi": 3}, "has options"),
+        ({"preset": "skew"}, "preset: must be one of"),
+        ({"preset": None, "iou_bins": [0.5], "bin_weights": [0.0]}, "not all be 0"),
+        ({"num_roi": 3}, "unknown key 'num_roi'"),
     ],
 )
 def test_wrong_options_are_refused(options, message):

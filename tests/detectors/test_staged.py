@@ -114,7 +114,7 @@ def test_more_test_stages_than_trained_ones_repeat_the_last(staged_settings):
 def test_a_loop_refines_the_rois_it_was_given(staged_settings):
     """With deltas that always shift by a tenth of the width, three loops shift three times."""
     staged_settings["detector"]["heads"]["box"]["class_agnostic"] = True
-    staged_settings["detector"]["test"]["score_threshold"] = -1.0
+    staged_settings["detector"]["test"]["score_threshold"] = 0.0
     centres = []
 
     def given_rois(flow, heads):
@@ -140,5 +140,5 @@ def test_hard_examples_are_sampled_with_the_stages_own_losses(staged_settings):
 
 
 def test_unknown_head_is_refused(staged_settings):
-    with pytest.raises(InputError, match=r"steps\[1\]: head must be one of .*, got 'b'"):
+    with pytest.raises(InputError, match=r"steps\[1\].box: head must be one of .*, got 'b'"):
         build(staged_settings, ["rpn", {"box": "b", "iou": 0.5}])

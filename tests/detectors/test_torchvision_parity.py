@@ -69,8 +69,8 @@ def exact_anchors():
     return AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * 5)
 
 
-def pair(repository, name, change=()):
-    """Ours with the settings of config/detectors.yaml, and torchvision's with the same weights."""
+def settings_of(repository, name, change=()):
+    """Of config/detectors.yaml, changed at the given places."""
     detectors = yaml.safe_load((repository / "config" / "detectors.yaml").read_text())
     settings = copy.deepcopy(detectors[name])
     for *keys, last, value in change:
@@ -78,13 +78,25 @@ def pair(repository, name, change=()):
         for key in keys:
             place = place[key]
         place[last] = value
+    return settings
+
+
+def varied(settings):
+    """Our detector, with scores and deltas that differ from place to place."""
     torch.manual_seed(0)
     backbone = {"name": "resnet", "depth": 18, "norm": "frozen_batch", "frozen_stages": 1}
     ours = build_detector({"backbone": backbone, "detector": settings}, NUM_CLASSES)
-    with torch.no_grad():  # scores and deltas that differ from place to place
+    with torch.no_grad():
         for key, parameter in ours.named_parameters():
             if re.search("class_logits|objectness|box_deltas", key):
                 parameter.mul_(30 if key.startswith("heads.box.box") else 8)
+    return ours
+
+
+def pair(repository, name, change=()):
+    """Ours with the settings of config/detectors.yaml, and torchvision's with the same weights."""
+    ours = varied(settings_of(repository, name, change))
+    with torch.no_grad():
         if name == "retinanet":
             ours.heads["dense"].class_logits.bias.fill_(-3.0)
     extra = {"trainable_layers": 3, "norm_layer": FrozenBatchNorm2d}

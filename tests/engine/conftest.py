@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import yaml
+from rebalance.data.coco import CocoDataset
 from rebalance.data.shapes import make_shapes
 
 IMAGE = {
@@ -143,3 +144,26 @@ def start(tmp_path):
 
 def results(out):
     return {name: (out / name).read_bytes() for name in ("model.safetensors", "log.csv")}
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """Let a training in this process fail when it is about to load the images of an iteration."""
+
+    def interrupt_at(call):
+        load = CocoDataset.load
+        calls = iter(range(10**6))
+
+        def failing(self, index):
+            if next(calls) == call:
+                raise Interrupted
+            return load(self, index)
+
+        monkeypatch.setattr(CocoDataset, "load", failing)
+        return lambda: monkeypatch.setattr(CocoDataset, "load", load)
+
+    return interrupt_at

@@ -10,14 +10,13 @@ import time
 import pytest
 import torch
 import yaml
-from rebalance.data.coco import CocoDataset
 from rebalance.engine import checkpoint as checkpoints
 from rebalance.engine.predict import predict
 from rebalance.engine.train import NonFiniteLossError, train
 from rebalance.errors import InputError
 from safetensors.torch import load_file
 
-from .conftest import STAGED, results
+from .conftest import STAGED, Interrupted, results
 
 
 @pytest.fixture
@@ -132,29 +131,6 @@ def test_sigterm_leaves_a_checkpoint_and_asks_to_be_started_again(run, start, tm
     assert 0 <= state["iteration"] < 40
     assert train(run, tmp_path / "stopped", threads=1)
     assert results(tmp_path / "whole") == results(tmp_path / "stopped")
-
-
-class Interrupted(Exception):
-    pass
-
-
-@pytest.fixture
-def interrupt(monkeypatch):
-    """Let a training in this process fail when it is about to load the images of an iteration."""
-
-    def interrupt_at(call):
-        load = CocoDataset.load
-        calls = iter(range(10**6))
-
-        def failing(self, index):
-            if next(calls) == call:
-                raise Interrupted
-            return load(self, index)
-
-        monkeypatch.setattr(CocoDataset, "load", failing)
-        return lambda: monkeypatch.setattr(CocoDataset, "load", load)
-
-    return interrupt_at
 
 
 def test_rows_after_the_checkpoint_are_not_written_twice(run, finished, tmp_path, interrupt):

@@ -1,6 +1,6 @@
 # Prediction and evaluation are files of their own: a new metric never predicts again.
-# model.safetensors -> <variant>/detections.json -> <variant>/metrics.json; variants of the same test settings
-# share the detections of the first of them.
+# model.safetensors -> <variant>/detections.json -> <variant>/{metrics.json, matches.npz}; variants of the
+# same test settings share the detections of the first of them.
 rule predict:
     input:
         model="results/{scale}/runs/{run}/seed{seed}/model.safetensors",
@@ -29,7 +29,8 @@ rule evaluate:
         detections=detections_of,
         annotations=dataset_files("val"),
     output:
-        "results/{scale}/runs/{run}/seed{seed}/{variant}/metrics.json",
+        metrics="results/{scale}/runs/{run}/seed{seed}/{variant}/metrics.json",
+        matches="results/{scale}/runs/{run}/seed{seed}/{variant}/matches.npz",
     log:
         "logs/{scale}/evaluate/{run}/seed{seed}.{variant}.log",
     resources:
@@ -42,7 +43,8 @@ rule evaluate:
         masks=lambda w: "--with-masks" if resolved(w).detector.needs_masks else "",
     shell:
         "rebalance evaluate --gt {input.annotations} --dt {input.detections} {params.masks}"
-        " --tau {params.tau} {params.ious} --out {output} > {log} 2>&1"
+        " --tau {params.tau} {params.ious} --out {output.metrics} --matches {output.matches}"
+        " > {log} 2>&1"
 
 
 # What the positives look like that a trained detector would be trained on next; some figures show them.

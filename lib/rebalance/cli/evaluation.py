@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 
 from rebalance import report
+from rebalance.cli.compare import add_compare
 from rebalance.errors import InputError
-from rebalance.metrics.compare_command import add_compare
 
 REPORT_NOTEBOOK = Path(report.__file__).parent / "detections_report.ipynb"
 

@@ -106,6 +106,10 @@ class Experiments:
             ]
         return layers
 
+    def detector_settings(self, base: str, scale: str | None = None) -> dict[str, Any]:
+        """A detector as the files say it, for runs to change."""
+        return _merged(self.detector_layers(base, scale))
+
     def target(self, name: str, others: Sequence[str] = ()) -> Target:
         """A target by its name.
 

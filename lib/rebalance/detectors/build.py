@@ -151,7 +151,8 @@ def build_mask(
         boxes=boxes[-1],
         refined=settings["refined"],
         information_flow=settings["information_flow"],
-        weight=settings["weight"],
+        targets=settings["targets"],
+        weight=settings.get("weight", 1.0),
     )
     return step, HeadContext(neck.level_channels, num_classes, 0, roi_size=pooling.size)
 
@@ -167,7 +168,7 @@ def build_mask_iou(
         head,
         make_objective(**settings["objective"]),
         binarised=settings["binarised"],
-        weight=settings["weight"],
+        weight=settings.get("weight", 1.0),
     )
     return step, HeadContext(neck.level_channels, num_classes, 0, roi_size=mask.pooling.size)
 

@@ -1,6 +1,6 @@
 """From a step's predictions to detections: threshold, decode, suppress, keep the best few."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -79,13 +79,13 @@ class DetectionSettings(NamedTuple):
     compares: str = "boxes"
 
 
-def make_detection_settings(**options: Any) -> DetectionSettings:
+def make_detection_settings(nms: Mapping[str, Any], **options: Any) -> DetectionSettings:
     """Settings from a detector's ``test``, see ``rebalance.config.options.select.Test``.
 
     Raises:
         InputError: unknown key, or a value that is not allowed.
     """
-    test = parse(options_of.Test, options, "test")
+    test = parse(options_of.Test, {"nms": nms, **options}, "test")
     return DetectionSettings(
         suppression=test.nms.bind(),
         compares=test.nms.compares,

@@ -29,6 +29,7 @@ from rebalance.detectors.types import (
     Matched,
     Matches,
     Predictions,
+    SoftMatched,
     Truths,
     count_each,
     make_candidates,
@@ -39,6 +40,7 @@ from rebalance.detectors.types import (
 from rebalance.errors import InputError
 from rebalance.samplers import Sampler
 
+MASK_TARGETS: dict[str, type[Matched]] = {"binary": Matched, "soft": SoftMatched}
 INFORMATION_FLOWS = ("none", "in_prediction", "always")
 Heads = Mapping[str, nn.Module] | nn.ModuleDict
 
@@ -345,6 +347,8 @@ class MaskStep(RoiStep):
             run on this step's RoIs one after the other, as in HTC. "in_prediction" leaves them out
             in training: so the published R3-CNN trains its 1x1 convolution on zeros, and first
             gives it features at prediction. "always" mends that.
+        targets: "binary" masks, as Mask R-CNN defines them and mmdetection makes them, or "soft"
+            ones, as torchvision does.
         weight: see ``Step``.
     """
 
@@ -360,9 +364,15 @@ class MaskStep(RoiStep):
         boxes: BoxStep,
         refined: bool = False,
         information_flow: str = "none",
+        targets: str = "binary",
         weight: float = 1.0,
     ) -> None:
         super().__init__(name, head, pooling, objective, weight)
+        if targets not in MASK_TARGETS:
+            raise InputError(
+                f"targets of a mask step must be one of {list(MASK_TARGETS)}, got {targets!r}"
+            )
+        self.matched = MASK_TARGETS[targets]
         if information_flow not in INFORMATION_FLOWS:
             raise InputError(
                 f"information_flow must be one of {INFORMATION_FLOWS}, got {information_flow!r}"
@@ -390,7 +400,9 @@ class MaskStep(RoiStep):
                 feature = heads[earlier](pooled, feature).extra["mask_feature"]
         flow.mask_heads.append(self.head)
         predictions = heads[self.head](pooled, feature)
-        return Matched(predictions, taken, truths, own, DeltaCoder(), taken=True, of_boxes=of_boxes)
+        return self.matched(
+            predictions, taken, truths, own, DeltaCoder(), taken=True, of_boxes=of_boxes
+        )
 
     def detect_step(self, flow: Flow, heads: Heads, detected: Detected) -> None:
         """Leave the probabilities of the detected classes, [D, h, w]."""

@@ -362,11 +362,16 @@ class Matched:
 
         RoIAlign of the bitmap, at least one half (Mask R-CNN, He et al., ICCV 2017, section 3).
         """
+        shares = self.cut_masks(aligned=True)
+        return (shares >= 0.5).to(shares.dtype)
+
+    def cut_masks(self, aligned: bool) -> Tensor:
+        """[P, h, w] in [0, 1], RoIAlign of the ground truths' bitmaps; see ``RoiPooling``."""
         assert self.truths.masks is not None
         rois = torch.cat([self.gt[:, None].to(self.reference_boxes), self.reference_boxes], dim=1)
         bitmaps = self.truths.masks[:, None].to(rois.dtype)
         size = self.mask_logits.shape[-2:]
-        return (roi_align(bitmaps, rois, size, aligned=True)[:, 0] >= 0.5).to(rois.dtype)
+        return roi_align(bitmaps, rois, size, aligned=aligned)[:, 0]
 
     @cached_property
     def mask_ious(self) -> Tensor:
@@ -390,6 +395,15 @@ class Trained(NamedTuple):
 
     matched: Matched
     losses: dict[str, Tensor]
+
+
+class SoftMatched(Matched):
+    """Targets of masks as torchvision cuts them: shares of cells, half a pixel beside the RoI."""
+
+    @cached_property
+    def mask_targets(self) -> Tensor:
+        """[P, h, w] in [0, 1]."""
+        return self.cut_masks(aligned=False)
 
 
 class Gathered(Matched):

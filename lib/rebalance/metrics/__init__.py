@@ -2,7 +2,8 @@
 
 From a file to a number: ``annotations`` checks and loads, ``quality`` measures how well pairs of
 boxes, masks or keypoints agree, ``matching`` matches once, and ``precision_recall``, ``lrp``,
-``correlation`` read their numbers off that; ``evaluate`` puts them together.
+``correlation`` read their numbers off that; ``evaluate`` puts them together, and ``compare`` says
+how sure a gain is.
 
 Conventions, here and in metrics.json:
 
@@ -20,6 +21,7 @@ Conventions, here and in metrics.json:
 """
 
 from rebalance.metrics.annotations import load_detections, load_ground_truth
+from rebalance.metrics.compare import compare
 from rebalance.metrics.correlation import pearson, score_quality_correlation, spearman, with_ranking
 from rebalance.metrics.evaluate import evaluate, evaluate_boxes_and_masks, match_files
 from rebalance.metrics.evaluation import ClassMatches, Evaluation
@@ -55,6 +57,7 @@ __all__ = [
     "apply_thresholds",
     "area_average_precision",
     "average_lrp",
+    "compare",
     "evaluate",
     "evaluate_boxes_and_masks",
     "evaluate_panoptic",

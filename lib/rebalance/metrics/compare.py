@@ -10,7 +10,6 @@ The interval is of the sample of images. What another training seed would change
 result of several seeds has the mean over them, with their standard deviation beside it.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -212,10 +211,10 @@ def _compared(result: _Result, baseline: _Result) -> dict[str, Any]:
 
 
 def _with_interval(key: str, values: NDArray[np.float64]) -> dict[str, float]:
-    """The value of the images as they are, and the interval over the resamples, of [1 + R]."""
-    low, high = interval(values[1:], LEVEL)
-    if math.isnan(values[0]):
-        low = high = float("nan")
+    """The value of the images as they are, and its interval, of [1 + R]."""
+    low, high = interval(values, LEVEL)
+    if key == "value":  # a metric ends at 0 and 1, and so does what it can be
+        low, high = max(low, 0.0), min(high, 1.0)
     return {key: float(values[0]), "low": low, "high": high}
 
 

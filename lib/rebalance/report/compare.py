@@ -36,13 +36,14 @@ def page_html(comparison: Mapping[str, Any]) -> str:
     """
     baseline, *others = comparison["results"]
     title = f"{', '.join(other['name'] for other in others)} against {baseline['name']}"
+    overview = _overview(baseline, others) if len(others) > 1 else ""
     sections = "".join(_result_html(comparison, baseline, other) for other in others)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{page_css()}{_CSS}</style></head>"
-        f'<body class="notebook"><main class="compare">{_heading(comparison, title)}{sections}'
-        f"{_reading(comparison)}</main></body></html>\n"
+        f'<body class="notebook"><main class="compare">{_heading(comparison, title)}{overview}'
+        f"{sections}{_reading(comparison)}</main></body></html>\n"
     )
 
 
@@ -99,14 +100,31 @@ def _result_html(
     sizes = [name for name in OF_SIZES if name in other["gains"]]
     return (
         f"<h2>{escape(other['name'])}</h2>{_sentence(other)}"
-        + _gains_table(baseline, other, list(MEANINGS), MEANINGS, "metric")
-        + "<h3>By size of the objects</h3>"
-        + _gains_table(baseline, other, sizes, OF_SIZES, "metric")
-        + "<h3>What changed hands</h3>"
+        '<div class="side-by-side"><div>'
+        + _gains_table(baseline, other, list(MEANINGS), MEANINGS)
+        + "</div><div>"
+        + _gains_table(baseline, other, sizes, OF_SIZES)
+        + "</div></div><h3>What changed hands</h3>"
         + _hands_html(baseline, other)
         + "<h3>By class</h3>"
         + _classes_table(other)
     )
+
+
+def _overview(baseline: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> str:
+    """One line per result: gain and interval of AP."""
+    reach = _reach([other["gains"]["AP"] for other in others])
+    lines = [
+        f'<tr><td class="setting">{escape(other["name"])}</td>'
+        f'<td class="measured">{_level(other["metrics"]["AP"])}</td>'
+        f"{_gain_cells('AP', other['gains']['AP'], reach)}</tr>"
+        for other in others
+    ]
+    first = (
+        f'<tr><td class="setting">{escape(baseline["name"])}</td><td class="measured">'
+        f"{_level(baseline['metrics']['AP'])}</td><td>baseline</td><td class='picture'></td></tr>"
+    )
+    return _table(_head("result", "AP ↑", "gain", ""), [first, *lines])
 
 
 def _sentence(other: Mapping[str, Any]) -> str:
@@ -131,7 +149,6 @@ def _gains_table(
     other: Mapping[str, Any],
     names: Sequence[str],
     meanings: Mapping[str, str],
-    first: str,
 ) -> str:
     reach = _reach([other["gains"][name] for name in names])
     lines = []
@@ -139,21 +156,13 @@ def _gains_table(
         gain = other["gains"][name]
         arrow = "↑" if _higher_is_better(name) else "↓"
         lines.append(
-            f'<tr><td class="setting">{metric_label(_stem(name))}&nbsp;{arrow}'
+            f'<tr><td class="setting">{_label(name)}&nbsp;{arrow}'
             f"<small>{meanings[name]}</small></td>"
             f'<td class="reported">{_level(baseline["metrics"][name])}</td>'
             f'<td class="measured">{_level(other["metrics"][name])}</td>'
             f"{_gain_cells(name, gain, reach)}</tr>"
         )
-    head = (
-        f'<th scope="col">{first}</th><th scope="col">baseline</th><th scope="col">here</th>'
-        '<th scope="col">gain</th><th scope="col">interval</th><th scope="col"></th>'
-    )
-    return _table(head, lines)
-
-
-def _stem(name: str) -> str:
-    return "oLRP" if name in OF_SIZES and name.startswith("oLRP") else name
+    return _table(_head("metric", "baseline", "here", "gain", ""), lines)
 
 
 def _classes_table(other: Mapping[str, Any]) -> str:
@@ -179,18 +188,15 @@ def _classes_table(other: Mapping[str, Any]) -> str:
             f"{_gain_cells('AP', gains['AP'], reach)}{more}"
             f'<td class="measured">{hands["won"]:,}</td><td>{hands["lost"]:,}</td></tr>'
         )
-    head = "".join(
-        f'<th scope="col">{text}</th>'
-        for text in (
-            "class", "objects", "AP", "gain", "interval", "",
-            "AP<sub>50</sub> gain", "oLRP gain", "won", "lost",
-        )
-    )  # fmt: skip
+    head = _head(
+        "class", "objects", "AP", "gain", "", "AP<sub>50</sub> gain", "oLRP gain", "won", "lost"
+    )
     decided = sum(verdict("AP", row["gains"]["AP"]) in ("better", "worse") for row, _ in rows)
     return _table(head, lines) + (
         f'<p class="fine">{decided} of {len(rows)} intervals of AP leave 0 out; of {len(rows)} '
-        f"classes that do not differ at all about {0.05 * len(rows):.0f} would. Classes without "
-        "objects are left out.</p>"
+        f"classes that do not differ at all about {0.05 * len(rows):.0f} would. Won are objects "
+        "found here alone, lost those found by the baseline alone. Classes without objects are "
+        "left out.</p>"
     )
 
 
@@ -202,9 +208,7 @@ def _hands_html(baseline: Mapping[str, Any], other: Mapping[str, Any]) -> str:
         "lost": f"by {escape(baseline['name'])} alone",
         "neither": HANDS["neither"],
     }
-    head = '<th scope="col">objects</th>' + "".join(
-        f'<th scope="col">{size}</th>' for size in SIZES if size in hands
-    )
+    head = _head("objects", *(size for size in SIZES if size in hands))
     lines = [
         f'<tr><td class="setting">{names[kind]}</td>'
         + "".join(
@@ -234,8 +238,8 @@ def _reading(comparison: Mapping[str, Any]) -> str:
     return (
         '<h2>How to read it</h2><p class="fine">Values in percent, gains in points. ↑ higher is '
         "better, ↓ lower is better. All results are evaluated on the same resamples of the images, "
-        "drawn with replacement; the interval holds the middle "
-        f"{comparison['settings']['level']:.0%} of the gains found. "
+        "drawn with replacement; the interval reaches 1.96 standard deviations of the resampled "
+        "gains to both sides of the gain. "
         '<span class="better">Better</span> and <span class="worse">worse</span> are coloured '
         f"where the interval leaves 0 out.{of_seeds} – is undefined.</p>"
     )
@@ -244,10 +248,10 @@ def _reading(comparison: Mapping[str, Any]) -> str:
 def _gain_cells(name: str, gain: Mapping[str, float], reach: float) -> str:
     kind = verdict(name, gain)
     if np.isnan(gain["gain"]):
-        return '<td class="measured undefined">–</td><td></td><td></td>'
+        return '<td class="measured undefined">–</td><td></td>'
     return (
-        f'<td class="measured {kind}">{_points(gain["gain"])}</td>'
-        f'<td class="reported">{_ends(gain)}</td><td>{_picture(gain, kind, reach)}</td>'
+        f'<td class="measured {kind}">{_points(gain["gain"])}<small>{_ends(gain)}</small></td>'
+        f'<td class="picture">{_picture(gain, kind, reach)}</td>'
     )
 
 
@@ -259,7 +263,7 @@ def _picture(gain: Mapping[str, float], kind: str, reach: float) -> str:
 
     middle = HEIGHT / 2
     return (
-        f'<svg class="interval {kind}" width="{WIDTH}" height="{HEIGHT}" role="img" '
+        f'<svg class="interval {kind}" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         f'aria-label="gain {_points(gain["gain"])}, interval {_ends(gain)}">'
         f'<line class="zero" x1="{WIDTH / 2}" x2="{WIDTH / 2}" y1="0" y2="{HEIGHT}"/>'
         f'<line x1="{x(gain["low"]):.1f}" x2="{x(gain["high"]):.1f}" y1="{middle}" y2="{middle}"/>'
@@ -271,6 +275,20 @@ def _reach(gains: Sequence[Mapping[str, float]]) -> float:
     """The value at the edge of the pictures: one scale for a whole table."""
     ends = [abs(gain[key]) for gain in gains for key in ("gain", "low", "high")]
     return max((end for end in ends if not np.isnan(end)), default=0.0) or 1.0
+
+
+def _label(name: str) -> str:
+    """A metric's name as HTML; oLRPS with its letter below, as metric_label has it for AP."""
+    if name in OF_SIZES and name.startswith("oLRP"):
+        return f"oLRP<sub>{name[-1]}</sub>"
+    return metric_label(name)
+
+
+def _head(*names: str) -> str:
+    """Headings of columns, HTML."""
+    return "".join(
+        f'<th scope="col">{name}</th>' if name else '<td class="picture"></td>' for name in names
+    )
 
 
 def _level(metric: Mapping[str, float]) -> str:
@@ -295,16 +313,24 @@ def _table(head: str, lines: Sequence[str]) -> str:
 
 _CSS = """
 .compare td small { display: block; font-weight: 400; color: var(--soft); }
+.compare table.results td.setting {
+  white-space: normal; max-width: 14rem; overflow-wrap: anywhere;
+}
+.compare table.results thead tr:first-child th:not([colspan], :first-child) { text-align: right; }
+.compare thead td { background: var(--wash); }
+.compare .side-by-side { display: flex; flex-wrap: wrap; gap: 0 2rem; }
+.compare .side-by-side > div { min-width: 0; }
 .compare .better { color: var(--good); font-weight: 650; }
 .compare .worse { color: var(--bad); font-weight: 650; }
 .compare p.answer.better, .compare p.answer.worse { font-weight: 500; }
-.compare svg.interval { display: block; color: var(--soft); }
+.compare svg.interval { display: block; width: 8.5rem; color: var(--soft); }
 .compare svg.interval.better { color: var(--good); }
 .compare svg.interval.worse { color: var(--bad); }
 .compare svg.interval line { stroke: currentColor; stroke-width: 2; }
-.compare svg.interval line.zero { stroke: var(--line); stroke-width: 1.5; }
+.compare svg.interval line.zero { stroke: var(--faint); stroke-width: 1; }
 .compare svg.interval circle { fill: currentColor; }
 @media (max-width: 40rem) {
-  .compare td small { display: none; }
+  .compare td.picture { display: none; }
+  .compare table.results tbody td.setting:first-child { max-width: 8rem; }
 }
 """

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rebalance.boxes import paired_iou
-from rebalance.config.options.select import Suppression
+from rebalance.config.options.select import BoxSuppression
 from rebalance.detectors.select import (
     View,
     best_anchors,
@@ -121,7 +121,7 @@ def test_soft_nms_is_the_loop_over_boxes(inputs, decay, threshold, sigma):
 
 
 @settings(deadline=None)
-@given(scored_boxes(), st.sampled_from(sorted(Suppression.parts())))
+@given(scored_boxes(), st.sampled_from(sorted(BoxSuppression.parts())))
 def test_rows_are_unique_scores_fall_and_groups_do_not_meet(inputs, name):
     options = {} if name == "soft_nms" else {"iou": 0.5}
     boxes, scores, groups = inputs
@@ -186,7 +186,7 @@ EMPTY = torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64)
 ONE = torch.tensor([[0.0, 0, 4, 4]]), torch.tensor([0.6]), torch.tensor([7])
 
 
-@pytest.mark.parametrize("name", sorted(Suppression.parts()))
+@pytest.mark.parametrize("name", sorted(BoxSuppression.parts()))
 def test_no_box_and_one_box(name):
     options = {} if name == "soft_nms" else {"iou": 0.5}
     rows, scores = make_suppression(name, **options)(*EMPTY)

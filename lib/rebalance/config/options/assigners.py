@@ -1,9 +1,9 @@
 """Assigners: which ground truth, if any, a candidate belongs to."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Len
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from rebalance.config.bounds import Count, NonNegative, Positive, Share
 from rebalance.config.options.overlaps import IouOverlap, Overlap
@@ -12,6 +12,16 @@ from rebalance.config.part import Options, Part, refusal
 GIVEN = ("ignored_boxes", "level_sizes", "costs", "image_size", "image", "validate")
 
 ScaleRange = Annotated[list[NonNegative], Len(2, 2)]
+
+
+def _form(value: Any) -> str:
+    return "<name>" if isinstance(value, str) else "<number>"
+
+
+LeastIou = Annotated[
+    Annotated[Share, Tag("<number>")] | Annotated[Literal["positive"], Tag("<name>")],
+    Discriminator(_form),
+]
 
 
 class Assigner(Part, noun="assigner", given=GIVEN):
@@ -30,7 +40,7 @@ class MaxIou(Assigner, name="max_iou", makes="rebalance.assigners.max_iou:assign
     """Overlap below which a candidate is negative; between the two it is ignored."""
     negative_floor: Share = 0.0
     """Overlap below which a candidate is ignored instead of negative (bbgen, section 6.2)."""
-    low_quality_iou: Share | Literal["positive"] | None = 0.0
+    low_quality_iou: LeastIou | None = 0.0
     """Least overlap of the ground truths' own best; "positive": that of positives; null: none."""
     low_quality_ties: bool = True
     """Whether all candidates that tie for best go to their ground truth, or the first (SSD)."""

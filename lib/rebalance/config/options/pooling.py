@@ -38,8 +38,8 @@ class Groie(Pooling, name="groie", makes="rebalance.detectors.pooling:GroiePooli
     """Levels that RoIs come from, from the finest."""
     kernel_size: Count = 5
     """Of the convolution, odd."""
-    num_heads: Count = 8
-    """Of the attention; a divisor of the channels."""
+    num_heads: Count = 6
+    """Of the attention."""
     kv_stride: Count = 2
     """Of the cells attended to."""
     vertical_query: Literal["own", "transposed"] = "own"

@@ -16,6 +16,7 @@ from rebalance.config.options.rois import ProposedRois, RoiSource
 from rebalance.config.options.samplers import Sampler
 from rebalance.config.part import Options, refusal, section
 
+MaskTargets = Literal["binary", "soft"]
 InformationFlow = Literal["none", "in_prediction", "always"]
 
 
@@ -134,6 +135,8 @@ class BoxStepSettings(Options):
     """RoIs that enter the losses."""
     objective: Objective
     """The losses."""
+    weight: NonNegative = 1.0
+    """Factor of the losses."""
 
 
 class MaskStepSettings(Options):
@@ -145,8 +148,12 @@ class MaskStepSettings(Options):
     """Train on the boxes that the step before has refined (interleaved), not on its RoIs."""
     information_flow: InformationFlow = "none"
     """Where features of earlier mask steps are added: nowhere, at test time, always (HTC)."""
+    targets: MaskTargets = "binary"
+    """What they learn: masks cut out and rounded (mmdetection), or not rounded (torchvision)."""
     objective: Objective
     """The losses."""
+    weight: NonNegative = 1.0
+    """Factor of the losses."""
 
 
 class MaskIouStepSettings(Options):
@@ -156,6 +163,8 @@ class MaskIouStepSettings(Options):
     """What is compared with 0.5 to make a mask; the published code: the logit."""
     objective: Objective
     """The losses."""
+    weight: NonNegative = 1.0
+    """Factor of the losses."""
 
 
 class RpnStep(Options):
@@ -193,10 +202,10 @@ class BoxStep(Options):
     """Name of its head."""
     iou: OpenShare
     """Least IoU of its positives; what is below is negative."""
-    weight: NonNegative = 1.0
-    """Factor of its losses."""
+    weight: NonNegative | None = section()
+    """Factor of its losses, in place of the shared one, as are the following."""
     rois: RoiSource | None = section()
-    """In place of the shared one, as are the following."""
+    """What it trains on."""
     pooling: RoiPooling | None = section()
     """Features of an RoI."""
     coder: Coder | None = section()
@@ -214,14 +223,16 @@ class MaskStep(Options):
 
     mask: Text
     """Name of its head."""
-    weight: NonNegative = 1.0
-    """Factor of its losses."""
+    weight: NonNegative | None = section()
+    """Factor of its losses, in place of the shared one, as are the following."""
     pooling: RoiPooling | None = section()
-    """In place of the shared one, as are the following."""
+    """Features of an RoI."""
     refined: bool | None = section()
     """Train on refined boxes."""
     information_flow: InformationFlow | None = section()
     """Where features of earlier mask steps are added."""
+    targets: MaskTargets | None = section()
+    """What they learn."""
     objective: Objective | None = section()
     """The losses."""
 
@@ -231,10 +242,10 @@ class MaskIouStep(Options):
 
     mask_iou: Text
     """Name of its head."""
-    weight: NonNegative = 1.0
-    """Factor of its losses."""
+    weight: NonNegative | None = section()
+    """Factor of its losses, in place of the shared one, as are the following."""
     binarised: Literal["probability", "logit"] | None = section()
-    """In place of the shared one, as is the following."""
+    """What is compared with 0.5 to make a mask."""
     objective: Objective | None = section()
     """The losses."""
 
