@@ -42,7 +42,7 @@ def test_a_corrupt_file_arrives_as_a_value_also_from_a_worker(shapes, tmp_path, 
 
 def test_a_batch_holds_each_image_in_its_corner(shapes):
     source = CocoDataset(**splits(shapes)["train"])
-    as_it_is = {"name": "keep_ratio", "min_size": 1000, "max_size": 64}  # the longer side has 64
+    as_it_is = {"name": "keep_ratio", "min_size": 64, "max_size": 64}  # the longer side has 64
     dataset = BatchDataset(source, {**IMAGE, "test": {"resize": as_it_is}}, None)
     batch = dataset[BatchPlan(0, (0, 1, 2), (96, 96))]
     for index, (image, target) in enumerate(zip(batch.images, batch.targets, strict=True)):
