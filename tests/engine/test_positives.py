@@ -121,7 +121,7 @@ def _positives(step, boxes, target, rng, **options):
     )
     rows = step.sampler(assignment, rng=rng, boxes=boxes)
     rows = rows[assignment.positives[rows]]
-    return rows, Assignment(*(values[rows] for values in assignment[:3]))
+    return rows, Assignment(*(None if values is None else values[rows] for values in assignment))
 
 
 def _lines(boxes, assignment, target, refined):

@@ -188,4 +188,4 @@ def test_the_command_line_of_train_says_what_it_needs(capsys, tmp_path):
     assert "needs a run's name and --scale, or --run-file" in capsys.readouterr().err
     (tmp_path / "list.yaml").write_text("[1, 2]")
     assert main(["train", "--run-file", str(tmp_path / "list.yaml"), "--out", str(tmp_path)]) == 2
-    assert "must be a mapping, got [1, 2]" in capsys.readouterr().err
+    assert "must be a mapping" in capsys.readouterr().err

@@ -19,6 +19,7 @@ from rebalance.errors import InputError
 from safetensors.torch import load_file
 
 from .conftest import STAGED, Interrupted, results
+from .test_mask_runs import MASK, MASK_HEAD
 
 
 @pytest.fixture
@@ -176,11 +177,12 @@ def test_a_mask_detector_on_boxes_stops_before_it_trains(run, shapes, tmp_path):
     first.pop("segmentation")
     (tmp_path / "boxes.json").write_text(json.dumps(coco))
     run["dataset"]["train"]["annotations"] = str(tmp_path / "boxes.json")
+    heads = {**STAGED["heads"], "mask": MASK_HEAD}
     run["detector"] = {
         **STAGED,
-        "heads": {**STAGED["heads"], "mask": {"name": "mask", "num_convs": 1, "channels": 8}},
-        "mask": {"objective": {"name": "linear", "mask": {"name": "mask_cross_entropy"}}},
-        "steps": [*STAGED["steps"], "mask"],
+        "heads": heads,
+        "mask": MASK,
+        "steps": ["rpn", {"box": "box", "iou": 0.5}, {"mask": "mask"}],
     }
     message = rf"boxes.json: annotation {first['id']}: missing key 'segmentation'"
     with pytest.raises(InputError, match=message):
@@ -211,7 +213,15 @@ def test_a_checkpoint_of_other_settings_is_put_aside(run, tmp_path, interrupt, c
     assert results(tmp_path / "cut") == results(tmp_path / "fresh")
 
 
-def test_settings_without_influence_do_not_lose_the_checkpoint(run, tmp_path, interrupt, capsys):
+@pytest.mark.parametrize("resize", [
+    {"name": "keep_ratio", "min_size": 32, "max_size": 64},
+    pytest.param({"name": "square", "size": 32}, marks=pytest.mark.xfail(strict=True, reason=(
+        "known fault: the digest of a training's code counts the parts of its test settings"
+    ))),
+])  # fmt: skip
+def test_settings_without_influence_do_not_lose_the_checkpoint(
+    run, tmp_path, interrupt, capsys, resize
+):
     restore = interrupt(4 * 5)
     with pytest.raises(Interrupted):
         train(run, tmp_path / "cut", threads=1)
