@@ -39,7 +39,7 @@ def test_a_long_training_on_eight_photographs_finds_their_objects(photographs, t
     """AP50 on the training images themselves exceeds 0.5."""
     run, truth = photographs
     detector = run["detector"]
-    detector["neck"] = {"channels": 48, "first_level": 3, "num_levels": 4}
+    detector["neck"] |= {"channels": 48, "first_level": 3, "num_levels": 4}
     detector["heads"]["dense"] |= {"num_convs": 2, "channels": 48, "norm": "group"}
     detector["dense"]["candidates"] |= {"base_scale": 3, "scales_per_octave": 2}
     detector["dense"]["sampler"] = {"name": "all"}
@@ -56,7 +56,7 @@ def test_a_long_training_of_masks_on_eight_photographs_finds_their_objects(photo
     """AP50 of boxes and of masks on the training images themselves exceeds 0.5."""
     run, truth = photographs
     detector = run["detector"] = copy.deepcopy(STAGED)
-    detector["neck"] = {"channels": 32, "first_level": 2, "num_levels": 5}
+    detector["neck"] |= {"channels": 32, "first_level": 2, "num_levels": 5}
     detector["heads"] = {
         "rpn": {"name": "rpn", "channels": 64},
         "box": {"name": "fc", "num_fcs": 2, "channels": 128},
