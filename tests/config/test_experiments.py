@@ -146,7 +146,9 @@ def test_a_resolved_run_has_all_layers_and_parses_to_itself(root):
     assert settings["detector"]["dense"]["objective"]["box"]["beta"] == 0.11  # the base's
     assert settings["backbone"]["weights"] == "elsewhere/weights/resnet50.safetensors"
     assert settings["dataset"]["val"]["annotations"] == "elsewhere/shapes/annotations/val.json"
-    assert settings["variants"] == {"default": {"test": {}, "evaluate": {"tau": 0.5}}}
+    assert settings["variants"] == {
+        "default": {"test": {}, "evaluate": {"tau": 0.5, "ranking": "scores"}}
+    }
     assert parse(Run, yaml.safe_load(yaml.safe_dump(settings)), "run.yaml") == run
 
 

@@ -56,6 +56,18 @@ def test_a_table_of_runs(experiments, results):
     assert given["files"][0]["log"] == [f"{RUNS}/baseline/seed{seed}/log.csv" for seed in (0, 1)]
 
 
+def test_a_quoted_row_is_shown_and_nothing_trained_for_it(root, results):
+    file = root / "config" / "papers" / "work.yaml"
+    text = file.read_text()
+    assert text.count("waits: needs more") == 1
+    file.write_text(text.replace("waits: needs more", "quoted: from another publication"))
+    table = load_experiments(root).target("work_table_1")
+    row = table.parameters(results)["rows"][2]
+    assert (row["run"], row["missing"]) == (None, "quoted from another publication")
+    assert row["reported"] == {"AP": 37.0}
+    assert len(table.runs) == 2
+
+
 def test_its_curves(experiments, results):
     curves = experiments.target("work_table_1_curves")
     given = curves.parameters(results)

@@ -89,6 +89,27 @@ def test_numbers_equal_those_worked_out_by_hand(table):
     assert line["run"] == "run_a"
 
 
+def test_a_number_may_stand_deeper_in_its_file_or_in_the_settings(table, tmp_path):
+    rows, files = table
+    metrics = [
+        {"name": "rho", "percent": False, "better": "higher", "key": "correlation.Spearman"},
+        {"name": "params_k", "percent": False, "better": "lower", "reads": "settings"},
+    ]
+    for path in tmp_path.rglob("metrics.json"):
+        path.write_text(json.dumps({"rho": 0.1, "correlation": {"Spearman": 0.25}}))
+        (path.parent / "run.yaml").write_text("name: a\nparams_k: 44.17\n")
+    files = [
+        row | {"settings": [path.replace("metrics.json", "run.yaml") for path in row["metrics"]]}
+        for row in files
+    ]
+    tidy = assemble([row | {"reported": {}} for row in rows], metrics, files)
+    assert cell(tidy, "a", "rho")["measured"] == 0.25
+    assert cell(tidy, "b", "params_k")["measured"] == 44.17
+    with pytest.raises(InputError, match=r"metrics.json: no metric 'correlation.Kendall'"):
+        assemble(rows, [metrics[0] | {"name": "AP", "key": "correlation.Kendall"}, *METRICS[1:]],
+                 files)  # fmt: skip
+
+
 def test_undefined_missing_and_unmeasured_numbers_are_nan(table):
     rows, files = table
     tidy = assemble(rows, METRICS, files)

@@ -38,12 +38,14 @@ rule evaluate:
         runtime=lambda w, attempt: 20 * attempt,
     params:
         code=code_of("rebalance.metrics.evaluate"),
-        tau=lambda w: variant_of(w).evaluate.tau,
+        evaluate=lambda w: " ".join(
+            f"--{option} {value}" for option, value in variant_of(w).evaluate
+        ),
         ious=ious_option,
         masks=lambda w: "--with-masks" if resolved(w).detector.needs_masks else "",
     shell:
         "rebalance evaluate --gt {input.annotations} --dt {input.detections} {params.masks}"
-        " --tau {params.tau} {params.ious} --out {output.metrics} --matches {output.matches}"
+        " {params.evaluate} {params.ious} --out {output.metrics} --matches {output.matches}"
         " > {log} 2>&1"
 
 

@@ -31,8 +31,10 @@ class Metric(Options):
     """Which of two is better."""
     measured: bool = True
     """Whether some file of a run has it."""
-    reads: Literal["metrics", "positives"] = "metrics"
+    reads: Literal["metrics", "positives", "settings"] = "metrics"
     """Which file of each run has it."""
+    key: Text | None = section()
+    """What that file calls it, if not by its name: ``correlation.Spearman``."""
 
     @property
     def iou(self) -> float | None:
@@ -68,21 +70,36 @@ class WaitingRow(Row):
     """Why."""
 
 
+class QuotedRow(Row):
+    """A row whose numbers the work has from elsewhere: shown, and nothing trained for it."""
+
+    quoted: Text
+    """Where from: "from another publication"."""
+
+
+ROW_FORMS: dict[str, type[Row]] = {"run": RunRow, "waits": WaitingRow, "quoted": QuotedRow}
+
+
 def _row_form(row: Any) -> str | None:
-    has = row if isinstance(row, Mapping) else {}
-    if isinstance(row, RunRow) or "run" in has:
-        return "<run>"
-    return "<waits>" if isinstance(row, WaitingRow) or "waits" in has else None
+    for key, form in ROW_FORMS.items():
+        if isinstance(row, form) or (isinstance(row, Mapping) and key in row):
+            return f"<{key}>"
+    return None
 
 
 def _check_row_form(row: Any) -> Any:
     if _row_form(row) is None:
-        raise refusal(f"needs a run, or waits with the reason why it has none, got {row!r}")
+        raise refusal(
+            "needs a run, or waits with the reason why it has none, or quoted with where its "
+            f"numbers are from, got {row!r}"
+        )
     return row
 
 
 TableRow = Annotated[
-    Annotated[RunRow, Tag("<run>")] | Annotated[WaitingRow, Tag("<waits>")],
+    Annotated[RunRow, Tag("<run>")]
+    | Annotated[WaitingRow, Tag("<waits>")]
+    | Annotated[QuotedRow, Tag("<quoted>")],
     Discriminator(_row_form),
     BeforeValidator(_check_row_form),
 ]

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from annotated_types import Len
 from pydantic import Field
 
-from rebalance.config.bounds import Index, ShareBelowOne, Text
+from rebalance.config.bounds import Index, NonNegative, ShareBelowOne, Text
 from rebalance.config.options.backbones import Backbone
 from rebalance.config.options.detector import Detector
 from rebalance.config.options.hardware import Hardware
@@ -28,6 +28,8 @@ class Evaluate(Options):
 
     tau: ShareBelowOne = 0.5
     """IoU of a true positive in LRP."""
+    ranking: Literal["scores", "lower", "upper"] = "scores"
+    """By scores, or true positives against or by their IoU: the bounds of thesis Table 7.4."""
 
 
 class Variant(Options):
@@ -142,6 +144,8 @@ class TrainedRun(Run):
 
     classes: Classes
     """What it was trained to tell apart."""
+    params_k: NonNegative | None = section()
+    """Thousands of parameters that train."""
     made_with: dict[str, Any]
     """Commit, versions and device."""
 

@@ -14,13 +14,15 @@ from rebalance.config.entries import (
     OfNotebookFigure,
     OfRunsFigure,
     OfRunsTable,
+    QuotedRow,
     Row,
     RunRow,
+    WaitingRow,
 )
 from rebalance.config.rows import row_names
 
 Sort = Literal["table", "figure"]
-Files = Literal["metrics", "log", "positives"]
+Files = Literal["metrics", "log", "positives", "settings"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Results:
             "metrics": f"{row.variant}/metrics.json",
             "log": "log.csv",
             "positives": "positives.json",
+            "settings": "run.yaml",
         }[kind]
         return [str(folder / name) for folder in self.seed_folders(row.run)]
 
@@ -256,7 +259,7 @@ class Table(Target):
                     "run": getattr(row, "run", None),
                     "variant": getattr(row, "variant", "default"),
                     "reported": row.reported,
-                    "missing": getattr(row, "waits", None),
+                    "missing": _why_not_measured(row),
                 }
                 for row in self.rows
             ],
@@ -368,6 +371,15 @@ def targets_of(label: Label, entry: Entry) -> list[Target]:
         case OfNotebook():
             return [AnalyticTable(label, entry)]
     raise TypeError(f"no target is made of {type(entry).__name__}")
+
+
+def _why_not_measured(row: Row) -> str | None:
+    match row:
+        case WaitingRow():
+            return row.waits
+        case QuotedRow():
+            return f"quoted {row.quoted}"
+    return None
 
 
 def _once(files: Iterator[str]) -> list[str]:

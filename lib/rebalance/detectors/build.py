@@ -74,9 +74,12 @@ def count_parameters(settings: Settings, num_classes: int) -> tuple[int, int]:
     backbone = {key: value for key, value in settings["backbone"].items() if key != "weights"}
     with torch.device("meta"):
         detector = build_detector({**settings, "backbone": backbone}, num_classes)
-    parameters = list(detector.parameters())
-    trainable = sum(part.numel() for part in parameters if part.requires_grad)
-    return sum(part.numel() for part in parameters), trainable
+    return sum(part.numel() for part in detector.parameters()), num_trainable(detector)
+
+
+def num_trainable(detector: Detector) -> int:
+    """Numbers that training changes."""
+    return sum(part.numel() for part in detector.parameters() if part.requires_grad)
 
 
 def build_dense(

@@ -12,6 +12,7 @@ from safetensors.torch import save as safetensors_bytes
 
 from rebalance.data.coco import CocoDataset
 from rebalance.data.files import write_atomically
+from rebalance.detectors.build import num_trainable
 from rebalance.detectors.detector import Detector
 from rebalance.engine.agreement import say
 from rebalance.engine.checkpoint import (
@@ -106,6 +107,7 @@ class RunFolder:
         settings = {
             **self.settings,
             "classes": {"ids": list(dataset.class_ids), "names": list(dataset.class_names)},
+            "params_k": num_trainable(detector) / 1000,
             "made_with": {
                 "commit": git_commit(),
                 "versions": versions(),

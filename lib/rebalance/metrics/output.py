@@ -3,10 +3,11 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rebalance.config.reading import load_yaml
 from rebalance.errors import InputError
 from rebalance.jsonfile import read_json
 
@@ -19,15 +20,21 @@ def to_json(content: Any) -> str:
 def read_metrics(path: Path, names: Sequence[str]) -> dict[str, float]:
     """The named numbers of one metrics.json or the like; null (undefined) becomes nan.
 
+    Args:
+        path: JSON, or YAML by its suffix.
+        names: keys; a point leads one level down: ``correlation.Spearman``.
+
     Raises:
         InputError: no such file, not JSON, or a metric is absent or not a number.
     """
-    content = read_json(path, "file of metrics")
+    content = load_yaml(path) if path.suffix == ".yaml" else read_json(path, "file of metrics")
     values = {}
     for name in names:
-        if name not in content:
-            raise InputError(f"{path}: no metric {name!r}, it has {sorted(content)}")
-        value = content[name]
+        value = content
+        for key in name.split("."):
+            if not isinstance(value, Mapping) or key not in value:
+                raise InputError(f"{path}: no metric {name!r}, it has {sorted(content)}")
+            value = value[key]
         if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
             raise InputError(f"{path}: {name} must be a number or null, got {value!r}")
         values[name] = float("nan") if value is None else float(value)

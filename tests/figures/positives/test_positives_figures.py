@@ -95,6 +95,36 @@ def test_every_figure_of_positives_is_drawn_with_its_table(series, what):
     assert len(FIGURES[what].table(series))
 
 
+def loops_file(path, *ious):
+    """One positive for each IoU of each loop."""
+    gt = torch.tensor([[0.0, 0, 100, 100]], dtype=torch.float64)
+    heads = []
+    for loop, some in enumerate(ious, start=1):
+        head = HeadPositives(f"stage{loop}", 1, 0.5)
+        boxes = gt.repeat(len(some), 1)
+        boxes[:, 2] = 100 * torch.tensor(some)
+        head.add(boxes, gt.expand_as(boxes), torch.ones(len(some), dtype=torch.int64), boxes)
+        heads.append(head.summary(num_images=1))
+    return [write(path, {"heads": heads})]
+
+
+def test_loops_that_raise_the_iou_are_told_from_those_that_do_not(tmp_path):
+    low, middle, high = [0.55, 0.55, 0.65], [0.65, 0.75], [0.85, 0.95]
+    made = positives.load_positives({
+        "Mask R-CNN": loops_file(tmp_path / "a.json", low),
+        "falling": loops_file(tmp_path / "b.json", high, middle, low),
+        "rising": loops_file(tmp_path / "c.json", low, middle, high),
+    })  # fmt: skip
+    assert made["rising"].loops.sum(axis=1).tolist() == [3, 2, 2]
+    assert made["rising"].iou_counts.sum() == 3  # of the first alone
+    assert [claim.holds for claim in positives.loop_claims(made, {})] == [True] * 4
+    turned = dict(zip(made, [made["falling"], made["rising"], made["falling"]], strict=True))
+    # Their first loop is the same; two loops, 0.55 0.65 0.75 ..., spread more either way.
+    assert [claim.holds for claim in positives.loop_claims(turned, {})][2:] == [False, False]
+    table = positives.loop_table(made)
+    assert table[table["detector"] == "rising"]["0.9 to 1.0"].tolist() == [0, 0, 0.5]
+
+
 def test_no_positives_are_a_result(tmp_path, numbers):
     head = HeadPositives("stage1", 2, 0.5).summary(num_images=3)
     empty = positives.load_positives({"RPN": [write(tmp_path / "p.json", {"heads": [head]})]})

@@ -34,7 +34,8 @@ class Metric:
         percent: printed, and so reported, in percent.
         better: "higher", "lower", or None where neither is better.
         measured: False for what the work reports and no file of a run has (memory, ...).
-        reads: kind of the file that has it, "metrics" or "positives".
+        reads: kind of the file that has it, "metrics", "positives" or "settings".
+        key: what that file calls it, with points between levels; None: by its name.
     """
 
     name: str
@@ -42,10 +43,16 @@ class Metric:
     better: str | None
     measured: bool = True
     reads: str = "metrics"
+    key: str | None = None
+
+    @property
+    def found_as(self) -> str:
+        """What the file calls it."""
+        return self.key or self.name
 
 
 def read_metric(entry: Mapping[str, Any]) -> Metric:
-    """A Metric from its description {name, percent, better[, measured][, reads]}.
+    """A Metric from its description {name, percent, better[, measured][, reads][, key]}.
 
     Raises:
         InputError: a key is missing or unknown, or ``better`` is none of higher, lower, null.
@@ -54,7 +61,7 @@ def read_metric(entry: Mapping[str, Any]) -> Metric:
         metric = Metric(**entry)
     except TypeError:
         raise InputError(
-            "a metric has the keys name, percent, better and perhaps measured and reads, "
+            "a metric has the keys name, percent, better and perhaps measured, reads and key, "
             f"got {dict(entry)}"
         ) from None
     if metric.better not in BETTER:
@@ -75,7 +82,7 @@ def assemble(
     Args:
         rows: each {setting: {column: value}, run: name or None, variant, reported:
             {metric: value as printed, or None}, missing: why it is not measured, or None}.
-        metrics: each {name, percent, better[, measured][, reads]}; see Metric.
+        metrics: each {name, percent, better[, measured][, reads][, key]}; see Metric.
         files: for each row, kind of file -> the file of each seed; none where ``missing``. Kinds
             are those that metrics read, and others to be linked ("log").
 
@@ -99,7 +106,7 @@ def assemble(
         seeds = {
             kind: [
                 read_metrics(
-                    Path(file), [m.name for m in columns if m.measured and m.reads == kind]
+                    Path(file), [m.found_as for m in columns if m.measured and m.reads == kind]
                 )
                 for file in row_files[kind]
             ]
@@ -107,7 +114,7 @@ def assemble(
         }
         for metric in columns:
             values = np.array(
-                [seed[metric.name] for seed in seeds[metric.reads]] if metric.measured else []
+                [seed[metric.found_as] for seed in seeds[metric.reads]] if metric.measured else []
             )
             measured = float(values.mean()) if len(values) else float("nan")
             reported = as_fraction(row["reported"].get(metric.name), metric.percent)

@@ -1,9 +1,11 @@
-"""What trained detectors train on (bbgen Figures 5 and 6; thesis 3.12, 3.14, 4.5 and 4.6)."""
+"""What trained detectors train on (bbgen Figures 5 and 6; thesis 3.12, 3.14, 4.5, 4.6; r3cnn 2)."""
 
 from rebalance.figures.family import TabledFigure
 from rebalance.figures.positives.compute import (
     corner_claims,
     corner_table,
+    loop_claims,
+    loop_table,
     near_half_claims,
     near_half_table,
     regressor_claims,
@@ -13,6 +15,7 @@ from rebalance.figures.positives.compute import (
 )
 from rebalance.figures.positives.draw import (
     plot_corners_with,
+    plot_loops,
     plot_near_half,
     plot_regressor,
     plot_roi_sources_with,
@@ -23,4 +26,5 @@ FIGURES: dict[str, TabledFigure] = {
     "corners": TabledFigure(corner_claims, plot_corners_with, corner_table),
     "near_half": TabledFigure(near_half_claims, plot_near_half, near_half_table),
     "regressor": TabledFigure(regressor_claims, plot_regressor, regressor_table),
+    "loops": TabledFigure(loop_claims, plot_loops, loop_table),
 }

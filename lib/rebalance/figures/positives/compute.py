@@ -1,4 +1,4 @@
-"""What the positives of trained detectors say (bbgen Figures 5, 6; thesis 3.12, 3.14, 4.5, 4.6).
+"""What positives of trained detectors say (bbgen 5, 6; thesis 3.12, 3.14, 4.5, 4.6; r3cnn 2).
 
 Numbers come from positives.json, see ``rebalance.engine.positives``.
 """
@@ -28,6 +28,10 @@ ABOUT = (0.5, 1.5)
 """What counts as "about" a printed number, as factors of it."""
 CROWD_RADIUS = 0.05
 """Around the reference's corner; its sides are 0.3 long."""
+ALIKE = 0.1
+"""Largest difference of two shares that look alike."""
+BIN_OF_LOOPS = 5
+"""Bins of width 0.01 in one of those that loops are drawn in."""
 FLOAT_SLACK = 1e-4
 """Corners are kept to six decimals."""
 
@@ -39,6 +43,7 @@ class Positives:
     Attributes:
         iou_edges: [51], 0.5 ... 1.
         iou_counts: [50], positives by IoU with their ground truth.
+        loops: [H, 50], the same of every head, in order.
         mean_positives: per image.
         corners: [K, 2] xy relative to the reference box, of the first seed.
         corners_near_half: [K, 2], of positives with an IoU in [0.5, 0.6], of the first seed.
@@ -50,6 +55,7 @@ class Positives:
 
     iou_edges: NDArray[np.float64]
     iou_counts: NDArray[np.int64]
+    loops: NDArray[np.int64]
     mean_positives: float
     corners: torch.Tensor
     corners_near_half: torch.Tensor
@@ -60,15 +66,20 @@ class Positives:
     @property
     def tenth_shares(self) -> list[float]:
         """Shares of the five bins of width 0.1; nan without positives."""
-        counts = self.iou_counts.reshape(-1, BINS_PER_TENTH).sum(axis=1)
-        return [float(count) / (int(counts.sum()) or math.nan) for count in counts]
+        return tenth_shares(self.iou_counts)
+
+
+def tenth_shares(iou_counts: NDArray[np.int64]) -> list[float]:
+    """Shares of the five bins of width 0.1, of [50] counts; nan without positives."""
+    counts = iou_counts.reshape(-1, BINS_PER_TENTH).sum(axis=1)
+    return [float(count) / (int(counts.sum()) or math.nan) for count in counts]
 
 
 Series = Mapping[str, Positives]
 
 
 def load_positives(runs: Mapping[str, Sequence[str]]) -> dict[str, Positives]:
-    """The positives of each run; of several heads those of the first.
+    """The positives of each run; of several heads those of the first, but for their IoUs.
 
     Args:
         runs: label -> one positives.json per seed.
@@ -76,29 +87,31 @@ def load_positives(runs: Mapping[str, Sequence[str]]) -> dict[str, Positives]:
     Raises:
         InputError: a file is absent, not JSON, or lacks a field.
     """
-    return {label: _pooled([_first_head(Path(file)) for file in files])
+    return {label: _pooled([_heads(Path(file)) for file in files])
             for label, files in runs.items()}  # fmt: skip
 
 
-def _first_head(path: Path) -> Mapping[str, Any]:
+def _heads(path: Path) -> list[Mapping[str, Any]]:
     content = read_json(path, "file of positives")
-    try:
-        head: dict[str, Any] = content["heads"][0]
-    except (KeyError, IndexError, TypeError):
-        raise InputError(f"{path}: heads: must be a list of one entry or more") from None
+    heads = content.get("heads") if isinstance(content, Mapping) else None
+    if not isinstance(heads, list) or not heads:
+        raise InputError(f"{path}: heads: must be a list of one entry or more")
     needed = {"mean_positives", "iou_edges", "iou_counts", "corners", "corners_near_half",
               "regression"}  # fmt: skip
-    if missing := sorted(needed - set(head)):
-        raise InputError(f"{path}: heads[0] has no {', '.join(missing)}")
-    return head
+    for place, head in enumerate(heads):
+        if missing := sorted(needed - set(head)):
+            raise InputError(f"{path}: heads[{place}] has no {', '.join(missing)}")
+    return heads
 
 
-def _pooled(heads: Sequence[Mapping[str, Any]]) -> Positives:
+def _pooled(seeds: Sequence[Sequence[Mapping[str, Any]]]) -> Positives:
+    heads = [seed[0] for seed in seeds]
     first = heads[0]
     regressions = [head["regression"] for head in heads]
     return Positives(
         iou_edges=np.array(first["iou_edges"]),
         iou_counts=np.sum([head["iou_counts"] for head in heads], axis=0),
+        loops=np.sum([[head["iou_counts"] for head in seed] for seed in seeds], axis=0),
         mean_positives=float(np.mean([head["mean_positives"] for head in heads])),
         corners=torch.tensor(first["corners"], dtype=torch.float64).view(-1, 2),
         corners_near_half=torch.tensor(first["corners_near_half"], dtype=torch.float64).view(-1, 2),
@@ -273,3 +286,44 @@ def regressor_table(series: Series) -> pd.DataFrame:
         }))  # fmt: skip
     table = pd.concat(frames, ignore_index=True)
     return table.drop(columns="run") if len(series) == 1 else table
+
+
+def loop_claims(series: Series, numbers: Mapping[str, Any]) -> list[Claim]:
+    """r3cnn Figure 2: what each loop adds to the IoUs that a detector is trained on.
+
+    Args:
+        series: Mask R-CNN, R3-CNN with falling thresholds, R3-CNN with rising ones.
+        numbers: none are printed.
+    """
+    mask, falling, rising = series.values()
+    first, alone = tenth_shares(rising.loops[0]), tenth_shares(mask.loops[0])
+    two = tenth_shares(rising.loops[:2].sum(axis=0))
+    last = tenth_shares(rising.loops[-1])
+    low, high = sum(last[:2]), sum(last[3:])
+    falling_last = tenth_shares(falling.loops[-1])
+    falling_low, falling_high = sum(falling_last[:2]), sum(falling_last[3:])
+    difference = max(abs(a - b) for a, b in zip(first, alone, strict=True))
+    return [
+        printed_claim("the first loop alone looks like Mask R-CNN", difference < ALIKE,
+                      f"{_text(first)} against {_text(alone)}",
+                      f"shares of the tenths from 0.5 on, less than {ALIKE} apart"),
+        printed_claim("the first two loops together are more balanced", max(two) < max(first),
+                      f"{max(two):.3f} against {max(first):.3f}", "by the largest share"),
+        printed_claim("the third loop adds many RoIs of high IoU", last[-1] > first[-1],
+                      f"{last[-1]:.3f} of its RoIs are above 0.9, {first[-1]:.3f} of the first's"),
+        printed_claim("rising thresholds end skewed to high IoUs, falling ones to low ones",
+                      high > low and falling_high < falling_low,
+                      f"above 0.8 and below 0.7: {high:.3f} and {low:.3f}, "
+                      f"falling {falling_high:.3f} and {falling_low:.3f}"),
+    ]  # fmt: skip
+
+
+def loop_table(series: Series) -> pd.DataFrame:
+    """Positives of each loop, and their shares by IoU."""
+    names = [f"{low / 10:.1f} to {low / 10 + 0.1:.1f}" for low in range(5, 10)]
+    return pd.DataFrame([
+        {"detector": label, "loop": str(loop), "positives": int(counts.sum()),
+         **dict(zip(names, tenth_shares(counts), strict=True))}
+        for label, made in series.items()
+        for loop, counts in enumerate(made.loops, start=1)
+    ])  # fmt: skip

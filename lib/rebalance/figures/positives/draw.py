@@ -8,7 +8,7 @@ from matplotlib.patches import Rectangle
 
 from rebalance.figures.box_generator.compute import REFERENCE
 from rebalance.figures.box_generator.draw import plot_corners, plot_roi_sources
-from rebalance.figures.positives.compute import Series, regressor_table
+from rebalance.figures.positives.compute import BIN_OF_LOOPS, Series, regressor_table
 from rebalance.figures.style import INK, PALETTE, SEQUENTIAL, figure, legend_below
 from rebalance.figures.texttable import draw_table
 from rebalance.generators.regions import feasible_region
@@ -81,4 +81,20 @@ def plot_regressor(series: Series) -> Figure:
     draw_table(below, table.assign(positives=table["positives"].astype(int)), digits=2,
                widths=[1, 0.9, 1.1, 1.5, 1.4, 1.4])  # fmt: skip
     below.set_title("(c) in numbers")
+    return fig
+
+
+def plot_loops(series: Series) -> Figure:
+    """r3cnn Figure 2: IoUs that each loop trains on, one upon the other."""
+    fig, axes = figure(columns=2, grid=(1, len(series)), aspect=0.42, sharey=True)
+    for ax, letter, (label, made) in zip(np.atleast_1d(axes), "abc", series.items(), strict=False):
+        counts = made.loops.reshape(len(made.loops), -1, BIN_OF_LOOPS).sum(axis=2)
+        shares = counts / max(int(counts.sum()), 1) * 100
+        below = shares.cumsum(axis=0) - shares
+        for loop, (share, base) in enumerate(zip(shares, below, strict=True)):
+            ax.stairs(base + share, made.iou_edges[::BIN_OF_LOOPS], baseline=base, fill=True,
+                      color=PALETTE[loop], label=f"loop {loop + 1}")  # fmt: skip
+        ax.set(title=f"({letter}) {label}", xlabel="IoU", xlim=(0.5, 1), ylim=(0, None))
+    fig.axes[0].set_ylabel("share of positives (%)")
+    legend_below(fig, fig.axes[-1], columns=3)
     return fig
