@@ -30,6 +30,7 @@ class Source:
 
 _COCO = "http://images.cocodataset.org"
 _VOC = "http://host.robots.ox.ac.uk/pascal/VOC"
+_MMDETECTION = "https://download.openmmlab.com/pretrain/third_party"
 _TORCH = "https://download.pytorch.org/models"
 
 SOURCES = {
@@ -63,8 +64,9 @@ SOURCES = {
     "resnet34": Source(f"{_TORCH}/resnet34-b627a593.pth", sha256="b627a593"),
     "resnet50": Source(f"{_TORCH}/resnet50-0676ba61.pth", sha256="0676ba61"),
     "resnet101": Source(f"{_TORCH}/resnet101-63fe2227.pth", sha256="63fe2227"),
-    # Trained by torchvision, as its ResNet-50 is; it has none of 32x4d, which mmdetection has.
+    # Trained by torchvision, as its ResNet-50 is; it has none of 32x4d. Those are mmdetection's.
     "resnext101_64x4d": Source(f"{_TORCH}/resnext101_64x4d-173b62eb.pth", sha256="173b62eb"),
+    "resnext101_32x4d": Source(f"{_MMDETECTION}/resnext101_32x4d-a5af3160.pth", sha256="a5af3160"),
     "vgg16_features": Source(f"{_TORCH}/vgg16_features-amdegroot-88682ab5.pth", sha256="88682ab5"),
 }
 
