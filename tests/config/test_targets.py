@@ -50,7 +50,7 @@ def test_a_table_of_runs(experiments, results):
     assert given["metrics"][0] == {"name": "AP", "percent": True, "better": "higher"}
     assert given["rows"][2] == {
         "setting": {"loss": "other"}, "run": None, "variant": "default",
-        "reported": {"AP": 37.0}, "missing": "needs more",
+        "reported": {"AP": 37.0}, "missing": "needs more", "measures": None,
     }  # fmt: skip
     assert given["files"][2] == {"log": [], "metrics": [], "positives": []}
     assert given["files"][0]["log"] == [f"{RUNS}/baseline/seed{seed}/log.csv" for seed in (0, 1)]

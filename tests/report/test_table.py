@@ -110,6 +110,18 @@ def test_a_number_may_stand_deeper_in_its_file_or_in_the_settings(table, tmp_pat
                  files)  # fmt: skip
 
 
+def test_a_row_may_measure_a_part_of_the_metrics(table):
+    rows, files = table
+    rows = [rows[0] | {"measures": ["AP"]}, *rows[1:]]
+    tidy = assemble(rows, METRICS, files)
+    assert cell(tidy, "a", "AP")["measured"] == pytest.approx(0.32, abs=1e-15)
+    unmeasured = cell(tidy, "a", "oLRP")
+    assert np.isnan(unmeasured["measured"])
+    assert unmeasured["reported"] == 0.661
+    with pytest.raises(InputError, match=r"row 0 \(a\) measures \['APP'\]"):
+        assemble([rows[0] | {"measures": ["APP"]}, *rows[1:]], METRICS, files)
+
+
 def test_undefined_missing_and_unmeasured_numbers_are_nan(table):
     rows, files = table
     tidy = assemble(rows, METRICS, files)

@@ -61,6 +61,8 @@ class RunRow(Row):
     """Of any work."""
     variant: Text = DEFAULT_VARIANT
     """Of the run."""
+    measures: list[Text] | None = section()
+    """Metrics that are measured of it, where a run has not all of a table's; else all."""
 
 
 class WaitingRow(Row):

@@ -260,6 +260,7 @@ class Table(Target):
                     "variant": getattr(row, "variant", "default"),
                     "reported": row.reported,
                     "missing": _why_not_measured(row),
+                    "measures": getattr(row, "measures", None),
                 }
                 for row in self.rows
             ],

@@ -121,3 +121,57 @@ def test_a_log_without_an_rpn_is_named(tmp_path):
     (tmp_path / "log.csv").write_text("iteration,lr,loss\n1,0.1,1.0\n")
     with pytest.raises(InputError, match=r"log.csv: no column 'rpn_class_loss'"):
         trained_runs.rpn_losses({"RPN": [str(tmp_path / "log.csv")]}, [])
+
+
+# thesis Figures 7.3 and 7.4 ----------------------------------------------------------------------
+
+
+def objective_log(path, num=200, **columns):
+    steps = np.arange(num)
+    pd.DataFrame({
+        "iteration": steps + 1, "lr": 0.1, "loss": 1.0,
+        **{name: make(steps) for name, make in columns.items()},
+    }).to_csv(path, index=False)  # fmt: skip
+    return [str(path)]
+
+
+@pytest.mark.parametrize(
+    ("weight", "falls", "holds"),
+    [(4, 1, [True, True]), (40, 1, [False, True]), (4, -1, [True, False])],
+)
+def test_a_localisation_component_is_balanced_with_the_whole(tmp_path, weight, falls, holds):
+    """Classes 0.6 and localisation 0.2: the whole is 0.8, and 4 the weight that balances."""
+    log = objective_log(
+        tmp_path / "log.csv",
+        class_loss=lambda t: 0.6 * np.exp(-falls * t / 100),
+        localisation=lambda t: 0.2 * np.exp(-falls * t / 100),
+        box_loss=lambda t: weight * 0.2 * np.exp(-falls * t / 100),
+    )
+    parts = trained_runs.alrp_parts({"aLRP": log}, [])
+    first = parts.groupby("part", sort=False)["value"].first()
+    assert first.tolist() == pytest.approx([0.8, 0.6, 0.2 * weight])
+    assert [claim.holds for claim in trained_runs.alrp_part_claims(parts, {})] == holds
+    assert FIGURES["alrp_parts"].draw(parts, "shapes").axes
+
+
+@pytest.mark.parametrize(("off", "spread", "slow", "holds"), [
+    (0, 2, 10, [True, True, True, True]), (0.01, 2, 10, [True, True, False, True]),
+    (0, 1, 10, [False, False, True, True]), (0, 2, 1000, [True, True, True, False]),
+])  # fmt: skip
+def test_balanced_gradients_are_told_from_others(tmp_path, off, spread, slow, holds):
+    def wave(t):
+        return spread ** np.sin(t)
+
+    runs = {
+        "cross entropy": objective_log(tmp_path / "ce.csv", gradient_ratio=wave,
+                                       class_loss=lambda t: np.exp(-t / slow)),
+        "focal": objective_log(tmp_path / "fl.csv", gradient_ratio=lambda t: 5 * wave(t),
+                               class_loss=lambda t: np.exp(-t / 100)),
+        # An iteration without positives has a ratio of 0, which is none.
+        "aLRP": objective_log(tmp_path / "alrp.csv", class_loss=lambda t: np.exp(-t / 200),
+                              gradient_ratio=lambda t: np.where(t == 7, 0, 1 + off * (t == 9))),
+    }  # fmt: skip
+    curves = trained_runs.gradient_balance(runs, [])
+    claims = trained_runs.gradient_balance_claims(curves, {})
+    assert [claim.holds for claim in claims] == holds
+    assert FIGURES["gradient_balance"].draw(curves, "shapes").axes

@@ -81,7 +81,8 @@ def assemble(
 
     Args:
         rows: each {setting: {column: value}, run: name or None, variant, reported:
-            {metric: value as printed, or None}, missing: why it is not measured, or None}.
+            {metric: value as printed, or None}, missing: why it is not measured, or None,
+            measures (optional): metrics that its files have, or None: all}.
         metrics: each {name, percent, better[, measured][, reads][, key]}; see Metric.
         files: for each row, kind of file -> the file of each seed; none where ``missing``. Kinds
             are those that metrics read, and others to be linked ("log").
@@ -103,33 +104,39 @@ def assemble(
     for index, (row, row_files) in enumerate(zip(rows, files, strict=True)):
         _check_row(index, row, rows[0], [metric.name for metric in columns])
         _check_files(index, row, row_files, kinds)
+        measured = [metric for metric in columns if _is_measured(metric, row)]
         seeds = {
             kind: [
-                read_metrics(
-                    Path(file), [m.found_as for m in columns if m.measured and m.reads == kind]
-                )
+                read_metrics(Path(file), [m.found_as for m in measured if m.reads == kind])
                 for file in row_files[kind]
             ]
             for kind in kinds
         }
         for metric in columns:
             values = np.array(
-                [seed[metric.found_as] for seed in seeds[metric.reads]] if metric.measured else []
+                [seed[metric.found_as] for seed in seeds[metric.reads]]
+                if metric in measured
+                else []
             )
-            measured = float(values.mean()) if len(values) else float("nan")
+            mean = float(values.mean()) if len(values) else float("nan")
             reported = as_fraction(row["reported"].get(metric.name), metric.percent)
             numbers = {
                 "seeds": len(values),
-                "measured": measured,
+                "measured": mean,
                 "std": float(values.std(ddof=1)) if len(values) > 1 else float("nan"),
                 "reported": reported,
-                "difference": measured - reported,
+                "difference": mean - reported,
             }
             shown = {"run": row["run"], "variant": row["variant"]}
             kind = {"metric": metric.name, "better": metric.better}
             missing = {"missing": row["missing"]}
             lines.append({"row": index} | dict(row["setting"]) | shown | kind | numbers | missing)
     return pd.DataFrame(lines)
+
+
+def _is_measured(metric: Metric, row: Mapping[str, Any]) -> bool:
+    measures = row.get("measures")
+    return metric.measured and (measures is None or metric.name in measures)
 
 
 def _where(index: int, row: Mapping[str, Any]) -> str:
@@ -141,7 +148,7 @@ def _check_row(
 ) -> None:
     """Raise InputError unless a row has its keys and the settings of the first."""
     allowed = {"setting", "run", "variant", "reported", "missing"}
-    if set(row) != allowed:
+    if set(row) - {"measures"} != allowed:
         raise InputError(f"row {index} must have the keys {sorted(allowed)}, got {sorted(row)}")
     settings = list(row["setting"])
     where = _where(index, row)
@@ -150,9 +157,9 @@ def _check_row(
     taken = [name for name in settings if name in {"row", "missing", *COLUMNS}]
     if taken or not settings:
         raise InputError(f"{where}: settings need at least one name, other than {taken}")
-    unknown = sorted(set(row["reported"]) - set(metrics))
-    if unknown:
-        raise InputError(f"{where} reports {unknown}, the table has the metrics {metrics}")
+    for verb, names in (("reports", row["reported"]), ("measures", row.get("measures") or ())):
+        if unknown := sorted(set(names) - set(metrics)):
+            raise InputError(f"{where} {verb} {unknown}, the table has the metrics {metrics}")
 
 
 def _check_files(

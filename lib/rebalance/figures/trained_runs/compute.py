@@ -1,4 +1,4 @@
-"""Figures with a point or a line per run (focal_eiou Figure 4, thesis Figure 3.17)."""
+"""Figures with a point or a line per run (focal_eiou Figure 4, thesis 3.17, 7.3 and 7.4)."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +18,14 @@ Runs = Mapping[str, Sequence[str]]
 BASELINE = "baseline"
 START_PART, SPAN_PART = 0.02, 0.05
 """Parts of a training: what its losses are compared with, and what they are smoothed over."""
+EARLY_PART, LATE_PART = 0.2, 0.5
+"""Parts of a training: what counts as quickly, and from where on losses are compared."""
+NEAR = 0.25
+"""How far from 1 a ratio of losses that are balanced may be."""
+BALANCED = 0.001
+"""How far from 1 the ratio of gradients may be that is 1."""
+UNSTEADY = 1.5
+"""From what ratio of the 95th to the 5th percentile on a curve fluctuates strongly."""
 RPN_LOSSES = {"classification": "rpn_class_loss", "regression": "rpn_box_loss"}
 
 
@@ -137,4 +145,119 @@ def rpn_loss_claims(losses: pd.DataFrame, numbers: Mapping[str, Any]) -> list[Cl
             printed_claim(f"{label}: less of it is left at most iterations", lower > 0.5,
                           f"{100 * lower:.0f} % of them"),
         ]  # fmt: skip
+    return claims
+
+
+def _mean_columns(runs: Runs, columns: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """Columns of each run's logs, mean over its seeds, by iteration.
+
+    Raises:
+        InputError: a log that lacks one of them.
+    """
+    found = {}
+    for label, logs in load_logs(runs).items():
+        for log, file in zip(logs, runs[label], strict=True):
+            for column in columns:
+                if column not in log:
+                    raise InputError(f"{file}: no column {column!r}, it has {list(log)}")
+        several = pd.concat([log.set_index("iteration")[list(columns)] for log in logs])
+        found[label] = several.groupby(level=0).mean()
+    return found
+
+
+def alrp_parts(runs: Runs, rows: Sequence[Row]) -> pd.DataFrame:
+    """aLRP loss and its components over the training; the localisation as it is weighed.
+
+    Args:
+        runs: one label -> one log.csv per seed, of a coupled objective with ``log``.
+        rows: not used.
+
+    Returns:
+        part (aLRP, classification, localisation), iteration, value (mean over seeds, smoothed).
+
+    Raises:
+        InputError: a log without the components.
+    """
+    (losses,) = _mean_columns(runs, ["class_loss", "box_loss", "localisation"]).values()
+    parts = {
+        "aLRP": losses["class_loss"] + losses["localisation"],
+        "classification": losses["class_loss"],
+        "localisation, weighed": losses["box_loss"],
+    }
+    return pd.concat([
+        pd.DataFrame({"part": part, "iteration": values.index,
+                      "value": smooth(values.to_numpy(), SPAN_PART * len(values))})
+        for part, values in parts.items()
+    ], ignore_index=True)  # fmt: skip
+
+
+def alrp_part_claims(parts: pd.DataFrame, numbers: Mapping[str, Any]) -> list[Claim]:
+    """thesis Figure 7.3: the localisation component is balanced with the whole."""
+    whole, _, weighed = (group["value"].to_numpy() for _, group in
+                         parts.groupby("part", sort=False))  # fmt: skip
+    late = slice(round(LATE_PART * len(whole)), None)
+    ratio = float((weighed[late] / whole[late]).mean())
+    return [
+        printed_claim("the localisation component is self-balanced", abs(ratio - 1) < NEAR,
+                      f"{ratio:.2f} of the aLRP loss in the second half",
+                      f"as it is weighed; from {1 - NEAR:g} to {1 + NEAR:g} counts as balanced"),
+        printed_claim("the aLRP loss falls", whole[-1] < whole[0],
+                      f"{whole[0]:.2f} to {whole[-1]:.2f}"),
+    ]  # fmt: skip
+
+
+def gradient_balance(runs: Runs, rows: Sequence[Row]) -> pd.DataFrame:
+    """Gradients of negatives over those of positives, and the loss of the classes.
+
+    Args:
+        runs: label -> one log.csv per seed, of an objective with ``log``.
+        rows: not used.
+
+    Returns:
+        run, iteration, ratio (mean over seeds; nan without positives), loss (mean over seeds,
+        smoothed), left (loss by its first value).
+
+    Raises:
+        InputError: a log without gradients.
+    """
+    frames = []
+    for label, log in _mean_columns(runs, ["gradient_ratio", "class_loss"]).items():
+        loss = smooth(log["class_loss"].to_numpy(), SPAN_PART * len(log))
+        frames.append(pd.DataFrame({
+            "run": label, "iteration": log.index,
+            "ratio": log["gradient_ratio"].where(log["gradient_ratio"] > 0).to_numpy(),
+            "loss": loss, "left": loss / loss[0],
+        }))  # fmt: skip
+    return pd.concat(frames, ignore_index=True)
+
+
+def gradient_balance_claims(curves: pd.DataFrame, numbers: Mapping[str, Any]) -> list[Claim]:
+    """thesis Figure 7.4: aLRP is balanced at every iteration, the others are not.
+
+    Args:
+        curves: of cross entropy, focal loss and aLRP, in this order; see ``gradient_balance``.
+        numbers: not used.
+    """
+    groups = {str(name): group for name, group in curves.groupby("run", sort=False)}
+    entropy, *_, alrp = groups
+    claims = []
+    for name, group in groups.items():
+        ratio = group["ratio"].dropna()
+        low, high = ratio.quantile([0.05, 0.95])
+        shown = f"{low:.3g} to {high:.3g} from the 5th to the 95th percentile"
+        if name == alrp:
+            off = float((ratio - 1).abs().max())
+            claims.append(printed_claim(f"the ratio of {name} is 1 at every iteration",
+                                        off < BALANCED, f"at most {off:.1g} off"))  # fmt: skip
+        else:
+            claims.append(printed_claim(f"the ratio of {name} fluctuates strongly",
+                                        high / low > UNSTEADY, shown))  # fmt: skip
+    left = {name: group["left"].iloc[round(EARLY_PART * len(group))]
+            for name, group in groups.items()}  # fmt: skip
+    claims.append(
+        printed_claim(f"the loss of {entropy} drops quickly, before the others",
+                      left[entropy] == min(left.values()),
+                      ", ".join(f"{name} {share:.2f}" for name, share in left.items()),
+                      f"of the first value left after a share of {EARLY_PART:g} of the training")
+    )  # fmt: skip
     return claims

@@ -67,3 +67,39 @@ def plot_rpn_losses(losses: pd.DataFrame, scale: str) -> Figure:
         ax.margins(x=0)
     legend_below(fig, left)
     return fig
+
+
+def plot_alrp_parts(parts: pd.DataFrame, scale: str) -> Figure:
+    """thesis Figure 7.3: aLRP loss and its components.
+
+    Args:
+        parts: see ``alrp_parts``.
+        scale: where the run was trained.
+    """
+    fig, ax = figure(columns=1, aspect=0.75)
+    for (part, curve), colour in zip(parts.groupby("part", sort=False), PALETTE, strict=False):
+        ax.plot(curve["iteration"], curve["value"], color=colour, label=str(part))
+    ax.set(xlabel=f"iteration, {scale} scale", ylabel="loss, smoothed", ylim=(0, None))
+    ax.margins(x=0)
+    legend_below(fig, ax, columns=3)
+    return fig
+
+
+def plot_gradient_balance(curves: pd.DataFrame, scale: str) -> Figure:
+    """thesis Figure 7.4: gradients of negatives over those of positives, and the losses.
+
+    Args:
+        curves: see ``gradient_balance``.
+        scale: where the runs were trained.
+    """
+    fig, (left, right) = figure(columns=2, grid=(1, 2), aspect=0.62)
+    for (name, curve), colour in zip(curves.groupby("run", sort=False), PALETTE, strict=False):
+        left.plot(curve["iteration"], curve["ratio"], color=colour, linewidth=0.9, label=str(name))
+        right.plot(curve["iteration"], curve["loss"], color=colour)
+    left.set(title="(a) gradients", ylabel="negatives / positives", yscale="log")
+    right.set(title="(b) loss of the classes", ylabel="loss, smoothed", ylim=(0, None))
+    for ax in (left, right):
+        ax.set_xlabel(f"iteration, {scale} scale")
+        ax.margins(x=0)
+    legend_below(fig, left, columns=3)
+    return fig
