@@ -66,10 +66,15 @@ def make_folder(path: str | Path, fill: Callable[[Path], None]) -> None:
             raise
 
 
-def write_atomically(path: str | Path, content: bytes) -> None:
+def write_atomically(path: str | Path, content: bytes, former: Path | None = None) -> None:
     """Write a file under a temporary name beside it, flush it to the disk, then rename it.
 
     What processes that were killed have left of such writing is removed.
+
+    Args:
+        path: of the file.
+        content: of the file.
+        former: name for the file that was there; None drops it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,6 +88,8 @@ def write_atomically(path: str | Path, content: bytes) -> None:
             os.fsync(file.fileno())
             # mkstemp makes private files; data are shared with the rest of a group.
             temporary.chmod(0o666 & ~_umask())
+            if former is not None and path.exists():
+                path.replace(former)
             temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
