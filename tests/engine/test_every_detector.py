@@ -9,7 +9,7 @@ import torch.multiprocessing as mp
 from rebalance.config.experiments import load_experiments
 from rebalance.engine.predict import predict
 from rebalance.engine.train import train
-from rebalance.metrics import evaluate, evaluate_boxes_and_masks
+from rebalance.metrics import evaluate
 
 from .conftest import Interrupted, results, tiny_run
 from .test_distributed import assert_same_training, free_port
