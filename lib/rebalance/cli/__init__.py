@@ -5,6 +5,7 @@ One module per group of sub-commands. Heavy imports stay inside the sub-commands
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -15,6 +16,7 @@ from rebalance.cli.pages import add_report_commands
 from rebalance.cli.training import add_engine_commands
 from rebalance.cli.weights import add_weight_commands
 from rebalance.errors import InputError
+from rebalance.locks import BusyError
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -35,11 +37,15 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one sub-command; 0 on success, 2 and one line on stderr for bad input."""
+    """Run one sub-command; 0 on success; one line on stderr and 2 for bad input,
+    75 (EX_TEMPFAIL) where another process is at work."""
     arguments = build_parser().parse_args(argv)
     try:
         result = arguments.run(arguments)
     except InputError as error:
         print(f"rebalance {arguments.command}: {error}", file=sys.stderr)
         return 2
+    except BusyError as error:
+        print(f"rebalance {arguments.command}: {error}", file=sys.stderr)
+        return os.EX_TEMPFAIL
     return result or 0
