@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+import torch.nn.functional as F
 from rebalance.boxes import paired_iou
 from rebalance.config.options.objectives import Objective
 from rebalance.config.parse import parse
@@ -134,6 +135,16 @@ def test_constant_balance_is_the_weight_of_the_task():
                                box={"name": "smooth_l1", "weight": 0.25})  # fmt: skip
     expected = smooth_l1_loss(matched.pred_deltas, matched.target_deltas).mean()
     torch.testing.assert_close(objective(matched)["box_loss"], expected)
+
+
+def test_an_auxiliary_head_beside_a_ranking_is_a_mean_over_the_positives():
+    logits = torch.randn(12, generator=torch.Generator().manual_seed(3)).requires_grad_()
+    matched = scene(extra={"iou": logits})
+    settings = {**AP, "iou": {"name": "sigmoid_cross_entropy", "weight": 0.5}}
+    losses = make_objective(**settings)(matched)
+    expected = F.binary_cross_entropy_with_logits(logits[:6], matched.ious)
+    torch.testing.assert_close(losses["iou_loss"], 0.5 * expected)
+    torch.testing.assert_close(losses["class_loss"], make_objective(**AP)(matched)["class_loss"])
 
 
 def test_magnitude_balance_makes_gradients_equally_large():

@@ -160,6 +160,10 @@ class Ranking(
     """Classes; a mask step takes those of the box step before it."""
     box: Annotated[BoxLoss, Also(Weighted)] | None = section()
     """Boxes of positives."""
+    centerness: Annotated[SigmoidLoss, Also(Weighted)] | None = section()
+    """How central a positive's point lies in its ground truth."""
+    iou: Annotated[SigmoidLoss, Also(Weighted)] | None = section()
+    """IoU of a positive's predicted box."""
     mask: Annotated[MaskLoss, Also(Weighted)] | None = section()
     """Masks of positives."""
     semantic: Annotated[SemanticLoss, Also(Weighted)] | None = section()
