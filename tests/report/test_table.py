@@ -372,6 +372,8 @@ def test_only_the_papers_scale_goes_without_a_warning():
 
 def test_small_print():
     legend = legend_html(METRICS)
+    assert "Not measured here: memory gb." in legend
+    assert "Not measured here" not in legend_html(METRICS[:2])
     assert "AP, oLRP in percent" in legend
     assert "↑ higher is better, ↓ lower is better" in legend
     assert doubts_html([]) == ""

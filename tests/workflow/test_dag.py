@@ -211,7 +211,7 @@ def test_a_mistake_in_the_configuration_stops_before_any_job(
         ("focal_eiou_tabel_2", "no target named 'focal_eiou_tabel_2' (did you mean "
          "'focal_eiou_table_2'?)"),
         ("demmo", "no target named 'demmo' (did you mean 'demo'?)"),
-        ("thesis_table_7_1", "target 'thesis_table_7_1' cannot be made: needs"),
+        ("thesis_table_5_4", "target 'thesis_table_5_4' cannot be made: needs"),
     ],
 )  # fmt: skip
 def test_a_name_that_cannot_be_made_is_answered_in_one_line(make_project, name, message):

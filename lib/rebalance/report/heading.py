@@ -32,7 +32,7 @@ def heading_html(title: str, paper: str, scale: str | None, description: str = "
 
 
 def legend_html(metrics: Sequence[Mapping[str, Any]]) -> str:
-    """How to read the table, in two sentences."""
+    """How to read the table, in a few sentences."""
     columns = [read_metric(entry) for entry in metrics]
     meanings = {"higher": "higher is better", "lower": "lower is better"}
     arrows = ", ".join(
@@ -46,8 +46,10 @@ def legend_html(metrics: Sequence[Mapping[str, Any]]) -> str:
         unit = "Δ = measured − reported"
     elif len(percent) < len(columns):
         unit = f"{', '.join(percent)} in percent, Δ = measured − reported"
+    unmeasured = [metric_label(column.name) for column in columns if not column.measured]
+    printed = f" Not measured here: {', '.join(unmeasured)}." if unmeasured else ""
     return (
         f'<p class="fine">{unit}. {arrows + "; " if arrows else ""}best of a column in bold. '
         "± is the standard deviation over seeds, where there are several; – is undefined or "
-        "not measured.</p>"
+        f"not measured.{printed}</p>"
     )
