@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch.multiprocessing as mp
 from rebalance.config.experiments import load_experiments
+from rebalance.config.run import read_trained_run
 from rebalance.engine.predict import predict
 from rebalance.engine.train import train
 from rebalance.metrics import evaluate, evaluate_boxes_and_masks
@@ -81,17 +82,21 @@ def test_a_resumed_training_has_the_same_bytes(trained, tmp_path, interrupt):
 
 def test_detections_are_evaluated_also_where_there_are_none(trained, tmp_path):
     run, folder = trained
-    truth = run["dataset"]["val"]["annotations"]
-    counts = {}
+    masks = read_trained_run(folder / "run.yaml").detector.needs_masks
+    found, metrics = {}, {}
     for variant in ("all", "nothing"):
         out = tmp_path / f"{variant}.json"
         predict(folder, out, variant=variant, threads=1)
-        found = json.loads(out.read_text())
-        counts[variant] = len(found)
-        metrics = evaluate(truth, out)
-        assert 0 <= metrics["AP50"] <= 1
-    assert counts["all"] > counts["nothing"] == 0
-    assert (metrics["AP"], metrics["oLRP"]) == (0, 1)
+        found[variant] = json.loads(out.read_text())
+        evaluated = evaluate_boxes_and_masks if masks else evaluate
+        metrics[variant] = evaluated(run["dataset"]["val"]["annotations"], out)
+    assert found["nothing"] == []
+    assert len(found["all"]) > 0
+    assert all(("segmentation" in one) == masks for one in found["all"])
+    for kind in ("", "mask_") if masks else ("",):
+        assert 0 <= metrics["all"][f"{kind}AP50"] <= 1
+        assert metrics["nothing"][f"{kind}AP50"] == 0
+        assert metrics["nothing"][f"{kind}oLRP"] == 1
 
 
 def _train_all(rank, port, runs):
