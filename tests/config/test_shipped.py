@@ -63,6 +63,13 @@ MERGED = {
         "scales/paper.yaml", ("image_of", "coco2017"), {"train": {"augment": "ssd"}},
         "scales/paper.yaml: image.train.resize.name: must be 'square' with augment 'ssd', which "
         "crops, got 'keep_ratio'; in run "),
+    "in a head that no step of a detector names": (
+        "detectors.yaml", ("mask_rcnn", "heads", "mask2"), {"name": "mask"},
+        "detectors.yaml: mask_rcnn.heads.mask2: no step names this head; steps name box, mask, rpn "
+        "(did you mean 'mask'?)"),
+    "in a head that no step of a run names": (
+        "papers/focal_eiou.yaml", (*RUN, "detector", "heads"), {"other": {"name": "retina"}},
+        "focal_eiou.yaml: runs.retinanet_r50_eiou.detector.heads.other: no step names this head"),
     "in a variant": (
         "papers/focal_eiou.yaml", (*RUN, "variants"), {"a": {"test": {"nms": {"iou": 7}}}},
         "focal_eiou.yaml: runs.retinanet_r50_eiou.variants.a.test.nms.iou: must be at most 1"),

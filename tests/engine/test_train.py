@@ -171,12 +171,30 @@ def test_what_is_drawn_of_images_is_drawn_again_after_an_interruption(
     predict(tmp_path / "cut", tmp_path / "detections.json", threads=1)
 
 
-def test_a_mask_detector_on_boxes_stops_before_it_trains(run, shapes, tmp_path):
+BAD_MASKS = {
+    "none": (None, "missing key 'segmentation', needed for masks"),
+    "two points": ([[2, 2, 10, 20]], "segmentation must be .* polygons of three points and more"),
+    "another size": (
+        {"size": [9, 9], "counts": [0, 81]},
+        r"segmentation.size must be \[\d+, \d+\], the height and width of its image, got \[9, 9\]",
+    ),
+    "too few runs": ("runs", r"segmentation.counts must .* that sum to \d+ x \d+, got \[5\]"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_MASKS)
+def test_a_mask_detector_stops_at_bad_masks_before_it_trains(run, shapes, tmp_path, case):
+    segmentation, message = BAD_MASKS[case]
     coco = json.loads((shapes / "annotations" / "train.json").read_text())
     first = next(a for a in coco["annotations"] if not a["iscrowd"])
     first.pop("segmentation")
-    (tmp_path / "boxes.json").write_text(json.dumps(coco))
-    run["dataset"]["train"]["annotations"] = str(tmp_path / "boxes.json")
+    if segmentation == "runs":
+        image = next(image for image in coco["images"] if image["id"] == first["image_id"])
+        segmentation = {"size": [image["height"], image["width"]], "counts": [5]}
+    if segmentation is not None:
+        first["segmentation"] = segmentation
+    (tmp_path / "bad.json").write_text(json.dumps(coco))
+    run["dataset"]["train"]["annotations"] = str(tmp_path / "bad.json")
     heads = {**STAGED["heads"], "mask": MASK_HEAD}
     run["detector"] = {
         **STAGED,
@@ -184,9 +202,9 @@ def test_a_mask_detector_on_boxes_stops_before_it_trains(run, shapes, tmp_path):
         "mask": MASK,
         "steps": ["rpn", {"box": "box", "iou": 0.5}, {"mask": "mask"}],
     }
-    message = rf"boxes.json: annotation {first['id']}: missing key 'segmentation'"
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=rf"bad.json: annotation {first['id']}: {message}"):
         train(run, tmp_path / "out", threads=1)
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_a_half_written_row_is_cut_off(run, finished, tmp_path, interrupt):
