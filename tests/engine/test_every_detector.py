@@ -48,10 +48,10 @@ def run_of(base, data):
 
 
 def limited(settings, key=None):
-    """Small, and with rankings of the global batch, not of each process's part."""
+    """Small, and with logged rankings of the global batch, not of each process's part."""
     if isinstance(settings, dict):
-        over = {"over": "batch"} if settings.get("name") in RANKINGS else {}
-        return {key: limited(value, key) for key, value in settings.items()} | over
+        ranked = {"over": "batch", "log": True} if settings.get("name") in RANKINGS else {}
+        return {key: limited(value, key) for key, value in settings.items()} | ranked
     if isinstance(settings, list):
         return [limited(value, key) for value in settings]
     return min(settings, LIMITS[key]) if key in LIMITS else settings
@@ -118,5 +118,6 @@ def of_two_processes(data, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_two_processes_train_like_one(base, trained, of_two_processes):
     assert_same_training(trained[1], of_two_processes / base)

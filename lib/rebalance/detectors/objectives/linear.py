@@ -44,7 +44,7 @@ COUNTS: dict[str, Callable[[Matched], Tensor | float]] = {
     "images": lambda matched: matched.num_images,
     "masks": lambda matched: matched.num_masks,
 }
-"""What a summed loss may be divided by; the processes' values add up, to at least 1.
+"""What a summed loss may be divided by: the processes' values add up to at least 1.
 
 "positives_of_images" counts at least one for each image (mmdetection's RetinaNet),
 "positives_and_images" adds one for each (its FoveaBox), "positives_or_images" is the larger of the
