@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rebalance.errors import InputError
+from rebalance.inputs import read_json
 from rebalance.metrics.keypoints import keypoint_boxes, read_keypoints
 from rebalance.metrics.masks import mask_areas, mask_boxes, read_masks
 from rebalance.metrics.records import (
@@ -18,7 +19,6 @@ from rebalance.metrics.records import (
     integer_column,
     number_column,
     positions_of,
-    read_json,
     unique_ids,
 )
 
