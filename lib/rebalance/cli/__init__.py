@@ -22,7 +22,11 @@ from rebalance.locks import BusyError
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser; every sub-command sets ``run``, a function of the parsed arguments."""
-    parser: argparse.ArgumentParser = Parser(prog="rebalance", description=__doc__)
+    parser: argparse.ArgumentParser = Parser(
+        prog="rebalance",
+        description="Every step from data sets to rendered pages. What Snakemake runs may be run "
+        "by hand; `rebalance <command> --help` says what a command takes.",
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     add_experiment_commands(commands)
     add_data_commands(commands)

@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 
 from rebalance.errors import InputError
 from rebalance.inputs import check_is_file, read_json
-from rebalance.rle import SegmentationError, compressed_masks
+from rebalance.rle import MAX_PIXELS, SegmentationError, compressed_masks
 
 _IMAGE_FIELDS = ("id", "file_name", "width", "height")
 _CATEGORY_FIELDS = ("id", "name")
@@ -120,6 +120,9 @@ def _check_image(image: dict[str, Any], file_names: set[str], source: str | Path
     for field in ("width", "height"):
         if not _is_int(image[field]) or image[field] < 1:
             raise _refused(source, "image", image, field, "must be a positive integer")
+    if image["height"] > MAX_PIXELS // image["width"]:
+        allowed = f"must give at most {MAX_PIXELS} pixels with width {image['width']}"
+        raise _refused(source, "image", image, "height", allowed)
 
 
 def _check_annotation(

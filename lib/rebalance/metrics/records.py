@@ -4,6 +4,7 @@ A COCO file is a list of records (dicts); evaluation wants arrays. Whole columns
 in numpy, and only a column at fault is walked to find the record to name.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -140,7 +141,9 @@ def _is_integer(value: object) -> bool:
 
 def _is_finite(value: object) -> bool:
     return (
-        isinstance(value, int | float) and not isinstance(value, bool) and bool(abs(value) < 2**63)
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and abs(value) <= sys.float_info.max  # of whole numbers, too: they may be longer
     )
 
 
