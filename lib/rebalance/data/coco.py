@@ -167,14 +167,28 @@ def _shortened(values: list[int]) -> str:
 def read_image(path: str | Path) -> Tensor:
     """A JPEG or PNG file as uint8 RGB [3, H, W]; EXIF rotation is not applied, as in COCO and VOC.
 
+    Gray values of 16 bits are brought to 8.
+
     Raises:
-        InputError: the file is absent or cannot be decoded to its last pixel.
+        InputError: the file is absent, cannot be decoded to its last pixel, or its values have no
+            known range (32-bit numbers).
     """
     check_is_file(path, "image file")
     try:
         with Image.open(path) as image:
-            pixels = np.array(image.convert("RGB"))
+            if image.mode in ("I", "F"):
+                raise InputError(
+                    f"{path}: the image has 32-bit values of unknown range; 8 or 16 bits are needed"
+                )
+            if image.mode.startswith("I;16"):
+                # Pillow would cut off at 255.
+                gray = (np.array(image) >> 8).astype(np.uint8)
+                pixels = np.repeat(gray[..., None], 3, axis=2)
+            else:
+                pixels = np.array(image.convert("RGB"))
     # Pillow reports a damaged file by any of these, depending on the format and on where it breaks.
+    except InputError:
+        raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: the image cannot be decoded: {error}") from None
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
