@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rebalance.data.files import write_atomically
 from rebalance.errors import InputError
 from rebalance.metrics.output import read_metrics
 
@@ -174,5 +175,4 @@ def as_fraction(printed: float | None, percent: bool) -> float:
 
 def save_table(tidy: pd.DataFrame, path: str | Path) -> None:
     """Write the tidy table as CSV at full precision; undefined numbers are empty cells."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    tidy.to_csv(path, index=False)
+    write_atomically(path, tidy.to_csv(index=False).encode())
