@@ -266,4 +266,5 @@ def test_the_page_of_detectors_has_a_row_for_each_with_its_schedule(experiments,
     rows = re.findall(r"^\| `(\w+)`[^|]*\|[^|]*\|[^|]*\| `(\w+)` \|", page, re.MULTILINE)
     tables = [target for target in experiments.targets.values() if target.label.work == "detectors"]
     runs = [experiments.runs[row.run] for target in tables for row in target.runs]
-    assert sorted(rows) == sorted((run.base, run.schedule) for run in runs)
+    assert len(rows) == len(set(rows))
+    assert set(rows) == {(run.base, run.schedule) for run in runs}
