@@ -7,11 +7,13 @@ import random
 import signal
 import time
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
 from rebalance.config.parse import parse
-from rebalance.config.run import Run
+from rebalance.config.run import Run, read_trained_run
 from rebalance.engine import checkpoint as checkpoints
 from rebalance.engine.loading import STOP_SIGNALS
 from rebalance.engine.predict import predict
@@ -289,6 +291,32 @@ def test_a_loss_that_becomes_nan_stops_the_run(run, tmp_path):
     with pytest.raises(NonFiniteLossError, match=r"iteration \d+: .*loss.* is (nan|inf)") as error:
         train(run, tmp_path, threads=1)
     assert "images " in str(error.value)
+
+
+def test_a_run_that_may_diverge_ends_with_its_log(run, tmp_path, capsys):
+    """The figure needs the values up to the one that is not finite; the model is that before it."""
+    run["schedule"]["lr"] = 1e30
+    run["may_diverge"] = True
+    assert train(run, tmp_path, threads=1)
+    log = pd.read_csv(tmp_path / "log.csv")
+    assert log.iteration.tolist() == list(range(1, len(log) + 1))
+    assert 1 < len(log) < 12
+    assert np.isfinite(log[:-1]).all(axis=None)
+    assert not np.isfinite(log.iloc[-1]).all()
+    assert read_trained_run(tmp_path / "run.yaml").diverged == len(log)
+    assert f"diverged: iteration {len(log)}: " in capsys.readouterr().err
+    weights = load_file(tmp_path / "model.safetensors")
+    assert all(weight.isfinite().all() for weight in weights.values())
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "model.safetensors", "log.csv", "run.yaml"
+    }  # fmt: skip
+
+
+def test_a_run_that_may_diverge_and_does_not_is_like_any_other(run, finished, tmp_path):
+    run["may_diverge"] = True
+    train(run, tmp_path, threads=1)
+    assert results(finished) == results(tmp_path)
+    assert read_trained_run(tmp_path / "run.yaml").diverged is None
 
 
 def copy_images(shapes, folder):
