@@ -10,7 +10,7 @@ import yaml
 from rebalance.config.experiments import load_experiments
 from rebalance.config.targets import Figure, FigureOfRuns
 from rebalance.errors import InputError
-from rebalance.figures.claims import CLAIMED, Claim, verdict
+from rebalance.figures.checks import CLAIMED, Check, verdict
 from rebalance.figures.family import families, find_figure, find_table
 from rebalance.report.notebooks import check_parameters, declared_parameters
 
@@ -25,12 +25,12 @@ TARGETS = {
 
 
 @functools.cache
-def claims_of(name: str) -> list[Claim]:
+def checks_of(name: str) -> list[Check]:
     target: dict[str, Any] = TARGETS[name]
     family, what = (target["parameters"][key] for key in ("family", "what"))
     if target["notebook"] == "analytic_table":
         return find_table(family, what)(target["rows"])[1]
-    return find_figure(family, what).claims(target.get("numbers", {}))
+    return find_figure(family, what).checks(target.get("numbers", {}))
 
 
 def of_families() -> list[str]:
@@ -39,7 +39,7 @@ def of_families() -> list[str]:
 
 @pytest.mark.parametrize("name", of_families())
 def test_verdict_is_what_the_claims_say(name):
-    found = claims_of(name)
+    found = checks_of(name)
     failed = [claim for claim in found if not claim.holds]
     assert verdict(found) == TARGETS[name]["verdict"]["status"], failed
     if failed:
@@ -107,7 +107,7 @@ KNOWN = {
 
 @pytest.mark.parametrize("name", of_families())
 def test_exactly_the_known_claims_fail(name):
-    failed = [claim.quantity for claim in claims_of(name) if not claim.holds]
+    failed = [claim.name for claim in checks_of(name) if not claim.holds]
     assert failed == KNOWN.get(name, [])
 
 
@@ -124,7 +124,7 @@ def test_exactly_the_known_claims_fail(name):
     ],
 )
 def test_as_many_printed_numbers_are_computed_as_there_are(name, least):
-    numbers = [claim for claim in claims_of(name) if claim.printed != CLAIMED]
+    numbers = [claim for claim in checks_of(name) if claim.printed != CLAIMED]
     assert len(numbers) >= least
 
 

@@ -13,7 +13,7 @@ from rebalance.figures.comparison.compute import (
     assemble,
     save_table,
 )
-from rebalance.report.claims import doubts_html
+from rebalance.report.checks import doubts_html
 from rebalance.report.heading import heading_html, legend_html
 from rebalance.report.table import (
     best_rows,

@@ -154,15 +154,17 @@ class Target(ABC):
         shown = {"figure": "figure.svg", "thumbnail": "figure.png"}
         if self.shows_table:
             shown = {"table": "table.csv", "thumbnail": "table.png"}
-        files = {"html": "notebook.html", "notebook": "notebook.ipynb", **shown}
+        pages = {"html": "notebook.html", "notebook": "notebook.ipynb", "checks": "checks.json"}
+        files = {**pages, **shown}
         return {role: str(folder / name) for role, name in files.items()}
 
     def _written(self, results: Results) -> dict[str, str]:
         """Parameters that say where the notebook writes what it shows."""
         files = self.outputs(results)
+        checks = {"checks": files["checks"]}
         if self.shows_table:
-            return {"table": files["table"], "thumbnail": files["thumbnail"]}
-        return {"figure": files["figure"], "bitmap": files["thumbnail"]}
+            return {"table": files["table"], "thumbnail": files["thumbnail"], **checks}
+        return {"figure": files["figure"], "bitmap": files["thumbnail"], **checks}
 
     def _heading(self, results: Results) -> dict[str, Any]:
         return {
@@ -186,6 +188,7 @@ class Target(ABC):
         if entry.dataset is not None:
             parameters["annotations"] = results.annotations(entry.dataset)
             parameters["dataset"] = results.datasets[entry.dataset]
+            parameters["described"] = entry.dataset
         return parameters
 
     def _files_by_row(self, results: Results, kind: Files) -> dict[str, list[str]]:
@@ -249,6 +252,7 @@ class Table(Target):
         return {
             **self._heading(results),
             "doubts": self.entry.doubts,
+            "claims": [claim.model_dump(exclude_unset=True) for claim in self.entry.claims],
             "metrics": [metric.model_dump(exclude_unset=True) for metric in self.entry.metrics],
             "rows": [
                 {
@@ -302,7 +306,11 @@ class Figure(Target):
 
     def parameters(self, results: Results) -> dict[str, Any]:
         """See ``Target``."""
-        return {**self._said(results), **self._written(results)}
+        said = self._said(results)
+        if self.entry.note:
+            said["doubts"] = [self.entry.note, *said["doubts"]]
+        misprints = [misprint.model_dump(exclude_unset=True) for misprint in self.entry.misprints]
+        return {**said, "misprints": misprints, **self._written(results)}
 
 
 class AnalyticTable(Figure):

@@ -4,19 +4,29 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from rebalance.figures.claims import PAPER_SCALE
+from rebalance.figures.checks import PAPER_SCALE, Check
+from rebalance.report.checks import verdict_chip
 from rebalance.report.table import ARROWS, metric_label, read_metric
 
 
-def heading_html(title: str, paper: str, scale: str | None, description: str = "") -> str:
-    """Title with the scale in it, the work, and a warning unless the scale is the paper's.
+def heading_html(
+    title: str,
+    paper: str,
+    scale: str | None,
+    description: str = "",
+    checks: Sequence[Check] | None = None,
+) -> str:
+    """Title with the scale in it, the work, the verdict, and a warning unless at the paper's scale.
 
-    ``scale`` is None for what holds at every scale: a formula drawn, a simulation.
+    ``scale`` is None for what holds at every scale: a formula drawn, a simulation. ``checks`` is
+    None for a page of our own.
     """
     suffix = "" if scale is None else f" · {escape(scale)} scale"
     parts = ["<header>", f'<p class="eyebrow"><span>{escape(paper)}</span>']
     if scale is not None:
         parts.append(f'<span class="chip scale">{escape(scale)} scale</span>')
+    if checks is not None:
+        parts.append(verdict_chip(checks))
     parts.append(f"</p><h1>{escape(title)}{suffix}</h1>")
     if description:
         parts.append(f'<p class="lead">{escape(description)}</p>')

@@ -81,7 +81,7 @@ def write_data_set(folder, masks=True, keypoints=False, panoptic=False):
 
 
 def failing(what, annotations):
-    return [c.quantity for c in FIGURES[what].claims(annotations, NUMBERS[what]) if not c.holds]
+    return [c.name for c in FIGURES[what].checks(annotations, NUMBERS[what]) if not c.holds]
 
 
 def test_the_image_with_most_classes_of_objects_that_can_be_seen_is_shown(tmp_path):
@@ -127,10 +127,10 @@ def test_a_mask_that_leaves_its_box_is_noticed(tmp_path):
     coco = json.loads(path.read_text())
     coco["annotations"][0]["segmentation"] = polygon(5, 5, 28, 30)  # 8 pixels too wide
     path.write_text(json.dumps(coco))
-    claims = {c.quantity: c for c in FIGURES["tasks"].claims(annotations, NUMBERS["tasks"])}
+    claims = {c.name: c for c in FIGURES["tasks"].checks(annotations, NUMBERS["tasks"])}
     claim = claims["the masks lie in their boxes, to two pixels"]
     assert not claim.holds
-    assert claim.ours == "at most 8.0 pixels outside"
+    assert claim.measured == "at most 8.0 pixels outside"
 
 
 def test_shares_and_ious_are_those_of_counted_pixels(tmp_path):

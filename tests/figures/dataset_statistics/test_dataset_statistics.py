@@ -79,16 +79,16 @@ def test_anchors_per_image_are_those_of_retinanet(objects):
 @pytest.mark.parametrize("what", FIGURES)
 def test_what_the_figures_show_holds(objects, what):
     if what == "scales":
-        assert all(claim.holds for claim in FIGURES[what].claims(objects)[:3])
+        assert all(claim.holds for claim in FIGURES[what].checks(objects)[:3])
     else:
-        assert all(claim.holds for claim in FIGURES[what].claims(objects))
+        assert all(claim.holds for claim in FIGURES[what].checks(objects))
 
 
 @pytest.mark.parametrize("data_set", ["shapes", "coco_tiny"])
 @pytest.mark.parametrize("what", FIGURES)
 def test_claims_hold_on_the_data_sets_at_hand(data_set, what, request, tmp_path):
     objects = load_objects(request.getfixturevalue(data_set))
-    failed = [claim for claim in FIGURES[what].claims(objects) if not claim.holds]
+    failed = [claim for claim in FIGURES[what].checks(objects) if not claim.holds]
     assert not failed
     save_bitmap(FIGURES[what].draw(objects), tmp_path / "figure.png", 60)
     assert len(np.unique(np.asarray(Image.open(tmp_path / "figure.png")))) > 10  # drawn upon

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from rebalance.figures.claims import verdict
-from rebalance.figures.taxonomy.compute import taxonomy_claims
+from rebalance.figures.checks import verdict
+from rebalance.figures.taxonomy.compute import taxonomy_checks
 from rebalance.figures.taxonomy.draw import plot_taxonomy
 
 PAPERS = Path(__file__).resolve().parents[3] / "config" / "papers"
@@ -14,12 +14,12 @@ METHODS = TARGET["numbers"]["methods_by_leaf_from_the_chapter_text"]
 
 
 def test_the_verdict_is_what_the_claims_say():
-    assert verdict(taxonomy_claims(METHODS, TARGET["numbers"])) == TARGET["verdict"]["status"]
+    assert verdict(taxonomy_checks(METHODS, TARGET["numbers"])) == TARGET["verdict"]["status"]
 
 
 def test_a_leaf_too_few_is_noticed():
     fewer = {leaf: methods for leaf, methods in METHODS.items() if leaf != "objective"}
-    claims = taxonomy_claims(fewer, TARGET["numbers"])
+    claims = taxonomy_checks(fewer, TARGET["numbers"])
     assert [claim.holds for claim in claims] == [True, False]
 
 

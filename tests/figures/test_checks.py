@@ -1,7 +1,7 @@
 """Claims: rounding and verdicts."""
 
 import pytest
-from rebalance.figures.claims import count_holding, printed_claim, printed_number, verdict
+from rebalance.figures.checks import count_holding, printed_claim, printed_number, verdict
 
 
 @pytest.mark.parametrize(
