@@ -12,16 +12,17 @@ from rebalance.report.checks import (
 
 
 def test_page_escapes_and_says_what_does_not_hold():
-    claims = [printed_claim("a < b", True), printed_number("x & y", 0.8, 0.66, note="<why>")]
-    table = checks_html(claims)
+    checks = [printed_claim("a < b", True), printed_number("x & y", 0.8, 0.66, note="<why>")]
+    table = checks_html([*checks, printed_claim("c", None)])
     assert "a &lt; b" in table
     assert "&lt;why&gt;" in table
-    assert table.count("does not hold") == 1
-    assert "1 of 2 hold: differs" in checks_heading_html("T", "lead", claims)
-    on_data = checks_heading_html("T", "lead", claims, dataset="shapes")
-    assert "1 of 2 hold on shapes<" in on_data
-    assert "T · shapes" in on_data
-    assert "1 of 1 claims hold<" in checks_heading_html("T", "lead", claims[:1])
+    assert table.count("does not hold") == table.count("not measured") == 1
+    assert table.index("does not hold") < table.index("not measured") < table.index("a &lt; b")
+    assert "differs: 1 of 2 hold<" in checks_heading_html("T", "lead", checks)
+    assert "T · shapes" in checks_heading_html("T", "lead", checks, dataset="shapes")
+    assert "claims hold 1 of 1<" in checks_heading_html("T", "lead", checks[:1])
+    assert ">transcribed<" in checks_heading_html("T", "lead")
+    assert ">redrawn<" in checks_heading_html("T", "lead", checks[:1], kind="diagram")
     assert doubts_html([]) == ""
     assert "<li>a &amp; b</li>" in doubts_html(["a & b"])
 
