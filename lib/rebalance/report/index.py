@@ -67,19 +67,11 @@ def index_html(manifest: Mapping[str, Any], folder: Path) -> str:
     """The page, self-contained but for the thumbnails and pages that it links.
 
     Args:
-<<<<<<< HEAD
-        manifest: {scale, works: [{key, title, authors (optional), targets: [{name, title, kind,
-            status, reason, verdict, html, thumbnail, csv}]}]}. status is one of STATUSES; reason
-            says why a target is not made; verdict is {status (one of VERDICTS), words, note} as
-            its page computed it; paths are relative to the working directory, and html must exist
-            where the status is "made".
-=======
         manifest: {scale, works: [{key, title, authors (optional), own (optional), targets: [{name,
             title, kind, status, reason, verdict, html, thumbnail, csv}]}]}. own works are shown and
             not counted among those made; status is one of STATUSES; reason says why a target is not
-            made; verdict is {status (one of VERDICTS), note}; paths are
-            relative to the working directory, and html must exist where the status is "made".
->>>>>>> main
+            made; verdict is {status (one of VERDICTS), words, note} as its page computed it; paths
+            are relative to the working directory, and html must exist where the status is "made".
         folder: where the page will be; links are relative to it.
 
     Raises:
@@ -92,16 +84,11 @@ def index_html(manifest: Mapping[str, Any], folder: Path) -> str:
         _check_keys(f"work {work.get('key')!r}", work, _WORK_KEYS, {"authors", "own"})
         for target in work["targets"]:
             _check_target(target)
-<<<<<<< HEAD
     targets = [target for work in works for target in work["targets"]]
     counts = Counter(target["status"] for target in targets)
     found = Counter(_verdict(target).get("status") for target in targets)
-    total = counts.total()
-=======
-    counts = Counter(target["status"] for work in works for target in work["targets"])
     published = [t["status"] for work in works if not work.get("own") for t in work["targets"]]
     made, total = published.count("made"), len(published)
->>>>>>> main
     scale = escape(manifest["scale"])
     sections = "".join(_section(work, folder) for work in works)
     parts = [
