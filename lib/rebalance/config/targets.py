@@ -269,7 +269,7 @@ class Table(Target):
                 {kind: results.run_files(row, kind) for kind in ("log", *self.kinds)}
                 for row in self.rows
             ],
-            "baselines": self.entry.baselines or [None] * len(self.rows),
+            "baselines": self.entry.baselines,
             "seeds": list(results.seeds),
             **self._written(results),
         }

@@ -59,7 +59,8 @@ def with_gains(
         tidy: what ``assemble`` returned for the same metrics and files.
         metrics: see ``assemble``.
         files: see ``assemble``; kind "matches" has the matches.npz of each seed.
-        baselines: for each row the one that it is compared with; None: it has no gain.
+        baselines: for each row the one that it is compared with, None: it has no gain; empty: no
+            row has.
 
     Returns:
         A frame with further columns: "baseline" (its row; nan: none), "gain" and its 95% interval
@@ -70,10 +71,11 @@ def with_gains(
         InputError: a file of matches is no such file.
     """
     samples = _resample(files)
+    baseline_of = dict(enumerate(baselines))
     numbers = tidy.set_index(["row", "metric"])
     found = []
     for row, name in numbers.index:
-        baseline = baselines[row]
+        baseline = baseline_of.get(row)
         if baseline is None:
             found.append({"baseline": np.nan, "gain": np.nan, "low": np.nan, "high": np.nan,
                           "reported_gain": np.nan})  # fmt: skip
