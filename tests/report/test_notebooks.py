@@ -10,6 +10,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from rebalance.cli import main
 from rebalance.errors import InputError
+from rebalance.figures.checks import read_checks
 from rebalance.report.notebooks import check_parameters, declared_parameters, run_notebook
 
 PARAMETERS = 'name = "a"\nnumber = 1\nweight = 0.5\npaths = ["x"]\nflag = False'
@@ -244,7 +245,7 @@ def table_parameters(results):
         "scale": "shapes",
         "description": "What it is.",
         "doubts": ["A doubt."],
-        "claims": [],
+        "claims": [{"says": "b is better", "gains": [{"rows": [[1, 0]], "metrics": ["AP"]}]}],
         "metrics": [
             {"name": "AP", "percent": True, "better": "higher"},
             {"name": "oLRP", "percent": True, "better": "lower"},
@@ -286,8 +287,14 @@ def test_table_notebook_from_metrics_to_page(repository, results, tmp_path):
         "+1.6",  # 37.5 - 35.9
         "needs masks",
         "A doubt.",
+        "b is better",
+        "claims hold 1 of 1, 3 not measured",
     ):
         assert expected in page
+    found, checks = read_checks(Path(given["checks"]))
+    assert found == "claims"
+    assert [check.holds for check in checks] == [None, None, None, True]
+    assert checks[0].measured == pytest.approx(42)
     links = [link for link in re.findall(r'href="([^"#]*)"', page)]
     assert len([link for link in links if link.endswith("log.csv")]) == 4
     assert all((html.parent / link).is_file() for link in links)
@@ -303,8 +310,8 @@ def test_training_curves_notebook_from_logs_to_figure(repository, results):
             name: [f"{folder}/log.csv" for folder in seeds] for name, seeds in results.items()
         },
         "figure": "results/shapes/some_work/curves/figure.svg",
-        "checks": "results/shapes/some_work/curves/checks.json",
         "bitmap": "results/shapes/some_work/curves/figure.png",
+        "checks": "results/shapes/some_work/curves/checks.json",
     }
     html = Path("results/shapes/some_work/curves/notebook.html")
     notebook = repository / "notebooks" / "training_curves.ipynb"
@@ -312,6 +319,7 @@ def test_training_curves_notebook_from_logs_to_figure(repository, results):
     assert Path(given["figure"]).read_text().startswith("<?xml")
     assert Path(given["bitmap"]).read_bytes().startswith(b"\x89PNG")
     assert "data:image/svg+xml;base64," in html.read_text()
+    assert read_checks(Path(given["checks"])) == ("added", [])
 
 
 def test_a_user_mistake_in_the_results_reaches_the_message(repository, results, tmp_path, capsys):

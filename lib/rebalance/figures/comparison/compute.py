@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rebalance.config.rows import row_names
 from rebalance.errors import InputError
 from rebalance.figures.checks import POINTS, Check, printed_number
 from rebalance.metrics.output import read_metrics
@@ -178,7 +177,10 @@ def as_fraction(printed: float | None, percent: bool) -> float:
 
 
 def cell_checks(
-    tidy: pd.DataFrame, rows: Sequence[Mapping[str, Any]], metrics: Sequence[Mapping[str, Any]]
+    tidy: pd.DataFrame,
+    names: Sequence[str],
+    rows: Sequence[Mapping[str, Any]],
+    metrics: Sequence[Mapping[str, Any]],
 ) -> list[Check]:
     """Every printed cell beside what was measured, as printed (in percent where the metric is).
 
@@ -186,12 +188,13 @@ def cell_checks(
 
     Args:
         tidy: what ``assemble`` returned for the same rows and metrics.
+        names: what the rows are called.
         rows: see ``assemble``.
         metrics: see ``assemble``.
     """
     measured = tidy.set_index(["row", "metric"])["measured"]
     found = []
-    for index, (name, row) in enumerate(zip(row_names(rows), rows, strict=True)):
+    for index, (name, row) in enumerate(zip(names, rows, strict=True)):
         for metric in map(read_metric, metrics):
             printed = row["reported"].get(metric.name)
             if printed is None:
@@ -228,23 +231,27 @@ def claim_checks(
     numbers = tidy.set_index(["row", "metric"])[["measured", "reported"]]
     found = []
     for claim in claims:
-        shown, held = {}, {}
-        for source in ("measured", "reported"):
-            gains = [
-                (gain, _gain(numbers[source], columns[name], pair, bool(gain.get("times"))))
-                for gain in claim["gains"]
-                for pair in gain["rows"]
-                for name in gain["metrics"]
-            ]
-            known = not any(np.isnan(value) for _, value in gains)
-            held[source] = all(_within(gain, value) for gain, value in gains) if known else None
-            shown[source] = ", ".join(_show_gain(gain, value) for gain, value in gains)
-        answer = {None: "not printed", True: "holds", False: "does not hold"}[held["reported"]]
-        found.append(
-            Check(claim["says"], f"{answer}: {shown['reported']}",
-                  shown["measured"], None, held["measured"])
-        )  # fmt: skip
+        holds, measured = _decide(claim, numbers["measured"], columns)
+        borne_out, printed = _decide(claim, numbers["reported"], columns)
+        answer = {None: "not printed", True: "holds", False: "does not hold"}[borne_out]
+        found.append(Check(claim["says"], f"{answer}: {printed}", measured, None, holds))
     return found
+
+
+def _decide(
+    claim: Mapping[str, Any], values: pd.Series, columns: Mapping[str, Metric]
+) -> tuple[bool | None, str]:
+    """Whether the gains of a claim are as bounded, None if one is not known; and all of them."""
+    holds: list[bool | None] = []
+    shown = []
+    for gain in claim["gains"]:
+        for name in gain["metrics"]:
+            found = [
+                _gain(values, columns[name], pair, bool(gain.get("times"))) for pair in gain["rows"]
+            ]
+            holds += [None if np.isnan(value) else _within(gain, value) for value in found]
+            shown.append(f"{name} {', '.join(_show_gain(gain, value) for value in found)}")
+    return None if None in holds else all(holds), "; ".join(shown)
 
 
 def _gain(values: pd.Series, metric: Metric, pair: Sequence[int], times: bool) -> float:
@@ -275,7 +282,9 @@ def _digits(bound: float) -> int:
 def _show_gain(gain: Mapping[str, Any], value: float) -> str:
     if np.isnan(value):
         return "–"
-    return f"{value:.2f} times" if gain.get("times") else f"{value:+.3g}"
+    if gain.get("times"):
+        return f"{value:.2f} times"
+    return f"{round(value, 6) + 0.0:+.3g}".replace("-", "−")  # + 0.0: no negative zero
 
 
 def save_table(tidy: pd.DataFrame, path: str | Path) -> None:
