@@ -63,7 +63,7 @@ def legend_html(metrics: Sequence[Mapping[str, Any]]) -> str:
     return (
         f'<p class="fine">{unit}{arrows[:1].upper() + arrows[1:] + ". " if arrows else ""}'
         "Below a number that has a baseline: its gain over that, with the 95% interval that the "
-        "choice of validation images leaves; coloured where it leaves out 0. Bold: best of "
-        "its column by more than that. ± is the standard deviation over seeds, where there are several; "
-        "– is undefined or not measured.</p>"
+        "choice of validation images leaves; coloured where it leaves out 0. Bold: best of its "
+        "column by more than that. ± is the standard deviation over seeds, where there are "
+        "several; – is undefined or not measured.</p>"
     )
