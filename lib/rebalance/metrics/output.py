@@ -9,7 +9,7 @@ from typing import Any
 
 from rebalance.config.reading import load_yaml
 from rebalance.errors import InputError
-from rebalance.jsonfile import read_json
+from rebalance.inputs import read_json
 
 
 def to_json(content: Any) -> str:

@@ -2,13 +2,13 @@
 
 from rebalance.figures.family import FigureOfRuns
 from rebalance.figures.trained_runs.compute import (
-    alrp_part_claims,
+    alrp_part_checks,
     alrp_parts,
     gradient_balance,
-    gradient_balance_claims,
-    loss_setting_claims,
+    gradient_balance_checks,
+    loss_setting_checks,
     loss_settings,
-    rpn_loss_claims,
+    rpn_loss_checks,
     rpn_losses,
 )
 from rebalance.figures.trained_runs.draw import (
@@ -19,10 +19,10 @@ from rebalance.figures.trained_runs.draw import (
 )
 
 FIGURES: dict[str, FigureOfRuns] = {
-    "loss_settings": FigureOfRuns(loss_setting_claims, plot_loss_settings, loss_settings),
-    "rpn_losses": FigureOfRuns(rpn_loss_claims, plot_rpn_losses, rpn_losses),
-    "alrp_parts": FigureOfRuns(alrp_part_claims, plot_alrp_parts, alrp_parts),
+    "loss_settings": FigureOfRuns(loss_setting_checks, plot_loss_settings, loss_settings),
+    "rpn_losses": FigureOfRuns(rpn_loss_checks, plot_rpn_losses, rpn_losses),
+    "alrp_parts": FigureOfRuns(alrp_part_checks, plot_alrp_parts, alrp_parts),
     "gradient_balance": FigureOfRuns(
-        gradient_balance_claims, plot_gradient_balance, gradient_balance
+        gradient_balance_checks, plot_gradient_balance, gradient_balance
     ),
 }

@@ -1,5 +1,6 @@
 """Figures with a point or a line per run (focal_eiou Figure 4, thesis 3.17, 7.3 and 7.4)."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from rebalance.errors import InputError
-from rebalance.figures.claims import Claim, printed_claim
+from rebalance.figures.checks import POINTS, Check, printed_claim, printed_number
 from rebalance.figures.family import Row
 from rebalance.figures.training_curves.compute import load_logs, smooth
 from rebalance.metrics.output import read_metrics
@@ -62,7 +63,7 @@ def _values(curve: pd.Series) -> str:
     return ", ".join(f"{value:g}: {ap:.1f}" for value, ap in curve.items())
 
 
-def loss_setting_claims(points: pd.DataFrame, numbers: Mapping[str, Any]) -> list[Claim]:
+def loss_setting_checks(points: pd.DataFrame, numbers: Mapping[str, Any]) -> list[Check]:
     """focal_eiou Figure 4: where the curves peak, and how they fall."""
     eiou, l1 = _curve(points, "EIoU"), _curve(points, "FocalL1")
     v1, focal, star = (_curve(points, f"Focal-EIoU{end}") for end in (" (v1)", "", "*"))
@@ -72,16 +73,22 @@ def loss_setting_claims(points: pd.DataFrame, numbers: Mapping[str, Any]) -> lis
     gamma = float(numbers["c"]["best_gamma_focal_eiou"])
     own = eiou[weight]
     drops = [float(curve.max() - curve.iloc[-1]) for curve in (star, focal)]
+    printed = [
+        printed_number(f"AP of {point['series']} at {point['value']:g}", point["AP"],
+                       point["reported"], tolerance=POINTS)
+        for point in points.to_dict("records") if not math.isnan(point["reported"])
+    ]  # fmt: skip
     return [
+        *printed,
+        printed_number("(a) gain of that weight over the baseline", own - baseline,
+                       numbers["a"]["best_gain_over_baseline"], tolerance=POINTS),
         printed_claim(f"(a) EIoU is best with a loss weight of {weight}", eiou.idxmax() == weight,
                       _values(eiou)),
         printed_claim(f"(a) AP drops for weights above {weight}",
                       bool((eiou[eiou.index > weight] < own).all()),
                       _values(eiou[eiou.index >= weight])),
         printed_claim(
-            f"(a) that weight gains over the baseline (printed: "
-            f"{numbers['a']['best_gain_over_baseline']})", own > baseline,
-            f"{own - baseline:+.1f}"),
+            "(a) that weight gains over the baseline", own > baseline, f"{own - baseline:+.1f}"),
         printed_claim(f"(b) FocalL1 is best with a beta of {beta}", l1.idxmax() == beta,
                       _values(l1)),
         printed_claim("(b) Focal-EIoU (v1) never improves on EIoU", bool((v1 <= own).all()),
@@ -130,14 +137,14 @@ def rpn_losses(runs: Runs, rows: Sequence[Row]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def rpn_loss_claims(losses: pd.DataFrame, numbers: Mapping[str, Any]) -> list[Claim]:
+def rpn_loss_checks(losses: pd.DataFrame, numbers: Mapping[str, Any]) -> list[Check]:
     """thesis Figure 3.17: classification falls faster."""
-    claims = []
+    found = []
     for label, some in losses.groupby("run"):
         left = {name: group["left"].to_numpy() for name, group in some.groupby("loss")}
         means = [float(left[name].mean()) for name in RPN_LOSSES]
         lower = float((left["classification"] < left["regression"]).mean())
-        claims += [
+        found += [
             printed_claim(f"{label}: the classification loss falls faster", means[0] < means[1],
                           f"of its start {means[0]:.2f} is left, against {means[1]:.2f}, on "
                           "average",
@@ -145,7 +152,7 @@ def rpn_loss_claims(losses: pd.DataFrame, numbers: Mapping[str, Any]) -> list[Cl
             printed_claim(f"{label}: less of it is left at most iterations", lower > 0.5,
                           f"{100 * lower:.0f} % of them"),
         ]  # fmt: skip
-    return claims
+    return found
 
 
 def _mean_columns(runs: Runs, columns: Sequence[str]) -> dict[str, pd.DataFrame]:
@@ -191,7 +198,7 @@ def alrp_parts(runs: Runs, rows: Sequence[Row]) -> pd.DataFrame:
     ], ignore_index=True)  # fmt: skip
 
 
-def alrp_part_claims(parts: pd.DataFrame, numbers: Mapping[str, Any]) -> list[Claim]:
+def alrp_part_checks(parts: pd.DataFrame, numbers: Mapping[str, Any]) -> list[Check]:
     """thesis Figure 7.3: the localisation component is balanced with the whole."""
     whole, _, weighed = (group["value"].to_numpy() for _, group in
                          parts.groupby("part", sort=False))  # fmt: skip
@@ -231,7 +238,7 @@ def gradient_balance(runs: Runs, rows: Sequence[Row]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def gradient_balance_claims(curves: pd.DataFrame, numbers: Mapping[str, Any]) -> list[Claim]:
+def gradient_balance_checks(curves: pd.DataFrame, numbers: Mapping[str, Any]) -> list[Check]:
     """thesis Figure 7.4: aLRP is balanced at every iteration, the others are not.
 
     Args:
@@ -240,24 +247,24 @@ def gradient_balance_claims(curves: pd.DataFrame, numbers: Mapping[str, Any]) ->
     """
     groups = {str(name): group for name, group in curves.groupby("run", sort=False)}
     entropy, *_, alrp = groups
-    claims = []
+    checks = []
     for name, group in groups.items():
         ratio = group["ratio"].dropna()
         low, high = ratio.quantile([0.05, 0.95])
         shown = f"{low:.3g} to {high:.3g} from the 5th to the 95th percentile"
         if name == alrp:
             off = float((ratio - 1).abs().max())
-            claims.append(printed_claim(f"the ratio of {name} is 1 at every iteration",
+            checks.append(printed_claim(f"the ratio of {name} is 1 at every iteration",
                                         off < BALANCED, f"at most {off:.1g} off"))  # fmt: skip
         else:
-            claims.append(printed_claim(f"the ratio of {name} fluctuates strongly",
+            checks.append(printed_claim(f"the ratio of {name} fluctuates strongly",
                                         high / low > UNSTEADY, shown))  # fmt: skip
     left = {name: group["left"].iloc[round(EARLY_PART * len(group))]
             for name, group in groups.items()}  # fmt: skip
-    claims.append(
+    checks.append(
         printed_claim(f"the loss of {entropy} drops quickly, before the others",
                       left[entropy] == min(left.values()),
                       ", ".join(f"{name} {share:.2f}" for name, share in left.items()),
                       f"of the first value left after a share of {EARLY_PART:g} of the training")
     )  # fmt: skip
-    return claims
+    return checks
