@@ -141,6 +141,24 @@ def select(detector, boxes, scores, extra, **options):
 APART = [[0.0, 0, 5, 5], [10, 0, 15, 5], [0, 10, 5, 15]]
 
 
+@pytest.mark.parametrize(
+    ("average", "expected"),
+    [
+        ("scores", [(0.9 + 0.5) / 2, (0.2 + 0.6) / 2]),
+        ("logits", [0.75, 1 / (1 + (4 / 1.5) ** 0.5)]),  # odds: sqrt(9 * 1), sqrt(1 / 4 * 1.5)
+        ("largest_logits", [0.9, 0.6]),
+    ],
+)
+def test_what_is_averaged_over_box_steps_by_hand(detector, average, expected):
+    logits = [torch.tensor(scores).logit() for scores in ([[0.9], [0.2]], [[0.5], [0.6]])]
+    flow = Flow([], [], (20, 20), [(20, 20)])
+    flow.logits = logits
+    boxes = make_candidates([torch.tensor(APART[:2])])
+    flow.last = detector.steps[0], Predictions(logits[-1], torch.zeros(2, 1, 4)), boxes
+    settings = make_detection_settings(nms={"name": "nms"}, score_threshold=0.1, average=average)
+    assert select_detections(flow, settings).scores.tolist() == pytest.approx(expected)
+
+
 def test_a_heads_estimate_enters_the_scores_after_or_before_the_threshold(detector):
     scores = [[0.9], [0.6], [0.4]]
     extra = {"iou": torch.tensor([0.1, 0.8, 0.9]).logit()}

@@ -23,6 +23,8 @@ from safetensors.torch import load_file
 from .conftest import STAGED, Interrupted, results
 from .test_mask_runs import MASK, MASK_HEAD
 
+OUTPUTS = ["log.csv", "model.safetensors", "run.yaml"]
+
 
 @pytest.fixture
 def finished(run, tmp_path):
@@ -40,9 +42,7 @@ def wait_for(path, process, timeout=90):
 
 
 def test_outputs_are_complete_and_nothing_else_is_left(run, finished):
-    assert sorted(p.name for p in finished.iterdir()) == [
-        "log.csv", "model.safetensors", "run.yaml"
-    ]  # fmt: skip
+    assert sorted(p.name for p in finished.iterdir()) == OUTPUTS
     header, *rows = (finished / "log.csv").read_text().splitlines()
     assert header == "iteration,lr,loss,class_loss,box_loss,grad_norm"
     assert [int(row.split(",")[0]) for row in rows] == list(range(1, 13))
@@ -173,12 +173,30 @@ def test_what_is_drawn_of_images_is_drawn_again_after_an_interruption(
     predict(tmp_path / "cut", tmp_path / "detections.json", threads=1)
 
 
-def test_a_mask_detector_on_boxes_stops_before_it_trains(run, shapes, tmp_path):
+BAD_MASKS = {
+    "none": (None, "missing key 'segmentation', needed for masks"),
+    "two points": ([[2, 2, 10, 20]], "segmentation must be .* polygons of three points and more"),
+    "another size": (
+        {"size": [9, 9], "counts": [0, 81]},
+        r"segmentation.size must be \[\d+, \d+\], the height and width of its image, got \[9, 9\]",
+    ),
+    "too few runs": ("runs", r"segmentation.counts must .* that sum to \d+ x \d+, got \[5\]"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_MASKS)
+def test_a_mask_detector_stops_at_bad_masks_before_it_trains(run, shapes, tmp_path, case):
+    segmentation, message = BAD_MASKS[case]
     coco = json.loads((shapes / "annotations" / "train.json").read_text())
     first = next(a for a in coco["annotations"] if not a["iscrowd"])
     first.pop("segmentation")
-    (tmp_path / "boxes.json").write_text(json.dumps(coco))
-    run["dataset"]["train"]["annotations"] = str(tmp_path / "boxes.json")
+    if segmentation == "runs":
+        image = next(image for image in coco["images"] if image["id"] == first["image_id"])
+        segmentation = {"size": [image["height"], image["width"]], "counts": [5]}
+    if segmentation is not None:
+        first["segmentation"] = segmentation
+    (tmp_path / "bad.json").write_text(json.dumps(coco))
+    run["dataset"]["train"]["annotations"] = str(tmp_path / "bad.json")
     heads = {**STAGED["heads"], "mask": MASK_HEAD}
     run["detector"] = {
         **STAGED,
@@ -186,9 +204,9 @@ def test_a_mask_detector_on_boxes_stops_before_it_trains(run, shapes, tmp_path):
         "mask": MASK,
         "steps": ["rpn", {"box": "box", "iou": 0.5}, {"mask": "mask"}],
     }
-    message = rf"boxes.json: annotation {first['id']}: missing key 'segmentation'"
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=rf"bad.json: annotation {first['id']}: {message}"):
         train(run, tmp_path / "out", threads=1)
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_a_half_written_row_is_cut_off(run, finished, tmp_path, interrupt):
@@ -228,10 +246,43 @@ def test_settings_without_influence_do_not_lose_the_checkpoint(run, tmp_path, in
     assert "going on after iteration 3" in capsys.readouterr().err
 
 
-def test_a_damaged_checkpoint_is_named(run, tmp_path):
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGES = {
+    "one bit": flip_a_bit,
+    "cut": lambda path: os.truncate(path, path.stat().st_size // 2),
+    "empty": lambda path: os.truncate(path, 0),
+    "killed between the two renames": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+    run, finished, tmp_path, interrupt, capsys, damage
+):
+    restore = interrupt(4 * 8)  # after the checkpoints of iterations 3 and 6
+    with pytest.raises(Interrupted):
+        train(run, tmp_path / "cut", threads=1)
+    restore()
+    DAMAGES[damage](tmp_path / "cut" / "checkpoint.pt")
+    train(run, tmp_path / "cut", threads=1)
+    messages = capsys.readouterr().err
+    assert "the checkpoint before it is used" in messages
+    assert "going on after iteration 3" in messages
+    assert results(finished) == results(tmp_path / "cut")
+    assert sorted(p.name for p in (tmp_path / "cut").iterdir()) == OUTPUTS
+
+
+def test_without_a_whole_checkpoint_the_training_begins_anew(run, finished, tmp_path, capsys):
     (tmp_path / "checkpoint.pt").write_bytes(b"PK\x03\x04 half a file")
-    with pytest.raises(InputError, match=r"checkpoint.pt: damaged .*delete it"):
-        train(run, tmp_path, threads=1)
+    train(run, tmp_path, threads=1)
+    assert "checkpoint.pt is damaged" in (messages := capsys.readouterr().err)
+    assert "the training begins anew" in messages
+    assert results(finished) == results(tmp_path)
 
 
 def test_a_checkpoint_cannot_run_code(run, tmp_path):
@@ -240,7 +291,7 @@ def test_a_checkpoint_cannot_run_code(run, tmp_path):
             return os.system, (f"touch {tmp_path}/ran",)
 
     torch.save({"iteration": Evil()}, tmp_path / "checkpoint.pt")
-    with pytest.raises(InputError, match=r"checkpoint.pt: damaged"):
+    with pytest.raises(InputError, match=r"checkpoint.pt: no checkpoint of a training"):
         train(run, tmp_path, threads=1)
     assert not (tmp_path / "ran").exists()
 
@@ -266,9 +317,11 @@ def test_a_run_that_may_diverge_ends_with_its_log(run, tmp_path, capsys):
     assert f"diverged: iteration {len(log)}: " in capsys.readouterr().err
     weights = load_file(tmp_path / "model.safetensors")
     assert all(weight.isfinite().all() for weight in weights.values())
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "model.safetensors", "log.csv", "run.yaml"
-    }  # fmt: skip
+    assert not list(tmp_path.glob("*checkpoint*"))
+    before = results(tmp_path)
+    assert train(run, tmp_path, threads=1)
+    assert results(tmp_path) == before
+    assert "diverged" not in capsys.readouterr().err  # it is finished: nothing was trained again
 
 
 def test_a_run_that_may_diverge_and_does_not_is_like_any_other(run, finished, tmp_path):
