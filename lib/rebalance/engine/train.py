@@ -66,8 +66,8 @@ def train(
 
     Returns:
         True when the training is finished, or has diverged and may; the log then ends with the
-        values that are not finite. False when a signal (SIGTERM, SIGINT, SIGHUP) stopped it after
-        a checkpoint.
+        values that are not finite. False when a signal (SIGTERM, SIGINT, SIGHUP) stopped it after a
+        checkpoint.
 
     Raises:
         InputError: settings or data at fault, or ``out_dir`` holds the result of another run or
