@@ -293,8 +293,10 @@ def test_a_loss_that_becomes_nan_stops_the_run(run, tmp_path):
     assert "images " in str(error.value)
 
 
-def test_a_run_that_may_diverge_ends_with_its_log(run, tmp_path, capsys):
+@pytest.mark.parametrize("detector", [None, STAGED], ids=["dense", "staged"])
+def test_a_run_that_may_diverge_ends_with_its_log(run, tmp_path, capsys, detector):
     """The figure needs the values up to the one that is not finite; the model is that before it."""
+    run["detector"] = detector or run["detector"]
     run["schedule"]["lr"] = 1e30
     run["may_diverge"] = True
     assert train(run, tmp_path, threads=1)
