@@ -31,18 +31,15 @@ def test_a_table_of_runs(experiments, results):
     assert table.outputs(results) == {
         "html": "results/tiny/work/table_1/notebook.html",
         "notebook": "results/tiny/work/table_1/notebook.ipynb",
+        "checks": "results/tiny/work/table_1/checks.json",
         "table": "results/tiny/work/table_1/table.csv",
         "thumbnail": "results/tiny/work/table_1/table.png",
     }
     assert table.inputs(results) == [
-        f"{RUNS}/baseline/seed0/default/metrics.json",
-        f"{RUNS}/baseline/seed1/default/metrics.json",
-        f"{RUNS}/baseline/seed0/positives.json",
-        f"{RUNS}/baseline/seed1/positives.json",
-        f"{RUNS}/staged/seed0/tau_70/metrics.json",
-        f"{RUNS}/staged/seed1/tau_70/metrics.json",
-        f"{RUNS}/staged/seed0/positives.json",
-        f"{RUNS}/staged/seed1/positives.json",
+        f"{RUNS}/{folder}"
+        for run, variant in (("baseline", "default"), ("staged", "tau_70"))
+        for file in (f"{variant}/matches.npz", f"{variant}/metrics.json", "positives.json")
+        for folder in (f"{run}/seed0/{file}", f"{run}/seed1/{file}")
     ]
     given = table.parameters(results)
     assert given["title"] == "Table 1: Losses"
@@ -52,7 +49,7 @@ def test_a_table_of_runs(experiments, results):
         "setting": {"loss": "other"}, "run": None, "variant": "default",
         "reported": {"AP": 37.0}, "missing": "needs more",
     }  # fmt: skip
-    assert given["files"][2] == {"log": [], "metrics": [], "positives": []}
+    assert given["files"][2] == {"log": [], "matches": [], "metrics": [], "positives": []}
     assert given["files"][0]["log"] == [f"{RUNS}/baseline/seed{seed}/log.csv" for seed in (0, 1)]
 
 
@@ -71,9 +68,11 @@ def test_a_figure_and_the_same_with_runs_in_it(experiments, results):
     assert analytic.inputs(results) == []
     assert analytic.parameters(results) == {
         "title": "Figure 3.14: Sources", "numbers": {}, "rows": [],
-        "doubts": ["Axes are not printed."], "what": "sources",
+        "doubts": ["One draw of chance.", "Axes are not printed."], "what": "sources",
+        "misprints": [{"cell": "share", "printed": 0.5, "correct": 0.6}],
         "figure": "results/tiny/work/figure_3_14/figure.svg",
         "bitmap": "results/tiny/work/figure_3_14/figure.png",
+        "checks": "results/tiny/work/figure_3_14/checks.json",
     }  # fmt: skip
     trained = experiments.target("work_figure_3_14_trained")
     files = [f"{RUNS}/staged/seed{seed}/positives.json" for seed in (0, 1)]

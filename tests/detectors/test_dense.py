@@ -121,7 +121,7 @@ def test_selection_by_hand(detector):
     flow = Flow([], [], (20, 20), [(20, 20)])
     flow.last = detector.steps[0], predictions, make_candidates([boxes])
     settings = make_detection_settings(nms={"name": "nms", "iou": 0.5}, score_threshold=0.5)
-    found = select_detections(flow, settings)
+    found = select_detections([flow], settings)
     # the second overlaps the first by 0.9; the third is of another class; the fourth is empty
     assert found.scores.tolist() == pytest.approx([0.9, 0.7])
     assert found.rows.tolist() == [0, 2]
@@ -135,7 +135,7 @@ def select(detector, boxes, scores, extra, **options):
     flow = Flow([], [], (20, 20), [(20, 20)])
     flow.last = detector.steps[0], predictions, make_candidates([boxes])
     settings = make_detection_settings(nms={"name": "nms", "iou": 0.5}, **options)
-    return select_detections(flow, settings)
+    return select_detections([flow], settings)
 
 
 APART = [[0.0, 0, 5, 5], [10, 0, 15, 5], [0, 10, 5, 15]]

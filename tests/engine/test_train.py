@@ -7,36 +7,22 @@ import random
 import signal
 import time
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
 from rebalance.config.parse import parse
-from rebalance.config.run import Run
+from rebalance.config.run import Run, read_trained_run
 from rebalance.engine import checkpoint as checkpoints
+from rebalance.engine.loading import STOP_SIGNALS
 from rebalance.engine.predict import predict
 from rebalance.engine.train import NonFiniteLossError, train
 from rebalance.errors import InputError
 from safetensors.torch import load_file
 
-from .conftest import STAGED, Interrupted, results
+from .conftest import OUTPUTS, STAGED, Interrupted, results, wait_for
 from .test_mask_runs import MASK, MASK_HEAD
-
-OUTPUTS = ["log.csv", "model.safetensors", "run.yaml"]
-
-
-@pytest.fixture
-def finished(run, tmp_path):
-    """The run, trained without interruption."""
-    assert train(run, tmp_path / "finished", threads=1)
-    return tmp_path / "finished"
-
-
-def wait_for(path, process, timeout=90):
-    deadline = time.monotonic() + timeout
-    while not path.exists():
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_outputs_are_complete_and_nothing_else_is_left(run, finished):
@@ -120,15 +106,21 @@ def test_ten_kills_at_random_moments_change_no_byte(run, start, tmp_path):
     assert results(tmp_path / "whole") == results(tmp_path / "killed")
 
 
-def test_sigterm_leaves_a_checkpoint_and_asks_to_be_started_again(run, start, tmp_path):
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGTERM, *(pytest.param(n, marks=pytest.mark.slow) for n in STOP_SIGNALS[1:])],
+)
+def test_a_signal_leaves_a_checkpoint_and_asks_to_be_started_again(run, start, tmp_path, number):
+    run["hardware"]["num_workers"] = 1  # a terminal sends Ctrl-C to it as well
     run["schedule"].update(iterations=40, checkpoint_every=1000)
     train(run, tmp_path / "whole", threads=1)
     process = start(run, tmp_path / "stopped")
     wait_for(tmp_path / "stopped" / checkpoints.UNFINISHED_LOG, process)
     time.sleep(0.2)
-    process.terminate()
+    os.killpg(process.pid, number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == os.EX_TEMPFAIL, errors
+    assert "Traceback" not in errors
     assert "start again to go on" in errors
     state = checkpoints.load_checkpoint(tmp_path / "stopped")
     assert 0 <= state["iteration"] < 40
@@ -299,6 +291,36 @@ def test_a_loss_that_becomes_nan_stops_the_run(run, tmp_path):
     with pytest.raises(NonFiniteLossError, match=r"iteration \d+: .*loss.* is (nan|inf)") as error:
         train(run, tmp_path, threads=1)
     assert "images " in str(error.value)
+
+
+@pytest.mark.parametrize("detector", [None, STAGED], ids=["dense", "staged"])
+def test_a_run_that_may_diverge_ends_with_its_log(run, tmp_path, capsys, detector):
+    """The figure needs the values up to the one that is not finite; the model is that before it."""
+    run["detector"] = detector or run["detector"]
+    run["schedule"]["lr"] = 1e30
+    run["may_diverge"] = True
+    assert train(run, tmp_path, threads=1)
+    log = pd.read_csv(tmp_path / "log.csv")
+    assert log.iteration.tolist() == list(range(1, len(log) + 1))
+    assert 1 < len(log) < 12
+    assert np.isfinite(log[:-1]).all(axis=None)
+    assert not np.isfinite(log.iloc[-1]).all()
+    assert read_trained_run(tmp_path / "run.yaml").diverged == len(log)
+    assert f"diverged: iteration {len(log)}: " in capsys.readouterr().err
+    weights = load_file(tmp_path / "model.safetensors")
+    assert all(weight.isfinite().all() for weight in weights.values())
+    assert not list(tmp_path.glob("*checkpoint*"))
+    before = results(tmp_path)
+    assert train(run, tmp_path, threads=1)
+    assert results(tmp_path) == before
+    assert "diverged" not in capsys.readouterr().err  # it is finished: nothing was trained again
+
+
+def test_a_run_that_may_diverge_and_does_not_is_like_any_other(run, finished, tmp_path):
+    run["may_diverge"] = True
+    train(run, tmp_path, threads=1)
+    assert results(finished) == results(tmp_path)
+    assert read_trained_run(tmp_path / "run.yaml").diverged is None
 
 
 def copy_images(shapes, folder):

@@ -290,6 +290,7 @@ def resolve_run(
             "backbone": _with_weights(backbone, data),
             "detector": detector,
             "schedule": schedule.model_dump(),
+            "may_diverge": entry.may_diverge,
             "variants": {name: variant.model_dump() for name, variant in variants.items()},
             "hardware": at.hardware.model_dump(),
         },

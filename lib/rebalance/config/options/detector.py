@@ -59,6 +59,7 @@ TEST_OF = {
     "pre_nms": GRIDS,
     "choose": GRIDS,
     "quality": GRIDS,
+    "augment": ("dense", "rpn"),
     "loops": ("box",),
     "average": ("box",),
     "mask_threshold": ("mask", "prototypes", "grid"),
