@@ -59,7 +59,7 @@ def manifest(tmp_path, monkeypatch):
                 "targets": [
                     target("work_a_table_1", reason=None, **files),
                     target("work_a_table_2", "needs_gpu", reason="4 GPUs & a day"),
-                    target("work_a_table_3", "not_made", reason="no masks here", csv="never.csv"),
+                    target("work_a_table_3", "not_built", reason="no masks here", csv="never.csv"),
                 ],
             },
             {"key": "b", "title": "B", "targets": [target("b_figure_1", "waiting", reason="soon")]},
@@ -71,7 +71,7 @@ def test_shows_every_target_with_its_status(manifest):
     page = Page(index_html(manifest, Path("results/shapes")))
     assert page.open == []
     statuses = [card["data-status"] for card in page.cards]
-    assert statuses == ["made", "needs_gpu", "not_made", "waiting"]
+    assert statuses == ["made", "needs_gpu", "not_built", "waiting"]
     text = index_html(manifest, Path("results/shapes"))
     for expected in (
         "shapes scale",

@@ -1,0 +1,125 @@
+"""HTML of what a page checks: heading with its verdict, one line per check, frames, doubts.
+
+Uses the classes of the report's style sheet.
+"""
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+from rebalance.figures.checks import PAPER_SCALE, Check, Kind, verdict, verdict_words
+
+NOT_SHOWN = "–"
+
+
+def verdict_chip(checks: Sequence[Check], kind: Kind = "compared") -> str:
+    """The verdict of a page in its colour."""
+    found = verdict(checks, kind)
+    return f'<span class="chip {found}">{escape(verdict_words(found, checks))}</span>'
+
+
+def checks_heading_html(
+    title: str,
+    lead: str = "",
+    checks: Sequence[Check] = (),
+    dataset: str | None = None,
+    kind: Kind = "compared",
+) -> str:
+    """Title, one sentence on what to look at, and the verdict.
+
+    ``dataset`` names the data of a figure that describes one: it may not be the work's.
+    """
+    made = "computed here, no training needed"
+    if dataset is not None:
+        title, made = f"{title} · {dataset}", f"computed here, on {escape(dataset)}"
+    return (
+        f'<header><p class="eyebrow"><span>{made}</span>'
+        f"{verdict_chip(checks, kind)}</p><h1>{escape(title)}</h1>"
+        + (f'<p class="lead">{escape(lead)}</p>' if lead else "")
+        + "</header>"
+    )
+
+
+def checks_html(checks: Sequence[Check], kind: str = "figure") -> str:
+    """One line per check: measured, printed, whether it holds, and why not.
+
+    Those that do not hold come first, then those that were not measured.
+    """
+    if not checks:
+        return f'<p class="fine">The {kind} prints nothing that could be computed.</p>'
+    order = {False: 0, None: 1, True: 2}
+    lines = []
+    for check in sorted(checks, key=lambda check: order[check.holds]):
+        mark = {None: "not measured", True: "holds", False: "does not hold"}[check.holds]
+        if check.misprint:
+            mark = "misprint"
+        style = "" if check.holds is not False else ' style="color: var(--warn); font-weight: 600"'
+        lines.append(
+            f'<tr><td class="setting" {_WRAP}>{escape(check.name)}</td>'
+            f'<td class="measured" {_WRAP}>{show(check.measured)}</td>'
+            f'<td class="reported" {_WRAP}>{show(check.printed)}</td>'
+            f"<td{style}>{mark}</td>"
+            f'<td class="setting" {_WRAP}>{escape(check.note)}</td></tr>'
+        )
+    head = "".join(f"<th>{name}</th>" for name in ("what", "measured", "printed", "", "note"))
+    return _scroll(f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody>")
+
+
+def measured_checks_html(checks: Sequence[Check], scale: str, description: str) -> str:
+    """The checks of trained runs, under a heading that says where ours are from.
+
+    Args:
+        checks: computed from what was measured.
+        scale: at which the runs were trained.
+        description: of the scale.
+    """
+    note = "" if scale == PAPER_SCALE else " A claim that holds here is no reproduction of it."
+    return (
+        f"<h2>What is claimed, on what is measured at the {escape(scale)} scale</h2>"
+        f'<p class="fine">{escape(description)}.{note}</p>' + checks_html(checks)
+    )
+
+
+def frame_html(frame: pd.DataFrame) -> str:
+    """A frame as it is; text is wrapped, undefined is a dash."""
+    head = "".join(
+        f"<th {_WRAP}>{escape(str(name).replace('_', ' '))}</th>" for name in frame.columns
+    )
+    body = "".join(
+        "<tr>"
+        + "".join(f'<td class="setting" {_WRAP}>{show(value)}</td>' for value in row)
+        + "</tr>"
+        for row in frame.itertuples(index=False)
+    )
+    return _scroll(f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>")
+
+
+def doubts_html(doubts: Sequence[str]) -> str:
+    """What is doubtful about the printed original; nothing if there is nothing."""
+    if not doubts:
+        return ""
+    items = "".join(f"<li>{escape(doubt)}</li>" for doubt in doubts)
+    return f'<h2>Misprints, readings and doubts</h2><ul class="fine">{items}</ul>'
+
+
+def show(value: Any) -> str:
+    """A cell: yes or no, four significant digits, lists joined."""
+    if value is None or (isinstance(value, float) and pd.isna(value)):
+        return NOT_SHOWN
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        shown = f"{value:.0f}" if value.is_integer() and abs(value) < 1e7 else f"{value:.4g}"
+        return shown.replace("-", "−")
+    if isinstance(value, list | tuple):
+        return escape(", ".join(str(part) for part in value))
+    return escape(str(value))
+
+
+_WRAP = 'style="white-space: normal; min-width: 5rem; max-width: 26rem; text-align: left"'
+
+
+def _scroll(rows: str) -> str:
+    return f'<div class="table-scroll html"><table class="results">{rows}</table></div>'
