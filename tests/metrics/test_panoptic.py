@@ -206,7 +206,7 @@ def test_command_writes_metrics_and_classes(files, capsys):
         ),
         pytest.param(
             lambda c: c["annotations"][0].update(file_name="../gt/1.png"),
-            r"annotations\[0\].file_name: got '../gt/1.png', must be the name of a PNG in the folder",
+            r"annotations\[0\].file_name: got '../gt/1.png', must be the name of a PNG",
             id="outside the folder",
         ),
         pytest.param(

@@ -111,7 +111,8 @@ def _index_by_id(
 def _check_image(image: dict[str, Any], file_names: set[str], source: str | Path) -> None:
     name = image["file_name"]
     if not is_inside(name):
-        raise _refused(source, "image", image, "file_name", "must be a name and stay inside the image folder")
+        allowed = "must be a name and stay inside the image folder"
+        raise _refused(source, "image", image, "file_name", allowed)
     if name in file_names:
         raise _refused(source, "image", image, "file_name", "must be used once")
     file_names.add(name)
