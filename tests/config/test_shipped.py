@@ -246,3 +246,15 @@ def test_show_ends_with_the_number_of_parameters(repository, monkeypatch, capsys
     printed = capsys.readouterr().out
     assert printed.splitlines()[-1].startswith(line)
     assert yaml.safe_load(printed)["name"] == "faster_rcnn_r50_random_random"
+
+
+def test_every_detector_has_a_row_of_its_own_and_none_is_a_table_of_a_work(experiments):
+    tables = [target for target in experiments.targets.values() if target.label.work == "detectors"]
+    shown = {row.run for target in tables for row in target.runs}
+    runs = experiments.runs
+    assert sorted(runs[run].base for run in shown) == sorted(experiments.bases)
+    changes = [
+        run for run in shown if runs[run].detector and experiments.work_of(run) == "detectors"
+    ]
+    assert changes == []
+    assert not {target.label.work for target in experiments.published} & {"detectors"}

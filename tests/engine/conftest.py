@@ -103,14 +103,13 @@ def splits(folder):
     }
 
 
-@pytest.fixture
-def run(shapes):
+def tiny_run(folder):
     """Resolved settings of twelve iterations of four images."""
     return copy.deepcopy({
         "name": "tiny",
         "scale": "test",
         "seed": 3,
-        "dataset": {"name": "shapes", **splits(shapes)},
+        "dataset": {"name": "shapes", **splits(folder)},
         "image": IMAGE,
         "backbone": {"name": "plain", "widths": [8, 8, 8, 8]},
         "detector": DENSE,
@@ -121,6 +120,11 @@ def run(shapes):
         "variants": {"default": {}},
         "hardware": {"devices": 1, "precision": "32-true", "num_workers": 0},
     })  # fmt: skip
+
+
+@pytest.fixture
+def run(shapes):
+    return tiny_run(shapes)
 
 
 @pytest.fixture

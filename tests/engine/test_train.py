@@ -21,6 +21,8 @@ from safetensors.torch import load_file
 from .conftest import STAGED, Interrupted, results
 from .test_mask_runs import MASK, MASK_HEAD
 
+OUTPUTS = ["log.csv", "model.safetensors", "run.yaml"]
+
 
 @pytest.fixture
 def finished(run, tmp_path):
@@ -38,9 +40,7 @@ def wait_for(path, process, timeout=90):
 
 
 def test_outputs_are_complete_and_nothing_else_is_left(run, finished):
-    assert sorted(p.name for p in finished.iterdir()) == [
-        "log.csv", "model.safetensors", "run.yaml"
-    ]  # fmt: skip
+    assert sorted(p.name for p in finished.iterdir()) == OUTPUTS
     header, *rows = (finished / "log.csv").read_text().splitlines()
     assert header == "iteration,lr,loss,class_loss,box_loss,grad_norm"
     assert [int(row.split(",")[0]) for row in rows] == list(range(1, 13))
@@ -226,10 +226,43 @@ def test_settings_without_influence_do_not_lose_the_checkpoint(run, tmp_path, in
     assert "going on after iteration 3" in capsys.readouterr().err
 
 
-def test_a_damaged_checkpoint_is_named(run, tmp_path):
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGES = {
+    "one bit": flip_a_bit,
+    "cut": lambda path: os.truncate(path, path.stat().st_size // 2),
+    "empty": lambda path: os.truncate(path, 0),
+    "killed between the two renames": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+    run, finished, tmp_path, interrupt, capsys, damage
+):
+    restore = interrupt(4 * 8)  # after the checkpoints of iterations 3 and 6
+    with pytest.raises(Interrupted):
+        train(run, tmp_path / "cut", threads=1)
+    restore()
+    DAMAGES[damage](tmp_path / "cut" / "checkpoint.pt")
+    train(run, tmp_path / "cut", threads=1)
+    messages = capsys.readouterr().err
+    assert "the checkpoint before it is used" in messages
+    assert "going on after iteration 3" in messages
+    assert results(finished) == results(tmp_path / "cut")
+    assert sorted(p.name for p in (tmp_path / "cut").iterdir()) == OUTPUTS
+
+
+def test_without_a_whole_checkpoint_the_training_begins_anew(run, finished, tmp_path, capsys):
     (tmp_path / "checkpoint.pt").write_bytes(b"PK\x03\x04 half a file")
-    with pytest.raises(InputError, match=r"checkpoint.pt: damaged .*delete it"):
-        train(run, tmp_path, threads=1)
+    train(run, tmp_path, threads=1)
+    assert "checkpoint.pt is damaged" in (messages := capsys.readouterr().err)
+    assert "the training begins anew" in messages
+    assert results(finished) == results(tmp_path)
 
 
 def test_a_checkpoint_cannot_run_code(run, tmp_path):
@@ -238,7 +271,7 @@ def test_a_checkpoint_cannot_run_code(run, tmp_path):
             return os.system, (f"touch {tmp_path}/ran",)
 
     torch.save({"iteration": Evil()}, tmp_path / "checkpoint.pt")
-    with pytest.raises(InputError, match=r"checkpoint.pt: damaged"):
+    with pytest.raises(InputError, match=r"checkpoint.pt: no checkpoint of a training"):
         train(run, tmp_path, threads=1)
     assert not (tmp_path / "ran").exists()
 

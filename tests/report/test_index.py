@@ -88,6 +88,13 @@ def test_shows_every_target_with_its_status(manifest):
         assert expected in text
 
 
+def test_shows_what_is_the_suites_own_without_counting_it(manifest):
+    manifest["works"][1]["own"] = True
+    text = index_html(manifest, Path("results/shapes"))
+    assert len(Page(text).cards) == 4
+    assert "<b>1</b> of <b>3</b> made" in text
+
+
 def test_links_are_relative_and_exist(manifest):
     links = Page(index_html(manifest, Path("results/shapes"))).links
     assert sorted(links) == [

@@ -18,6 +18,12 @@ def add_engine_commands(commands: "argparse._SubParsersAction[argparse.ArgumentP
     train.add_argument("--data", default="data", help="folder of the data sets")
     train.add_argument("--run-file", type=Path, help="resolved settings (YAML) in place of a name")
     train.add_argument("--threads", type=int, help="of the CPU; results depend on it")
+    train.add_argument(
+        "--wait",
+        type=float,
+        metavar="SECONDS",
+        help="for another training in the folder (default: until it ends)",
+    )
     train.add_argument("--out", type=Path, required=True, help="folder of the results")
     train.set_defaults(run=train_command)
 
@@ -44,14 +50,14 @@ def add_engine_commands(commands: "argparse._SubParsersAction[argparse.ArgumentP
 
 
 def train_command(arguments: argparse.Namespace) -> int:
-    """0 when finished, 75 (EX_TEMPFAIL: start again) after SIGTERM, 1 when a loss is not finite."""
+    """0 when finished, 75 (EX_TEMPFAIL: start again) after a signal, 1 if a loss is not finite."""
     run = _resolved(arguments)
     from rebalance.distributed import is_main_process
     from rebalance.engine.checkpoint import OutputError
     from rebalance.engine.train import NonFiniteLossError, train
 
     try:
-        finished = train(run, arguments.out, threads=arguments.threads)
+        finished = train(run, arguments.out, threads=arguments.threads, wait=arguments.wait)
     except (NonFiniteLossError, OutputError) as error:
         print(f"rebalance train: {error}", file=sys.stderr)
         return 1

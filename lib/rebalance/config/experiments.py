@@ -67,6 +67,11 @@ class Experiments:
         """Entries of all runs by name, in the order of their files."""
         return {name: run for work in self.works.values() for name, run in work.runs.items()}
 
+    @property
+    def published(self) -> list[Target]:
+        """Targets of the published works; those of the suite's own are made by their names only."""
+        return [target for target in self.targets.values() if not self.works[target.label.work].own]
+
     def work_of(self, run: str) -> str:
         """Key of the work that defines a run.
 

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import torch
 
+from rebalance.detectors.types import Size
 from rebalance.engine.seeds import keyed_rng
 
-Size = tuple[int, int]  # (height, width), pixels
 CANVAS_MULTIPLE = 32  # the backbones' largest stride
 
 

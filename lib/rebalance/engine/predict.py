@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rebalance.data.files import write_atomically
 from rebalance.detectors.masks import encode_masks, pasted_rles, resized_rles
-from rebalance.engine.batches import Size
+from rebalance.detectors.types import Size
 from rebalance.engine.trained_run import TrainedRun, open_trained_run
 
 

@@ -67,11 +67,11 @@ def index_html(manifest: Mapping[str, Any], folder: Path) -> str:
     """The page, self-contained but for the thumbnails and pages that it links.
 
     Args:
-        manifest: {scale, works: [{key, title, authors (optional), targets: [{name, title, kind,
-            status, reason, verdict, html, thumbnail, csv}]}]}. status is one of STATUSES; reason
-            says why a target is not made; verdict is {status (one of VERDICTS), words, note} as
-            its page computed it; paths are relative to the working directory, and html must exist
-            where the status is "made".
+        manifest: {scale, works: [{key, title, authors (optional), own (optional), targets: [{name,
+            title, kind, status, reason, verdict, html, thumbnail, csv}]}]}. own works are shown and
+            not counted among those made; status is one of STATUSES; reason says why a target is not
+            made; verdict is {status (one of VERDICTS), words, note} as its page computed it; paths
+            are relative to the working directory, and html must exist where the status is "made".
         folder: where the page will be; links are relative to it.
 
     Raises:
@@ -81,13 +81,14 @@ def index_html(manifest: Mapping[str, Any], folder: Path) -> str:
         raise InputError(f"the manifest must have the keys scale and works, got {manifest!r:.200}")
     works = manifest["works"]
     for work in works:
-        _check_keys(f"work {work.get('key')!r}", work, _WORK_KEYS, {"authors"})
+        _check_keys(f"work {work.get('key')!r}", work, _WORK_KEYS, {"authors", "own"})
         for target in work["targets"]:
             _check_target(target)
     targets = [target for work in works for target in work["targets"]]
     counts = Counter(target["status"] for target in targets)
     found = Counter(_verdict(target).get("status") for target in targets)
-    total = counts.total()
+    published = [t["status"] for work in works if not work.get("own") for t in work["targets"]]
+    made, total = published.count("made"), len(published)
     scale = escape(manifest["scale"])
     sections = "".join(_section(work, folder) for work in works)
     parts = [
@@ -100,11 +101,11 @@ def index_html(manifest: Mapping[str, Any], folder: Path) -> str:
         '<p class="lead">Every table and figure of the works below, measured beside what they '
         "report. A card opens the executed notebook.</p>\n",
         _banner(manifest["scale"]),
-        f'<div class="tally"><span class="meter" role="img" aria-label="{counts["made"]} of '
-        f'{total} made"><span style="width:{_percent(counts["made"], total)}%"></span></span>'
-        f"<span><b>{counts['made']}</b> of <b>{total}</b> made</span></div></header>\n",
+        f'<div class="tally"><span class="meter" role="img" aria-label="{made} of '
+        f'{total} made"><span style="width:{_percent(made, total)}%"></span></span>'
+        f"<span><b>{made}</b> of <b>{total}</b> made</span></div></header>\n",
         '<nav class="controls" aria-label="Filter"><div class="wrap"><div class="filters">',
-        _filter("all", "all", total, pressed=True),
+        _filter("all", "all", counts.total(), pressed=True),
         *(_filter(key, name, counts[key]) for key, name in STATUSES.items() if counts[key]),
         *(_filter(key, name, found[key]) for key, name in VERDICTS.items() if found[key]),
         '</div><input type="search" placeholder="Search titles, works, kinds" '

@@ -21,6 +21,7 @@ def index_manifest(experiments: Experiments, scale: str) -> dict[str, Any]:
             "key": key,
             "title": work.title,
             "authors": work.reference,
+            "own": work.own,
             "targets": [
                 _card(experiments, target, scale)
                 for target in experiments.targets.values()
