@@ -38,8 +38,8 @@ def room(module: str) -> str:
 
 
 FLOORS = [
-    {"errors", "rng", "distributed", "rle"},
-    {"jsonfile", "checks"},
+    {"errors", "rng", "distributed", "rle", "locks"},
+    {"inputs", "checks"},
     {"boxes", "config"},
     {"data", "generators", "metrics"},
     {"assigners", "losses"},

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch.multiprocessing as mp
 from rebalance.config.experiments import load_experiments
+from rebalance.config.run import read_trained_run
 from rebalance.engine.predict import predict
 from rebalance.engine.train import train
-from rebalance.metrics import evaluate
+from rebalance.metrics import evaluate, evaluate_boxes_and_masks
 
 from .conftest import Interrupted, results, tiny_run
 from .test_distributed import assert_same_training, free_port
@@ -47,10 +48,10 @@ def run_of(base, data):
 
 
 def limited(settings, key=None):
-    """Small, and with rankings of the global batch, not of each process's part."""
+    """Small, and with logged rankings of the global batch, not of each process's part."""
     if isinstance(settings, dict):
-        over = {"over": "batch"} if settings.get("name") in RANKINGS else {}
-        return {key: limited(value, key) for key, value in settings.items()} | over
+        ranked = {"over": "batch", "log": True} if settings.get("name") in RANKINGS else {}
+        return {key: limited(value, key) for key, value in settings.items()} | ranked
     if isinstance(settings, list):
         return [limited(value, key) for value in settings]
     return min(settings, LIMITS[key]) if key in LIMITS else settings
@@ -81,17 +82,21 @@ def test_a_resumed_training_has_the_same_bytes(trained, tmp_path, interrupt):
 
 def test_detections_are_evaluated_also_where_there_are_none(trained, tmp_path):
     run, folder = trained
-    truth = run["dataset"]["val"]["annotations"]
-    counts = {}
+    masks = read_trained_run(folder / "run.yaml").detector.needs_masks
+    found, metrics = {}, {}
     for variant in ("all", "nothing"):
         out = tmp_path / f"{variant}.json"
         predict(folder, out, variant=variant, threads=1)
-        found = json.loads(out.read_text())
-        counts[variant] = len(found)
-        metrics = evaluate(truth, out)
-        assert 0 <= metrics["AP50"] <= 1
-    assert counts["all"] > counts["nothing"] == 0
-    assert (metrics["AP"], metrics["oLRP"]) == (0, 1)
+        found[variant] = json.loads(out.read_text())
+        evaluated = evaluate_boxes_and_masks if masks else evaluate
+        metrics[variant] = evaluated(run["dataset"]["val"]["annotations"], out)
+    assert found["nothing"] == []
+    assert len(found["all"]) > 0
+    assert all(("segmentation" in one) == masks for one in found["all"])
+    for kind in ("", "mask_") if masks else ("",):
+        assert 0 <= metrics["all"][f"{kind}AP50"] <= 1
+        assert metrics["nothing"][f"{kind}AP50"] == 0
+        assert metrics["nothing"][f"{kind}oLRP"] == 1
 
 
 def _train_all(rank, port, runs):
@@ -113,5 +118,6 @@ def of_two_processes(data, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_two_processes_train_like_one(base, trained, of_two_processes):
     assert_same_training(trained[1], of_two_processes / base)

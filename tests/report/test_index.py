@@ -162,7 +162,7 @@ def test_command_refuses_what_is_no_manifest(tmp_path, capsys):
     out = tmp_path / "index.html"
     for content, message in {
         None: "no such manifest",
-        "{": "not JSON",
+        "{": "not valid JSON",
         "[]": "scale and works",
     }.items():
         if content is not None:

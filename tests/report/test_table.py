@@ -213,7 +213,7 @@ def test_runs_link_logs_relative_to_the_table(table, tmp_path):
         ),
         pytest.param(
             lambda rows, files: Path(files[0]["metrics"][0]).write_text('{"AP": '),
-            "not JSON",
+            "not valid JSON",
             id="half a file",
         ),
         pytest.param(lambda rows, files: files.pop(), "2 entries for 3 rows", id="fewer entries"),

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from rebalance.cli.arguments import Parser
 from rebalance.cli.data import add_data_commands
 from rebalance.cli.evaluation import add_metric_commands
 from rebalance.cli.experiments import add_experiment_commands
@@ -21,7 +22,7 @@ from rebalance.locks import BusyError
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser; every sub-command sets ``run``, a function of the parsed arguments."""
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = Parser(
         prog="rebalance",
         description="Every step from data sets to rendered pages. What Snakemake runs may be run "
         "by hand; `rebalance <command> --help` says what a command takes.",
@@ -48,4 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BusyError as error:
         print(f"rebalance {arguments.command}: {error}", file=sys.stderr)
         return os.EX_TEMPFAIL
+    except OSError as error:  # a full disk, a file system that is read-only or went away
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"rebalance {arguments.command}: {where}{error.strerror or error}", file=sys.stderr)
+        return 2
     return result or 0

@@ -1,5 +1,6 @@
 """Downloads that resume and are verified; archives that cannot write outside their folder."""
 
+import gzip
 import hashlib
 import lzma
 import shutil
@@ -34,6 +35,7 @@ _DAMAGED = (
     zipfile.BadZipFile,
     tarfile.TarError,
     zlib.error,
+    gzip.BadGzipFile,
     lzma.LZMAError,
     EOFError,
     RuntimeError,
@@ -221,7 +223,8 @@ def extract(archive: str | Path, folder: str | Path) -> None:
 
 def _extract_to(archive: Path, folder: Path) -> None:
     try:
-        if zipfile.is_zipfile(archive):
+        # By its beginning: a tar whose last member is a zip ends like one.
+        if _begins_with(archive, b"PK"):
             _extract_zip(archive, folder)
         elif tarfile.is_tarfile(archive):
             _extract_tar(archive, folder)
@@ -231,6 +234,11 @@ def _extract_to(archive: Path, folder: Path) -> None:
         raise InputError(f"{archive}: damaged archive: {error}") from None
     except OSError as error:
         raise InputError(f"{archive}: cannot be unpacked: {error}") from None
+
+
+def _begins_with(archive: Path, mark: bytes) -> bool:
+    with archive.open("rb") as file:
+        return file.read(len(mark)) == mark
 
 
 def _extract_zip(archive: Path, folder: Path) -> None:
@@ -255,6 +263,9 @@ def _extract_tar(archive: Path, folder: Path) -> None:
         file.fileobj.seek(file.offset)
         if file.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
             raise InputError(f"{archive}: the archive is cut short or damaged at {file.offset}")
+        # The checksum of a compressed tar comes behind its end, where tarfile does not read.
+        while file.fileobj.read(_CHUNK):
+            pass
         for member in members:
             if not (member.isfile() or member.isdir()):
                 raise InputError(f"{archive}: member {member.name!r} is a link or a device")

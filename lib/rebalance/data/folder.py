@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rebalance.data.coco import read_json, validate_coco
+from rebalance.data.coco import validate_coco
 from rebalance.data.files import link_folder, own_folder, write_atomically
 from rebalance.errors import InputError
+from rebalance.inputs import read_json
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def take_coco_folder(
         categories: list[Any] | None = None
         reference = next(iter(splits.values())).annotations
         for split, source in splits.items():
-            coco = read_json(source.annotations)
+            coco = read_json(source.annotations, "annotation file")
             _complete(coco, drop_empty_boxes, source.annotations)
             validate_coco(coco, source.annotations)
             found = sorted((category["id"], category["name"]) for category in coco["categories"])

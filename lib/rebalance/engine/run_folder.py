@@ -139,8 +139,13 @@ class RunFolder:
             return str(error)
         return None
 
-    def finish(self, detector: Detector, dataset: CocoDataset) -> None:
+    def finish(self, detector: Detector, dataset: CocoDataset, diverged: int | None) -> None:
         """Write model, settings and log, and remove the checkpoint.
+
+        Args:
+            detector: what was trained.
+            dataset: on what.
+            diverged: the iteration (from 1) that ended the training, if one did.
 
         Raises:
             OutputError: a file cannot be written; the checkpoint is intact.
@@ -161,6 +166,7 @@ class RunFolder:
                 "processes": self.fabric.world_size,
                 "threads": torch.get_num_threads(),
             },
+            "diverged": diverged,
         }
         try:
             write_atomically(self.path / MODEL, safetensors_bytes(state))

@@ -44,7 +44,7 @@ from rebalance.errors import InputError
 
 
 class NonFiniteLossError(ArithmeticError):
-    """A loss or the gradient became nan or infinite."""
+    """A loss or the gradient became nan or infinite, of a run that must not diverge."""
 
 
 def train(
@@ -65,15 +65,17 @@ def train(
         wait: seconds for another training in the folder; None: as long as it lives.
 
     Returns:
-        True when the training is finished; False when a signal (SIGTERM, SIGINT, SIGHUP) stopped it
-        after a checkpoint.
+        True when the training is finished, or has diverged and may; the log then ends with the
+        values that are not finite. False when a signal (SIGTERM, SIGINT, SIGHUP) stopped it after a
+        checkpoint.
 
     Raises:
         InputError: settings or data at fault, or ``out_dir`` holds the result of another run or
             seed. A file that cannot be read in the middle of the training leaves a checkpoint of
             the iteration before.
         BusyError: another training still runs in the folder.
-        NonFiniteLossError: with iteration, image ids and the loss's name.
+        NonFiniteLossError: with iteration, image ids and the loss's name, unless the run
+            ``may_diverge``.
         OutputError: the disk is full; the last checkpoint is intact.
     """
     checked = parse(Run, run, "settings")
@@ -123,13 +125,14 @@ class _Training:
             self.detector.load_state_dict(checkpoint["model"])
         self.updates = Updates(fabric, self.detector, self.schedule)
         self.iteration = 0
+        self.diverged: int | None = None
         if checkpoint is not None:
             self.updates.load_state(checkpoint)
             self.iteration = checkpoint["iteration"]
         self.normalise = Normaliser(run["image"], fabric.device)
 
     def run_to_end(self, stop_requested: Callable[[], bool]) -> bool:
-        """Train until the last iteration or until asked to stop; True if finished."""
+        """Train until the last iteration, divergence, or until asked to stop; True if finished."""
         total = self.schedule["iterations"]
         failure: str | None = None
         progress = progress_bar(
@@ -147,6 +150,10 @@ class _Training:
                 if not self.agreement.to_go_on(failure, stop_requested()):
                     return self._stop(failure)
                 values = self._step(batch)
+                if self.diverged is not None:
+                    # The checkpoint of before goes first: whoever starts from it diverges again.
+                    failure = self._save() or self.folder.record(self.diverged, values)
+                    break
                 self.iteration += 1
                 failure = self.folder.record(self.iteration, values)
                 at_checkpoint = self.iteration % self.schedule["checkpoint_every"] == 0
@@ -159,7 +166,7 @@ class _Training:
                 )
         if not self.agreement.to_go_on(failure, stop=False):
             return self._stop(failure)
-        self.folder.finish(self.detector, self.dataset)
+        self.folder.finish(self.detector, self.dataset, self.diverged)
         self.fabric.barrier()
         return True
 
@@ -182,7 +189,7 @@ class _Training:
         )
 
     def _step(self, batch: Batch) -> dict[str, float]:
-        """One update; the values that the log shows, of the global batch."""
+        """One update, unless the training diverges; what the log shows, of the global batch."""
         images, targets = to_device(batch, self.fabric.device)
         images = self.normalise(images, [target["image_size"] for target in targets])
         rngs = [
@@ -192,21 +199,22 @@ class _Training:
         values = self.updates.backward(self.iteration, images, targets, rngs)
         wrong = self.updates.not_finite(values)
         if wrong:
-            self._refuse(wrong, values, targets)
-        self.updates.apply()
+            self._diverge(wrong, values, targets)
+        else:
+            self.updates.apply()
         return values
 
-    def _refuse(
+    def _diverge(
         self, wrong: list[str], values: Mapping[str, float], targets: list[dict[str, Any]]
     ) -> None:
         ids = self.agreement.messages(", ".join(str(target["image_id"]) for target in targets))
         named = ", ".join(f"{name} is {values[name]}" for name in wrong)
-        self.agreement.fail(
-            lambda: NonFiniteLossError(
-                f"iteration {self.iteration + 1}: {named}; images {', '.join(ids)}; "
-                "the last checkpoint is kept"
-            )
-        )
+        message = f"iteration {self.iteration + 1}: {named}; images {', '.join(ids)}"
+        if self.settings["may_diverge"]:
+            say(f"diverged: {message}; the training ends here")
+            self.diverged = self.iteration + 1
+            return
+        self.agreement.fail(lambda: NonFiniteLossError(f"{message}; the last checkpoint is kept"))
 
     def _save(self) -> str | None:
         return self.folder.save(self.iteration, self.detector, self.updates.state())

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from rebalance.data.files import write_atomically
 from rebalance.errors import InputError
-from rebalance.jsonfile import read_json
+from rebalance.inputs import read_json
 
 Value = float | str | bool
 Verdict = Literal[

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from rebalance.data.files import write_atomically
 from rebalance.errors import InputError
 from rebalance.figures.checks import PAPER_SCALE
-from rebalance.jsonfile import read_json
+from rebalance.inputs import read_json
 from rebalance.report.page import HERE, page_css
 
 #: What a target's status is called on its card, in the order of the filters.
@@ -58,9 +59,7 @@ def write_index(manifest: Mapping[str, Any], out: Path) -> None:
     Raises:
         InputError: the manifest is incomplete; nothing is written.
     """
-    page = index_html(manifest, out.parent)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page, encoding="utf-8")
+    write_atomically(out, index_html(manifest, out.parent).encode())
 
 
 def index_html(manifest: Mapping[str, Any], folder: Path) -> str:

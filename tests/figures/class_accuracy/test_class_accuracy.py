@@ -71,7 +71,11 @@ def test_the_printed_numbers_fulfil_the_claims_and_stand_beside_ours(tmp_path, n
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{", "not JSON"), ("{}", "per_class"), ('{"per_class": [{"name": "x"}]}', "per_class.*AP")],
+    [
+        ("{", "not valid JSON"),
+        ("{}", "per_class"),
+        ('{"per_class": [{"name": "x"}]}', "per_class.*AP"),
+    ],
 )
 def test_damaged_metrics_are_named(tmp_path, content, message):
     (tmp_path / "m.json").write_text(content)

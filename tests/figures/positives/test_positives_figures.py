@@ -112,7 +112,7 @@ def test_no_positives_are_a_result(tmp_path, numbers):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "p.json: not JSON"),
+        ("{", "p.json: not valid JSON"),
         ("{}", "p.json: heads"),
         ('{"heads": []}', "p.json: heads"),
         ('{"heads": [{"corners": []}]}', r"p.json: heads\[0\] has no .*iou_counts"),

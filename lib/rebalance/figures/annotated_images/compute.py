@@ -17,9 +17,10 @@ import torch
 from numpy.typing import NDArray
 
 from rebalance.boxes import paired_iou
-from rebalance.data.coco import decode_mask, load_coco, read_image, read_json
+from rebalance.data.coco import decode_mask, load_coco, read_image
 from rebalance.errors import InputError
 from rebalance.figures.checks import Check, printed_claim
+from rebalance.inputs import read_json
 
 Annotations = Mapping[str, str]
 """Split -> path of its COCO JSON."""

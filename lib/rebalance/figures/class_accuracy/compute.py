@@ -8,7 +8,7 @@ import pandas as pd
 
 from rebalance.errors import InputError
 from rebalance.figures.checks import Check, printed_claim
-from rebalance.jsonfile import read_json
+from rebalance.inputs import read_json
 
 SLENDER = ("person", "umbrella", "wine glass")
 OTHERS = ("potted plant", "bed", "tv")

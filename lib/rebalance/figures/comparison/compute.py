@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rebalance.data.files import write_atomically
 from rebalance.errors import InputError
 from rebalance.figures.checks import POINTS, Check, printed_number
 from rebalance.metrics.output import read_metrics
@@ -290,5 +291,4 @@ def _show_gain(gain: Mapping[str, Any], value: float) -> str:
 
 def save_table(tidy: pd.DataFrame, path: str | Path) -> None:
     """Write the tidy table as CSV at full precision; undefined numbers are empty cells."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    tidy.to_csv(path, index=False)
+    write_atomically(path, tidy.to_csv(index=False).encode())

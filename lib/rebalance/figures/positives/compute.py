@@ -19,7 +19,7 @@ from rebalance.errors import InputError
 from rebalance.figures.box_generator.compute import REFERENCE, iou_shares, roi_source_ious
 from rebalance.figures.checks import Check, printed_claim, printed_number
 from rebalance.generators.regions import feasible_region, quadrant_areas
-from rebalance.jsonfile import read_json
+from rebalance.inputs import read_json
 from rebalance.samplers.statistics import CornerShares, corner_shares
 
 BINS_PER_TENTH = 10
