@@ -258,6 +258,7 @@ def table_parameters(results):
             }
             for seeds in folders
         ],
+        "baselines": [None, 0, None],
         "seeds": [0, 1],
         "table": "results/shapes/some_work/table_2/table.csv",
         "thumbnail": "results/shapes/some_work/table_2/table.png",
@@ -272,7 +273,9 @@ def test_table_notebook_from_metrics_to_page(repository, results, tmp_path):
     run_notebook(repository / "notebooks" / "table.ipynb", given, executed, html)
     tidy = pd.read_csv(given["table"]).set_index(["loss", "metric"])
     assert tidy.loc[("run_a", "AP"), "measured"] == pytest.approx(0.42)
-    assert tidy.loc[("run_a", "AP"), "difference"] == pytest.approx(0.42 - 0.359)
+    other = tidy.loc[("run_b", "AP")]
+    assert other["gain"] == pytest.approx(other["measured"] - 0.42)
+    assert other["reported_gain"] == pytest.approx(0.375 - 0.359)
     assert Path(given["thumbnail"]).read_bytes().startswith(b"\x89PNG")
     page = html.read_text()
     for expected in (
@@ -281,7 +284,7 @@ def test_table_notebook_from_metrics_to_page(repository, results, tmp_path):
         "Not comparable with the paper",
         "42.0",
         "± 2.8",  # seeds 40 and 44
-        "+6.1",  # 42.0 - 35.9
+        "+1.6",  # 37.5 - 35.9
         "needs masks",
         "A doubt.",
         "b is better",

@@ -224,6 +224,21 @@ class OfRunsTable(_RowsToldApart):
     """Columns of numbers."""
     rows: Annotated[list[TableRow], Len(1)]
     """A run each, or the reason why there is none."""
+    baselines: list[Index | None] = Field(default_factory=list)
+    """For each row the one that it is compared with, counted from 0; null: it is a baseline."""
+
+    @model_validator(mode="after")
+    def _check_baselines(self) -> Self:
+        count = len(self.rows)
+        if self.baselines and len(self.baselines) != count:
+            raise refusal(
+                f"must have an entry for each of {count} rows, got {len(self.baselines)}",
+                at=("baselines",),
+            )
+        for index, baseline in enumerate(self.baselines):
+            if baseline is not None and (baseline >= count or baseline == index):
+                raise refusal(f"must be another row, got {baseline}", at=("baselines", index))
+        return self
 
 
 class OfRunsFigure(_RowsToldApart):

@@ -20,7 +20,7 @@ from rebalance.config.entries import (
 from rebalance.config.rows import row_names
 
 Sort = Literal["table", "figure"]
-Files = Literal["metrics", "log", "positives"]
+Files = Literal["metrics", "matches", "log", "positives"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Results:
             return []
         name = {
             "metrics": f"{row.variant}/metrics.json",
+            "matches": f"{row.variant}/matches.npz",
             "log": "log.csv",
             "positives": "positives.json",
         }[kind]
@@ -229,9 +230,9 @@ class Table(Target):
         return "table"
 
     @property
-    def reads(self) -> list[str]:
-        """Kinds of files that its numbers are in."""
-        return sorted({"metrics", *(metric.reads for metric in self.entry.metrics)})
+    def kinds(self) -> list[str]:
+        """Kinds of files that its numbers and their intervals are in."""
+        return sorted({"metrics", "matches", *(metric.reads for metric in self.entry.metrics)})
 
     def asks(self) -> Iterator[tuple[RunRow, list[Metric]]]:
         """See ``Target``."""
@@ -243,7 +244,7 @@ class Table(Target):
         return _once(
             file
             for row in self.rows
-            for kind in self.reads
+            for kind in self.kinds
             for file in results.run_files(row, kind)
         )
 
@@ -265,9 +266,10 @@ class Table(Target):
                 for row in self.rows
             ],
             "files": [
-                {kind: results.run_files(row, kind) for kind in ("log", *self.reads)}
+                {kind: results.run_files(row, kind) for kind in ("log", *self.kinds)}
                 for row in self.rows
             ],
+            "baselines": self.entry.baselines,
             "seeds": list(results.seeds),
             **self._written(results),
         }

@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rebalance.detectors.canvas import Size
 from rebalance.detectors.flow import Detected, Flow
 from rebalance.detectors.necks import Neck
 from rebalance.detectors.objectives import is_loss
 from rebalance.detectors.select import View
 from rebalance.detectors.selection import DetectionSettings
 from rebalance.detectors.steps import MASKS_IN_BOXES, RoiStep, Step
-from rebalance.detectors.types import Candidates, Matched, Size, Trained, make_truths
+from rebalance.detectors.types import Candidates, Matched, Trained, make_truths
 
 Detections = dict[str, Tensor]
 

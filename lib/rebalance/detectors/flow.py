@@ -6,10 +6,11 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from rebalance.detectors.canvas import Size
 from rebalance.detectors.coders import Coder
 from rebalance.detectors.objectives import Objective
 from rebalance.detectors.select import View
-from rebalance.detectors.types import Candidates, Predictions, Size, Trained
+from rebalance.detectors.types import Candidates, Predictions, Trained
 
 
 class Deciding(Protocol):

@@ -25,12 +25,11 @@ from torch import Tensor
 from torchvision.ops import roi_align
 
 from rebalance.boxes import box_centers, centerness, paired_iou
+from rebalance.detectors.canvas import Size
 from rebalance.detectors.coders import Coder, DeltaCoder
 from rebalance.distributed import gather_rows
 from rebalance.errors import InputError
 from rebalance.losses.reduction import loss_dtype
-
-Size = tuple[int, int]  # (height, width), pixels
 
 
 class Truths(NamedTuple):

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from rebalance.data.coco import CocoDataset
-from rebalance.detectors.types import Size
+from rebalance.detectors.canvas import Size
 from rebalance.engine.batches import BatchPlan
 from rebalance.engine.transforms import Preparation
 from rebalance.errors import InputError

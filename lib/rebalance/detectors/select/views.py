@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rebalance.engine.batches import Size, canvas_of
+from rebalance.detectors.canvas import Size, canvas_of
 
 
 class View(NamedTuple):

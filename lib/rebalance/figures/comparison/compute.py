@@ -19,7 +19,7 @@ from rebalance.figures.checks import POINTS, Check, printed_number
 from rebalance.metrics.output import read_metrics
 
 COLUMNS = (
-    ["run", "variant", "metric", "better", "seeds", "measured", "std", "reported", "difference"]
+    ["run", "variant", "metric", "better", "seeds", "measured", "std", "reported"]
 )  # fmt: skip
 """Columns of the tidy frame beside the settings of its rows."""
 
@@ -88,7 +88,7 @@ def assemble(
     Returns:
         A frame with the columns "row" (0, 1, ...), the settings, those of COLUMNS, and "missing".
         measured is the mean over seeds, undefined (nan) as soon as one seed is; std the sample
-        standard deviation, nan for fewer than two seeds; difference = measured - reported.
+        standard deviation, nan for fewer than two seeds.
 
     Raises:
         InputError: a row is incomplete, rows differ in their settings, a row is both measured and
@@ -122,7 +122,6 @@ def assemble(
                 "measured": measured,
                 "std": float(values.std(ddof=1)) if len(values) > 1 else float("nan"),
                 "reported": reported,
-                "difference": measured - reported,
             }
             shown = {"run": row["run"], "variant": row["variant"]}
             kind = {"metric": metric.name, "better": metric.better}
