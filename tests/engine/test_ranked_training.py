@@ -75,8 +75,8 @@ def test_a_resumed_training_keeps_the_balance(run, tmp_path, monkeypatch):
     class Killed(Exception):
         pass
 
-    def write_and_die(path, content):
-        write_atomically(path, content)
+    def write_and_die(path, content, former):
+        write_atomically(path, content, former)
         raise Killed
 
     monkeypatch.setattr("rebalance.engine.checkpoint.write_atomically", write_and_die)

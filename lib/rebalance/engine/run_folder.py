@@ -34,7 +34,7 @@ from rebalance.locks import locked
 
 MODEL, LOG, SETTINGS = "model.safetensors", "log.csv", "run.yaml"
 STALE_CHECKPOINT = "checkpoint.stale.pt"
-WITHOUT_INFLUENCE = ("hardware", "variants", "classes", "made_with")
+WITHOUT_INFLUENCE = ("hardware", "variants", "classes", "diverged", "made_with")
 """Settings that may change between the parts of a training, and those that its end adds."""
 
 
