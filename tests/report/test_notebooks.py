@@ -244,6 +244,7 @@ def table_parameters(results):
         "scale": "shapes",
         "description": "What it is.",
         "doubts": ["A doubt."],
+        "departures": ["A < B there."],
         "metrics": [
             {"name": "AP", "percent": True, "better": "higher"},
             {"name": "oLRP", "percent": True, "better": "lower"},
@@ -281,6 +282,8 @@ def test_table_notebook_from_metrics_to_page(repository, results, tmp_path):
         "+6.1",  # 42.0 - 35.9
         "needs masks",
         "A doubt.",
+        "Where this differs from the work",
+        "A &lt; B there.",
     ):
         assert expected in page
     links = [link for link in re.findall(r'href="([^"#]*)"', page)]
@@ -294,6 +297,7 @@ def test_training_curves_notebook_from_logs_to_figure(repository, results):
         "paper": "A work",
         "scale": "shapes",
         "description": "",
+        "departures": [],
         "runs": {
             name: [f"{folder}/log.csv" for folder in seeds] for name, seeds in results.items()
         },

@@ -56,6 +56,8 @@ class RunEntry(Options):
     """Changes to the detector."""
     variants: dict[str, Variant] = Field(default_factory=dict)
     """Other ways to test and evaluate it, by name."""
+    departures: list[Text] = Field(default_factory=list)
+    """Where it differs from the work, in short sentences that pages show."""
 
 
 class SplitFiles(Options):
