@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from rebalance.config.bounds import Text
 from rebalance.config.parse import Place, parse
 from rebalance.config.part import Options, nearest, refusal, section
-from rebalance.config.rows import metric_key, row_names
+from rebalance.config.rows import row_names
 from rebalance.config.run import DEFAULT_VARIANT
 from rebalance.errors import InputError
 
@@ -38,11 +38,14 @@ class Metric(Options):
 
     def iou(self, setting: Mapping[str, Any]) -> float | None:
         """The threshold of a row's AP at one IoU that COCO's own numbers lack: 0.6 of AP60."""
-        key = metric_key(self.name, self.at, setting)
-        number = key.removeprefix("mask_").removeprefix("AP")
-        if number == key or not number.isdecimal() or int(number) / 100 in COCO_IOUS:
+        number = self.name.removeprefix("mask_").removeprefix("AP")
+        if self.at is not None:
+            iou = float(setting[self.at])
+        elif number != self.name and number.isdecimal():
+            iou = int(number) / 100
+        else:
             return None
-        return int(number) / 100
+        return None if iou in COCO_IOUS else iou
 
 
 class Row(Options):

@@ -22,17 +22,6 @@ def row_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return names
 
 
-def metric_key(name: str, at: str | None, setting: Mapping[str, Any]) -> str:
-    """Key of a row's number in a file of its run.
-
-    Args:
-        name: of the metric.
-        at: the setting that says at which IoU it is the AP of this row, as AP60; None: none does.
-        setting: of the row.
-    """
-    return name if at is None else f"AP{round(100 * setting[at])}"
-
-
 def _setting_in_words(name: str, value: Any) -> str:
     """``gamma = true`` is "gamma", false "no gamma"; other values speak for themselves."""
     if isinstance(value, bool):

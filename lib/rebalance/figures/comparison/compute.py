@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rebalance.config.rows import metric_key
 from rebalance.errors import InputError
 from rebalance.metrics.output import read_metrics
 
@@ -48,7 +47,7 @@ class Metric:
 
     def key(self, row: Mapping[str, Any]) -> str:
         """Of a row's number in its file."""
-        return metric_key(self.name, self.at, row["setting"])
+        return self.name if self.at is None else f"AP{100 * row['setting'][self.at]:.0f}"
 
 
 def read_metric(entry: Mapping[str, Any]) -> Metric:
