@@ -66,7 +66,7 @@ def index_html(manifest: Mapping[str, Any], folder: Path) -> str:
         manifest: {scale, works: [{key, title, authors (optional), targets: [{name, title, kind,
             status, reason, verdict, departures, html, thumbnail, csv}]}]}. status is one of
             STATUSES; reason says why a target is not made; verdict is {status (one of VERDICTS),
-            note}; departures is how many differences from the work its page lists; paths are
+            note}; departures is how many differences from the work its page notes; paths are
             relative to the working directory, and html must exist where the status is "made".
         folder: where the page will be; links are relative to it.
 
@@ -197,7 +197,7 @@ def _card(work: Mapping[str, Any], target: Mapping[str, Any], folder: Path) -> s
     departures = ""
     if target.get("departures"):
         several = "difference" if target["departures"] == 1 else "differences"
-        departures = f'<span class="chip">{target["departures"]} {several} from the work</span>'
+        departures = f'<span class="chip">{target["departures"]} {several} noted</span>'
     return (
         f'<article class="card {status}" data-status="{status}" '
         f'data-text="{escape(words.lower())}">{picture}<div class="text"><h3>{title}</h3>'
