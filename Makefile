@@ -1,6 +1,7 @@
 # make demo   everything the laptop scale shows, from nothing: environment, data, trainings, pages
 # make test   the tests; make test-slurm adds those on a real one-node SLURM (root on Debian)
 # make pictures   those of README and docs that are older than what they show (a test says when one is)
+# make fuzz   20,000 faults in valid files, others every time (make test has 2,000)
 PYTHON ?= python3
 BIN := .venv/bin
 CORES ?= $(shell nproc)
@@ -8,7 +9,7 @@ CORES ?= $(shell nproc)
 export OMP_NUM_THREADS ?= 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test test-slurm bench pictures lint format install clean
+.PHONY: demo test test-slurm fuzz bench pictures lint format install clean
 
 install: .venv/installed
 
@@ -28,6 +29,9 @@ test: install
 test-slurm: install
 	tests/slurm/setup.sh start .slurm-test
 	REBALANCE_SLURM=1 pytest -m slurm tests/slurm; status=$$?; tests/slurm/setup.sh stop .slurm-test; exit $$status
+
+fuzz: install
+	REBALANCE_FUZZ=2500 pytest -n $(CORES) tests/faults
 
 bench: install
 	pytest benchmarks --benchmark-only --override-ini testpaths=benchmarks

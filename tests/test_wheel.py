@@ -124,5 +124,5 @@ def test_drawn_data(rebalance, tmp_path):
 def test_what_needs_a_checkout_says_so_in_one_line(rebalance):
     done = rebalance("runs")
     assert done.returncode == 2
-    assert done.stderr.startswith("rebalance runs: config/config.yaml: cannot be read")
+    assert done.stderr.startswith("rebalance runs: config/config.yaml: no such file")
     assert len(done.stderr.splitlines()) == 1

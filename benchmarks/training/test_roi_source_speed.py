@@ -8,16 +8,15 @@ the more the smaller the image is.
 """
 
 import statistics
-import time
+from functools import partial
 
 import pytest
 import torch
-from rebalance.config.experiments import load_experiments, resolve_run
+from iterations import experiments, in_turn, loss_of, random_batch
+from rebalance.config.experiments import resolve_run
 from rebalance.detectors import build_detector
-from rebalance.engine.seeds import keyed_rng
 
 IMAGE_SIZE = (600, 800)
-NUM_OBJECTS = 5
 RUNS = {
     "rpn": "faster_rcnn_r101_voc_random",
     "generated": "faster_rcnn_r101_voc_uniform_balanced",
@@ -26,7 +25,7 @@ RUNS = {
 
 
 def detector_of(run):
-    settings = resolve_run(load_experiments(), run, "paper").model_dump()
+    settings = resolve_run(experiments(), run, "paper").model_dump()
     settings["backbone"] |= {"depth": 50, "weights": None, "norm": "group"}
     source = settings["detector"]["box"]["rois"]
     if source["name"] == "generator":
@@ -35,36 +34,17 @@ def detector_of(run):
     return build_detector(settings, num_classes=20)
 
 
-def one_step(detector, images, targets, iteration):
-    start = time.process_time()
-    rngs = [keyed_rng(0, iteration, target["image_id"]) for target in targets]
-    torch.stack(list(detector(images, targets, rngs).values())).sum().backward()
-    detector.zero_grad()
-    return time.process_time() - start
-
-
 def seconds_per_iteration(rounds):
     """Median of each run, in seconds."""
-    height, width = IMAGE_SIZE
-    rng = torch.Generator().manual_seed(0)
-    images = torch.randn(1, 3, height, width, generator=rng)
-    corner = torch.rand(NUM_OBJECTS, 2, generator=rng) * torch.tensor([width, height]) * 0.6
-    sizes = (60 + 200 * torch.rand(NUM_OBJECTS, 2, generator=rng)).round()
-    target = {
-        "boxes": torch.cat([corner, corner + sizes], dim=1),
-        "labels": torch.randint(1, 21, (NUM_OBJECTS,), generator=rng),
-        "ignored_boxes": torch.zeros(0, 4),
-        "image_size": IMAGE_SIZE,
-        "image_id": 0,
-    }
+    images, targets = random_batch(1, IMAGE_SIZE, num_classes=20)
     detectors = {name: detector_of(run) for name, run in RUNS.items()}
-    seconds = {name: [] for name in detectors}
-    for iteration in range(rounds + 1):
-        for name, detector in detectors.items():
-            took = one_step(detector, images, [target], iteration)
-            if iteration:  # the first warms up
-                seconds[name].append(took)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+
+    def iteration(detector):
+        loss_of(detector, images, targets).backward()
+        detector.zero_grad()
+
+    turns = {name: partial(iteration, detector) for name, detector in detectors.items()}
+    return {name: statistics.median(times) for name, times in in_turn(turns, rounds).items()}
 
 
 @pytest.mark.benchmark(group="training")

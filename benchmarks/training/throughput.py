@@ -11,11 +11,17 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
+from iterations import (
+    NUM_CLASSES,
+    device_time,
+    experiments,
+    in_turn,
+    loss_of,
+    random_batch,
+)
 from rebalance.detectors import build_detector
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN, RetinaNet
@@ -23,15 +29,11 @@ from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.ops import FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-NUM_CLASSES = 80
-NUM_OBJECTS = 7
-CONFIG = Path(__file__).resolve().parents[2] / "config" / "detectors.yaml"
-
 
 def ours(name: str) -> nn.Module:
     """A detector of config/detectors.yaml."""
     backbone = {"name": "resnet", "depth": 50, "norm": "frozen_batch", "frozen_stages": 1}
-    settings = {"backbone": backbone, "detector": yaml.safe_load(CONFIG.read_text())[name]}
+    settings = {"backbone": backbone, "detector": experiments().detector_settings(name)}
     return build_detector(settings, NUM_CLASSES)
 
 
@@ -52,38 +54,13 @@ def theirs(name: str, size: tuple[int, int]) -> nn.Module:
     return FasterRCNN(body, NUM_CLASSES + 1, rpn_post_nms_top_n_train=1000, **limits)
 
 
-def scene(
-    images: int, size: tuple[int, int], device: torch.device
-) -> tuple[Tensor, list[dict[str, Any]]]:
-    rng = torch.Generator().manual_seed(0)
-    height, width = size
-    targets = []
-    for image in range(images):
-        corner = torch.rand(NUM_OBJECTS, 2, generator=rng) * torch.tensor([width, height]) * 0.6
-        sides = 20 + torch.rand(NUM_OBJECTS, 2, generator=rng) * min(size) * 0.35
-        targets.append({
-            "boxes": torch.cat([corner, corner + sides], dim=1).to(device),
-            "labels": torch.randint(1, NUM_CLASSES + 1, (NUM_OBJECTS,), generator=rng).to(device),
-            "ignored_boxes": torch.zeros(0, 4, device=device),
-            "image_size": size,
-            "image_id": image,
-        })  # fmt: skip
-    step = 32
-    canvas = (-(-height // step) * step, -(-width // step) * step)
-    batch = torch.zeros(images, 3, *canvas)
-    batch[:, :, :height, :width] = torch.randn(images, 3, *size, generator=rng)
-    return batch.to(device), targets
-
-
 def losses_of(model: nn.Module, images: Tensor, targets: list[dict[str, Any]]) -> Tensor:
     if isinstance(model, RetinaNet | FasterRCNN):
         height, width = targets[0]["image_size"]
-        found = model([image[:, :height, :width] for image in images], targets)
-    else:
-        found = model(
-            images, targets, [torch.Generator().manual_seed(i) for i in range(len(images))]
-        )
-    return torch.stack(list(found.values())).sum()
+        boxes = [{name: target[name] for name in ("boxes", "labels")} for target in targets]
+        found = model([image[:, :height, :width] for image in images], boxes)
+        return torch.stack(list(found.values())).sum()
+    return loss_of(model, images, targets)
 
 
 def one_iteration(
@@ -122,13 +99,12 @@ def main() -> None:
     cuda = torch.cuda.is_available()
     device = torch.device("cuda" if cuda else "cpu")
     dtype = torch.bfloat16 if arguments.precision == "bf16" else None
-    images, targets = scene(arguments.images, tuple(arguments.size), device)
+    images, targets = random_batch(arguments.images, tuple(arguments.size), device)
     layout = torch.channels_last if arguments.channels_last else torch.contiguous_format
     print("detector     whose        images/s  ratio  peak MiB  waits")
     for name in arguments.detectors:
         models = {"ours": ours(name), "torchvision": theirs(name, tuple(arguments.size))}
         layouts = {"ours": layout, "torchvision": torch.contiguous_format}
-        seconds: dict[str, list[float]] = {whose: [] for whose in models}
         peaks, waits, runs = {}, {}, {}
         for whose, model in models.items():
             model.to(device, memory_format=layouts[whose]).train()
@@ -147,15 +123,8 @@ def main() -> None:
                 run()
                 peaks[whose] = torch.cuda.max_memory_allocated() / 2**20
                 waits[whose] = waits_of(run)
-        for _ in range(arguments.rounds):
-            for whose, run in runs.items():
-                if cuda:
-                    torch.cuda.synchronize()
-                start = time.perf_counter()
-                run()
-                if cuda:
-                    torch.cuda.synchronize()
-                seconds[whose].append(time.perf_counter() - start)
+        clock = device_time if cuda else time.perf_counter
+        seconds = in_turn(runs, arguments.rounds, warm_up=0, clock=clock)
         speed = {w: arguments.images / statistics.median(s) for w, s in seconds.items()}
         for whose in models:
             ratio = speed[whose] / speed["torchvision"]

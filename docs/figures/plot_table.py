@@ -11,15 +11,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from rebalance.figures.comparison.compute import assemble, read_metric
+from rebalance.figures.comparison.gains import with_gains
 from rebalance.figures.style import INK, LINE, SOFT, use_style
 from rebalance.report.heading import heading_html
-from rebalance.report.table import best_rows, metric_label, style_table
+from rebalance.report.table import metric_label, style_table
 
 WASH, MARK, WARNING, WARNING_LINE = "#eef1f5", "#e3f1f7", "#fdf1da", "#f0cf94"
 """Colours of the page's style sheet, in light."""
-MARGIN, HEAD, ROW, LETTER = 0.25, 1.75, 0.29, 0.085
+GAIN = "\n"
+"""Between a number and its gain, which stands below it."""
+MARGIN, HEAD, ROW, LETTER = 0.25, 1.75, 0.4, 0.085
 """Inches: around everything; height of heading and rows; width of a letter in the first column."""
-WIDTHS = {"measured": 0.68, "reported": 0.66, "Δ": 0.5}
+WIDTHS = {"measured": 1.12, "reported": 0.66}
 """Inches, of the columns of a metric."""
 
 
@@ -30,7 +33,8 @@ def plot_table(parameters: Mapping[str, Any]) -> Figure:
         parameters: those of ``notebooks/table.ipynb``; the files that they name exist.
     """
     rows, metrics = parameters["rows"], parameters["metrics"]
-    tidy = assemble(rows, metrics, parameters["files"])
+    files, baselines = parameters["files"], parameters["baselines"]
+    tidy = with_gains(assemble(rows, metrics, files), metrics, files, baselines)
     cells = style_table(tidy, rows, metrics).data.map(_words)
     ends = [LETTER * max(map(len, cells.iloc[:, 0])) + 0.25]
     for _, kind in cells.columns[1:]:
@@ -47,20 +51,19 @@ def plot_table(parameters: Mapping[str, Any]) -> Figure:
 
 
 def _words(html: str) -> str:
-    """Text of a piece of a page; subscripts as matplotlib writes them."""
+    """Text of a piece of a page, GAIN before a gain; subscripts as matplotlib writes them."""
+    html = html.replace('<span class="gain', f'{GAIN}<span class="gain')
     html = re.sub(r"<sub>(.*?)</sub>", r"$_{\\mathrm{\1}}$", html)
     return unescape(re.sub(r"<[^>]+>", "", html))
 
 
-def _best_cells(tidy: pd.DataFrame, metrics: list[Mapping[str, Any]]) -> set[tuple[int, str, str]]:
-    """(row, metric's label, column) of every number that is the best of its column."""
-    found = set()
-    for metric in map(read_metric, metrics):
-        lines = tidy[tidy["metric"] == metric.name].set_index("row")
-        for column in ("measured", "reported"):
-            best = best_rows(lines[column], metric.better)
-            found |= {(row, _words(metric_label(metric.name)), column) for row in best}
-    return found
+def _best_cells(tidy: pd.DataFrame, metrics: list[Mapping[str, Any]]) -> set[tuple[int, str]]:
+    """(row, metric's label) of every measured number that is clearly the best of its column."""
+    labels = {
+        metric.name: _words(metric_label(metric.name)) for metric in map(read_metric, metrics)
+    }
+    best = tidy[tidy["best"]]
+    return {(row, labels[name]) for row, name in zip(best["row"], best["metric"], strict=True)}
 
 
 def _draw_heading(ax: Axes, parameters: Mapping[str, Any], width: float) -> None:
@@ -86,7 +89,7 @@ def _draw_heading(ax: Axes, parameters: Mapping[str, Any], width: float) -> None
 
 
 def _draw_cells(
-    ax: Axes, cells: pd.DataFrame, best: set[tuple[int, str, str]], edges: list[float]
+    ax: Axes, cells: pd.DataFrame, best: set[tuple[int, str]], edges: list[float]
 ) -> None:
     """The table below the heading: two rows of headings, then a row for each of ``cells``."""
     bottom = HEAD + (len(cells) + 2) * ROW
@@ -105,16 +108,19 @@ def _draw_cells(
                 ha="right", va="center")  # fmt: skip
         for row, text in enumerate(cells.iloc[:, number]):
             top = HEAD + (row + 2) * ROW
-            is_best = (row, _words(label).split(" ")[0], kind) in best
-            if is_best and kind == "measured":
+            is_best = kind == "measured" and (row, _words(label).split(" ")[0]) in best
+            if is_best:
                 _fill(ax, (left, right), (top, top + ROW), MARK)
+            number_text, _, gain = text.partition(GAIN)
             look = {
-                "fontsize": 7.5 if kind == "Δ" else 9.5,
+                "fontsize": 9.5,
                 "fontweight": "bold" if is_best or not kind else "normal",
-                "color": SOFT if kind in ("reported", "Δ") and not is_best else INK,
+                "color": SOFT if kind == "reported" else INK,
             }
             x, side = (right - 0.06, "right") if kind else (left + 0.1, "left")
-            ax.text(x, top + ROW / 2, text, ha=side, va="center", **look)
+            height = top + ROW * (0.33 if gain else 0.5)
+            ax.text(x, height, number_text, ha=side, va="center", **look)
+            ax.text(x, top + ROW * 0.73, gain, ha=side, va="center", fontsize=6.5, color=SOFT)
 
 
 def _fill(ax: Axes, across: tuple[float, float], down: tuple[float, float], colour: str) -> None:

@@ -17,6 +17,9 @@ MASKS_AT_A_TIME = 20_000
 MAX_COORDINATE = 1e6
 """Pixels; pycocotools walks along every edge, whatever part of it lies in the image."""
 
+MAX_PIXELS = 2**31 - 1
+"""Of an image; pycocotools counts them in 32 bits."""
+
 
 class SegmentationError(ValueError):
     """What is wrong with one segmentation; who reads the file says which file and record.

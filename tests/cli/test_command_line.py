@@ -1,8 +1,10 @@
 """The command line as a whole: quick to answer, one message for a wrong setting anywhere."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -28,6 +30,40 @@ def test_the_package_runs_as_a_module(repository):
     done = subprocess.run([sys.executable, "-m", "rebalance", "--help"], check=True, text=True,
                           cwd=repository, capture_output=True)  # fmt: skip
     assert "evaluate-panoptic" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out", "."], "argument --out: must be a file to write, '.' is a folder"),
+        (["--out", "gt.json/x/m.json"], "cannot be made: gt.json is no folder"),
+        (["--tau", "nan"], "argument --tau: must be a finite number, got 'nan'"),
+        (["--max-dets", "0"], "argument --max-dets: must be at least 1, got 0"),
+        (["--gt", "."], ".: must be a file, is a folder"),
+        (["--gt", "pipe"], "pipe: must be a file, is a pipe or a device"),
+        (["--gt", "deep.json"], "deep.json: not valid JSON: it is nested too deeply"),
+    ],
+)
+def test_a_mistake_is_said_in_one_line(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    Path("gt.json").write_text("{}")
+    Path("deep.json").write_text("[" * 10**5)
+    try:
+        code = main(["evaluate", "--gt", "gt.json", "--dt", "gt.json", *arguments])
+    except SystemExit as end:
+        code = end.code
+    assert code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("rebalance evaluate: ")
+    assert message in line
+
+
+def test_a_yaml_file_of_another_encoding_is_named(tmp_path, capsys):
+    (tmp_path / "run.yaml").write_bytes("name: Müller".encode("latin-1"))
+    out = ["--out", str(tmp_path / "out")]
+    assert main(["train", "--run-file", str(tmp_path / "run.yaml"), *out]) == 2
+    assert "run.yaml: not UTF-8: " in capsys.readouterr().err
 
 
 @pytest.fixture

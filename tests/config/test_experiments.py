@@ -44,6 +44,20 @@ MISTAKES = {
     "metric of a row": (
         WORK, ("targets", "table_1", "rows", 0, "reported"), {"APP": 1.0},
         "targets.table_1.rows[0].reported", "'APP'", "'AP'"),
+    "metric of a claim": (
+        WORK, ("targets", "table_1", "claims"),
+        [{"says": "a", "gains": [{"rows": [[1, 0]], "metrics": ["APP"]}]}],
+        "targets.table_1.claims[0].gains[0].metrics", "'APP'", "'AP'"),
+    "row of a claim": (
+        WORK, ("targets", "table_1", "claims"),
+        [{"says": "a", "gains": [{"rows": [[1, 3]], "metrics": ["AP"]}]}],
+        "targets.table_1.claims[0].gains[0].rows: must be below 3, got [[1, 3]]"),
+    "claim without what decides it": (
+        WORK, ("targets", "table_1", "claims"), [{"says": "a", "gains": []}],
+        "targets.table_1.claims[0].gains"),
+    "verdict that is typed": (
+        WORK, ("targets", "figure_3_14", "verdict"), "reproduced",
+        "targets.figure_3_14.verdict: unknown key"),
     "row with neither run nor reason": (
         WORK, ("targets", "table_1", "rows", 2), {"setting": {"a": 1}, "reported": {}},
         "targets.table_1.rows[2]: needs a run, or waits"),

@@ -14,6 +14,7 @@ from rebalance.config.parse import Place, parse
 from rebalance.errors import InputError
 
 OBJECTIVE = ("dense", "objective")
+RANKING = {"name": "ranking", "class": {"name": "rank_sort"}, "box": {"name": "giou"}}
 RETINANET = {
     "text for a number": (
         (*OBJECTIVE, "class", "gamma"), "banana", "class.gamma: must be a number, got 'banana'"),
@@ -69,6 +70,21 @@ RETINANET = {
     "an entry of a list": (
         ("dense", "candidates"), {"name": "anchors", "ratios": [0.5, 0]},
         "dense.candidates.ratios[1]: must be more than 0, got 0"),
+    "a quality that the head does not estimate": (
+        ("test",), {"quality": {"output": "centerness"}},
+        "test.quality.output: must be an output of head 'dense', which has none, got 'centerness'"),
+    "a task that the head has no output for": (
+        (*OBJECTIVE, "centerness"), {"name": "sigmoid_cross_entropy"},
+        "dense.objective.centerness: a dense step with head 'dense' learns box, class"),
+    "candidates chosen by the loss of a ranking": (
+        ("dense",), {"assigner": {"name": "paa"}, "sampler": {"name": "all"}, "objective": RANKING},
+        "dense.objective: missing key 'costs_by', the losses that assigner 'paa' reads"),
+    "a beta that nothing moves": (
+        (*OBJECTIVE, "box"), {"name": "dynamic_smooth_l1"},
+        "dense.objective.box.name: 'dynamic_smooth_l1' needs box.dynamic"),
+    "scales of too few levels": (
+        ("dense", "assigner"), {"name": "foveabox", "scale_ranges": [[1, 64], [32, 128]]},
+        "dense.assigner.scale_ranges: must be one per level of the neck, 5, got 2"),
 }  # fmt: skip
 FASTER_RCNN = {
     "pre_nms of a staged detector": (
@@ -111,6 +127,14 @@ FASTER_RCNN = {
     "a typo in a step": (
         ("steps", 1, "wieght"), 2.0,
         "steps[1].wieght: unknown key 'wieght' (did you mean 'weight'?); allowed: box, iou"),
+    "mining by the loss of a ranking": (
+        ("steps", 1),
+        {"box": "a", "iou": 0.5, "sampler": {"name": "ohem"}, "objective": RANKING},
+        "steps[1].objective: missing key 'costs_by', the losses that sampler 'ohem' reads"),
+    "one head with and without background": (
+        ("steps",),
+        ["rpn", {"box": "a", "iou": 0.5}, {"box": "a", "iou": 0.6, "objective": RANKING}],
+        "steps[2].objective.class: head 'a' has a logit for background in an earlier step, got "),
 }  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """The configuration as it is shipped: valid, quick to read, and what its targets need."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -63,6 +64,13 @@ MERGED = {
         "scales/paper.yaml", ("image_of", "coco2017"), {"train": {"augment": "ssd"}},
         "scales/paper.yaml: image.train.resize.name: must be 'square' with augment 'ssd', which "
         "crops, got 'keep_ratio'; in run "),
+    "in a head that no step of a detector names": (
+        "detectors.yaml", ("mask_rcnn", "heads", "mask2"), {"name": "mask"},
+        "detectors.yaml: mask_rcnn.heads.mask2: no step names this head; steps name box, mask, rpn "
+        "(did you mean 'mask'?)"),
+    "in a head that no step of a run names": (
+        "papers/focal_eiou.yaml", (*RUN, "detector", "heads"), {"other": {"name": "retina"}},
+        "focal_eiou.yaml: runs.retinanet_r50_eiou.detector.heads.other: no step names this head"),
     "in a variant": (
         "papers/focal_eiou.yaml", (*RUN, "variants"), {"a": {"test": {"nms": {"iou": 7}}}},
         "focal_eiou.yaml: runs.retinanet_r50_eiou.variants.a.test.nms.iou: must be at most 1"),
@@ -247,3 +255,24 @@ def test_show_ends_with_the_number_of_parameters(repository, monkeypatch, capsys
     printed = capsys.readouterr().out
     assert printed.splitlines()[-1].startswith(line)
     assert yaml.safe_load(printed)["name"] == "faster_rcnn_r50_random_random"
+
+
+def test_every_detector_has_a_row_of_its_own_and_none_is_a_table_of_a_work(experiments):
+    tables = [target for target in experiments.targets.values() if target.label.work == "detectors"]
+    shown = {row.run for target in tables for row in target.runs}
+    runs = experiments.runs
+    assert sorted(runs[run].base for run in shown) == sorted(experiments.bases)
+    changes = [
+        run for run in shown if runs[run].detector and experiments.work_of(run) == "detectors"
+    ]
+    assert changes == []
+    assert not {target.label.work for target in experiments.published} & {"detectors"}
+
+
+def test_the_page_of_detectors_has_a_row_for_each_with_its_schedule(experiments, repository):
+    page = (repository / "docs/detectors.md").read_text()
+    rows = re.findall(r"^\| `(\w+)`[^|]*\|[^|]*\|[^|]*\| `(\w+)` \|", page, re.MULTILINE)
+    tables = [target for target in experiments.targets.values() if target.label.work == "detectors"]
+    runs = [experiments.runs[row.run] for target in tables for row in target.runs]
+    assert len(rows) == len(set(rows))
+    assert set(rows) == {(run.base, run.schedule) for run in runs}

@@ -31,6 +31,7 @@ def test_a_table_of_runs(experiments, results):
     assert table.outputs(results) == {
         "html": "results/tiny/work/table_1/notebook.html",
         "notebook": "results/tiny/work/table_1/notebook.ipynb",
+        "checks": "results/tiny/work/table_1/checks.json",
         "table": "results/tiny/work/table_1/table.csv",
         "thumbnail": "results/tiny/work/table_1/table.png",
     }
@@ -121,9 +122,11 @@ def test_a_figure_and_the_same_with_runs_in_it(experiments, results):
     assert analytic.inputs(results) == []
     assert analytic.parameters(results) == {
         "title": "Figure 3.14: Sources", "numbers": {}, "rows": [],
-        "doubts": ["Axes are not printed."], "what": "sources",
+        "doubts": ["One draw of chance.", "Axes are not printed."], "what": "sources",
+        "misprints": [{"cell": "share", "printed": 0.5, "correct": 0.6}],
         "figure": "results/tiny/work/figure_3_14/figure.svg",
         "bitmap": "results/tiny/work/figure_3_14/figure.png",
+        "checks": "results/tiny/work/figure_3_14/checks.json",
     }  # fmt: skip
     trained = experiments.target("work_figure_3_14_trained")
     files = [f"{RUNS}/staged/seed{seed}/positives.json" for seed in (0, 1)]

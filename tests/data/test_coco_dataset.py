@@ -1,5 +1,6 @@
 import copy
 import json
+import os
 
 import numpy as np
 import pytest
@@ -23,6 +24,29 @@ def on_disk(tmp_path):
         return tmp_path / name, tmp_path / "images"
 
     return write
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I;16B"])
+def test_gray_values_of_16_bits_are_brought_to_8(tmp_path, mode):
+    values = np.array([[0, 255, 256, 32768, 65535]], np.uint16)
+    dtype = {"I;16": "<u2", "I;16B": ">u2"}[mode]
+    image = Image.frombytes(mode, (5, 1), values.astype(dtype).tobytes())
+    image.save(tmp_path / "a.tif" if mode == "I;16B" else tmp_path / "a.png")
+    read = read_image(next(tmp_path.iterdir()))
+    assert read.tolist() == [[[0, 0, 1, 128, 255]]] * 3
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_values_without_a_known_range_are_refused(tmp_path, dtype):
+    Image.fromarray(np.full((4, 4), 0.5).astype(dtype)).save(tmp_path / "a.tif")
+    with pytest.raises(InputError, match=r"a\.tif: the image has 32-bit values"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_a_pipe_is_no_image(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"a\.png: must be a file, is a pipe or a device"):
+        read_image(tmp_path / "a.png")
 
 
 def test_labels_follow_the_category_ids_and_indices_the_image_ids(on_disk, coco):

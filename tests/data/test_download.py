@@ -83,8 +83,9 @@ def test_a_killed_process_leaves_no_file_and_is_continued(server, tmp_path):
     )
     killed = subprocess.run([sys.executable, "-c", code, url, path], capture_output=True)
     assert killed.returncode == -9
-    assert left(tmp_path) == ["a.zip.part"]
+    assert left(tmp_path) == [".a.zip.lock", "a.zip.part"]
     fetch(url, path)
+    assert left(tmp_path) == ["a.zip"]
     assert path.read_bytes() == CONTENT
     assert len(server.requests) == 1, "all of it had arrived"
 

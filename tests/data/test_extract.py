@@ -1,4 +1,5 @@
 import io
+import random
 import stat
 import subprocess
 import sys
@@ -172,3 +173,27 @@ def test_an_archive_larger_than_the_disk_is_refused(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="5994 bytes are needed, 1000 are free"):
         extract(archive, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("compression", ["gz", "bz2", "xz"])
+def test_a_flipped_bit_anywhere_in_a_compressed_tar_is_refused(tmp_path, compression):
+    with tarfile.open(tmp_path / "archive", f"w:{compression}") as archive:
+        for name in ("a", "b"):
+            member = tarfile.TarInfo(name)
+            member.size = 3000
+            archive.addfile(member, io.BytesIO(random.Random(name).randbytes(3000)))
+    whole = (tmp_path / "archive").read_bytes()
+    damaged = bytearray(whole)
+    for position in range(100, len(whole) - 40, len(whole) // 40):
+        damaged[position] ^= 4
+        (tmp_path / "archive").write_bytes(damaged)
+        damaged[position] ^= 4
+        assert_refused(tmp_path / "archive", tmp_path, "damaged|neither|cannot be unpacked")
+
+
+def test_a_tar_that_ends_with_a_zip_is_a_tar(tmp_path):
+    files = {"first": b"1", "last.zip": write_zip(tmp_path / "inner", COCO).read_bytes()}
+    archive = write_tar(tmp_path / "archive", files)
+    assert zipfile.is_zipfile(archive), "the trap is set"
+    extract(archive, tmp_path / "out")
+    assert contents(tmp_path / "out") == files

@@ -121,7 +121,7 @@ def test_selection_by_hand(detector):
     flow = Flow([], [], (20, 20), [(20, 20)])
     flow.last = detector.steps[0], predictions, make_candidates([boxes])
     settings = make_detection_settings(nms={"name": "nms", "iou": 0.5}, score_threshold=0.5)
-    found = select_detections(flow, settings)
+    found = select_detections([flow], settings)
     # the second overlaps the first by 0.9; the third is of another class; the fourth is empty
     assert found.scores.tolist() == pytest.approx([0.9, 0.7])
     assert found.rows.tolist() == [0, 2]
@@ -135,10 +135,28 @@ def select(detector, boxes, scores, extra, **options):
     flow = Flow([], [], (20, 20), [(20, 20)])
     flow.last = detector.steps[0], predictions, make_candidates([boxes])
     settings = make_detection_settings(nms={"name": "nms", "iou": 0.5}, **options)
-    return select_detections(flow, settings)
+    return select_detections([flow], settings)
 
 
 APART = [[0.0, 0, 5, 5], [10, 0, 15, 5], [0, 10, 5, 15]]
+
+
+@pytest.mark.parametrize(
+    ("average", "expected"),
+    [
+        ("scores", [(0.9 + 0.5) / 2, (0.2 + 0.6) / 2]),
+        ("logits", [0.75, 1 / (1 + (4 / 1.5) ** 0.5)]),  # odds: sqrt(9 * 1), sqrt(1 / 4 * 1.5)
+        ("largest_logits", [0.9, 0.6]),
+    ],
+)
+def test_what_is_averaged_over_box_steps_by_hand(detector, average, expected):
+    logits = [torch.tensor(scores).logit() for scores in ([[0.9], [0.2]], [[0.5], [0.6]])]
+    flow = Flow([], [], (20, 20), [(20, 20)])
+    flow.logits = logits
+    boxes = make_candidates([torch.tensor(APART[:2])])
+    flow.last = detector.steps[0], Predictions(logits[-1], torch.zeros(2, 1, 4)), boxes
+    settings = make_detection_settings(nms={"name": "nms"}, score_threshold=0.1, average=average)
+    assert select_detections(flow, settings).scores.tolist() == pytest.approx(expected)
 
 
 def test_a_heads_estimate_enters_the_scores_after_or_before_the_threshold(detector):

@@ -111,6 +111,10 @@ REFUSED = {
         "a mask_iou step needs a mask step right before it",
     ),
     "pooling": ({"mask": {"pooling": {"name": "max"}}}, "pooling must be one of"),
+    "ranking of masks of refined boxes": (
+        {"mask": {"refined": True, "objective": {"name": "ranking", "mask": {"name": "dice"}}}},
+        "mask.objective: a ranking of masks .* needs refined: false, got true",
+    ),
     "average": ({"test": {"average": "votes"}}, "test.average: must be one of"),
 }
 

@@ -4,11 +4,13 @@ import copy
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 import yaml
 from rebalance.data.coco import CocoDataset
 from rebalance.data.shapes import make_shapes
+from rebalance.engine.train import train
 
 IMAGE = {
     "train": {"resize": {"name": "keep_ratio", "min_size": 48, "max_size": 64},
@@ -103,14 +105,13 @@ def splits(folder):
     }
 
 
-@pytest.fixture
-def run(shapes):
+def tiny_run(folder):
     """Resolved settings of twelve iterations of four images."""
     return copy.deepcopy({
         "name": "tiny",
         "scale": "test",
         "seed": 3,
-        "dataset": {"name": "shapes", **splits(shapes)},
+        "dataset": {"name": "shapes", **splits(folder)},
         "image": IMAGE,
         "backbone": {"name": "plain", "widths": [8, 8, 8, 8]},
         "detector": DENSE,
@@ -124,22 +125,46 @@ def run(shapes):
 
 
 @pytest.fixture
+def run(shapes):
+    return tiny_run(shapes)
+
+
+@pytest.fixture
 def start(tmp_path):
     """Start ``rebalance train`` in a process of its own."""
 
-    def start_training(run, out, **environment):
+    def start_training(run, out, options=(), **environment):
         file = tmp_path / "run_file.yaml"
         file.write_text(yaml.safe_dump(run))
         command = [sys.executable, "-m", "rebalance", "train", "--run-file", str(file),
-                   "--threads", "1", "--out", str(out)]  # fmt: skip
+                   "--threads", "1", "--out", str(out), *options]  # fmt: skip
         return subprocess.Popen(
             command,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
             env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         )
 
     return start_training
+
+
+@pytest.fixture
+def finished(run, tmp_path):
+    """The run, trained without interruption."""
+    assert train(run, tmp_path / "finished", threads=1)
+    return tmp_path / "finished"
+
+
+def wait_for(path, process, timeout=90):
+    deadline = time.monotonic() + timeout
+    while not path.exists():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+OUTPUTS = ["log.csv", "model.safetensors", "run.yaml"]
 
 
 def results(out):

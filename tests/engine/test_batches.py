@@ -7,8 +7,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rebalance.detectors.canvas import canvas_of
 from rebalance.engine.batches import (
-    canvas_of,
     part_of_rank,
     prediction_batches,
     resized_size,

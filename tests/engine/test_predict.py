@@ -151,7 +151,7 @@ def test_bad_input_is_named(trained, tmp_path, capsys):
         predict(trained, out, variant="best")
     with pytest.raises(InputError, match="split must be one of"):
         predict(trained, out, split="test")
-    with pytest.raises(InputError, match=r"run.yaml: cannot be read"):
+    with pytest.raises(InputError, match=r"run.yaml: no such file"):
         predict(tmp_path / "nowhere", out)
     weights = (trained / "model.safetensors").read_bytes()
     (trained / "model.safetensors").write_bytes(weights[:-8])

@@ -9,6 +9,7 @@ from rebalance.engine.train import train
 from rebalance.metrics import evaluate, evaluate_boxes_and_masks
 
 from .conftest import STAGED
+from .test_ranked_training import RANK_SORT
 
 
 @pytest.fixture
@@ -78,3 +79,34 @@ def test_a_long_training_of_masks_on_eight_photographs_finds_their_objects(photo
     metrics = evaluate_boxes_and_masks(truth, tmp_path / "detections.json")
     assert metrics["AP50"] > 0.5
     assert metrics["mask_AP50"] > 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_long_training_of_points_by_rank_on_eight_photographs_finds_their_objects(
+    photographs, tmp_path
+):
+    """AP50 on the training images exceeds 0.5 without anchors (FoveaBox) and by Rank & Sort."""
+    run, truth = photographs
+    detector = run["detector"]
+    detector["neck"] |= {"channels": 48, "first_level": 3, "num_levels": 4}
+    detector["heads"] = {
+        "dense": {"name": "fovea", "num_convs": 2, "channels": 48, "prior": 0.01, "norm": "group"}
+    }
+    detector["dense"] = {
+        "candidates": {"name": "points", "base_edges": [16, 32, 64, 128]},
+        "coder": {"name": "distances"},
+        "assigner": {
+            "name": "foveabox",
+            "scale_ranges": [[1, 64], [32, 128], [64, 256], [128, 512]],
+            "positive_scale": 0.4,
+        },
+        "sampler": {"name": "all"},
+        "objective": RANK_SORT,
+    }
+    # a ranking orders scores and says nothing of their values
+    detector["test"]["score_threshold"] = 0.001
+    train(run, tmp_path / "run", threads=1)
+    predict(tmp_path / "run", tmp_path / "detections.json", threads=1)
+    metrics = evaluate(truth, tmp_path / "detections.json")
+    assert metrics["AP50"] > 0.5

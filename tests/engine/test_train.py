@@ -7,40 +7,26 @@ import random
 import signal
 import time
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
 from rebalance.config.parse import parse
-from rebalance.config.run import Run
+from rebalance.config.run import Run, read_trained_run
 from rebalance.engine import checkpoint as checkpoints
+from rebalance.engine.loading import STOP_SIGNALS
 from rebalance.engine.predict import predict
 from rebalance.engine.train import NonFiniteLossError, train
 from rebalance.errors import InputError
 from safetensors.torch import load_file
 
-from .conftest import STAGED, Interrupted, results
+from .conftest import OUTPUTS, STAGED, Interrupted, results, wait_for
 from .test_mask_runs import MASK, MASK_HEAD
 
 
-@pytest.fixture
-def finished(run, tmp_path):
-    """The run, trained without interruption."""
-    assert train(run, tmp_path / "finished", threads=1)
-    return tmp_path / "finished"
-
-
-def wait_for(path, process, timeout=90):
-    deadline = time.monotonic() + timeout
-    while not path.exists():
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_outputs_are_complete_and_nothing_else_is_left(run, finished):
-    assert sorted(p.name for p in finished.iterdir()) == [
-        "log.csv", "model.safetensors", "run.yaml"
-    ]  # fmt: skip
+    assert sorted(p.name for p in finished.iterdir()) == OUTPUTS
     header, *rows = (finished / "log.csv").read_text().splitlines()
     assert header == "iteration,lr,loss,class_loss,box_loss,grad_norm"
     assert [int(row.split(",")[0]) for row in rows] == list(range(1, 13))
@@ -120,15 +106,21 @@ def test_ten_kills_at_random_moments_change_no_byte(run, start, tmp_path):
     assert results(tmp_path / "whole") == results(tmp_path / "killed")
 
 
-def test_sigterm_leaves_a_checkpoint_and_asks_to_be_started_again(run, start, tmp_path):
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGTERM, *(pytest.param(n, marks=pytest.mark.slow) for n in STOP_SIGNALS[1:])],
+)
+def test_a_signal_leaves_a_checkpoint_and_asks_to_be_started_again(run, start, tmp_path, number):
+    run["hardware"]["num_workers"] = 1  # a terminal sends Ctrl-C to it as well
     run["schedule"].update(iterations=40, checkpoint_every=1000)
     train(run, tmp_path / "whole", threads=1)
     process = start(run, tmp_path / "stopped")
     wait_for(tmp_path / "stopped" / checkpoints.UNFINISHED_LOG, process)
     time.sleep(0.2)
-    process.terminate()
+    os.killpg(process.pid, number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == os.EX_TEMPFAIL, errors
+    assert "Traceback" not in errors
     assert "start again to go on" in errors
     state = checkpoints.load_checkpoint(tmp_path / "stopped")
     assert 0 <= state["iteration"] < 40
@@ -171,12 +163,30 @@ def test_what_is_drawn_of_images_is_drawn_again_after_an_interruption(
     predict(tmp_path / "cut", tmp_path / "detections.json", threads=1)
 
 
-def test_a_mask_detector_on_boxes_stops_before_it_trains(run, shapes, tmp_path):
+BAD_MASKS = {
+    "none": (None, "missing key 'segmentation', needed for masks"),
+    "two points": ([[2, 2, 10, 20]], "segmentation must be .* polygons of three points and more"),
+    "another size": (
+        {"size": [9, 9], "counts": [0, 81]},
+        r"segmentation.size must be \[\d+, \d+\], the height and width of its image, got \[9, 9\]",
+    ),
+    "too few runs": ("runs", r"segmentation.counts must .* that sum to \d+ x \d+, got \[5\]"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_MASKS)
+def test_a_mask_detector_stops_at_bad_masks_before_it_trains(run, shapes, tmp_path, case):
+    segmentation, message = BAD_MASKS[case]
     coco = json.loads((shapes / "annotations" / "train.json").read_text())
     first = next(a for a in coco["annotations"] if not a["iscrowd"])
     first.pop("segmentation")
-    (tmp_path / "boxes.json").write_text(json.dumps(coco))
-    run["dataset"]["train"]["annotations"] = str(tmp_path / "boxes.json")
+    if segmentation == "runs":
+        image = next(image for image in coco["images"] if image["id"] == first["image_id"])
+        segmentation = {"size": [image["height"], image["width"]], "counts": [5]}
+    if segmentation is not None:
+        first["segmentation"] = segmentation
+    (tmp_path / "bad.json").write_text(json.dumps(coco))
+    run["dataset"]["train"]["annotations"] = str(tmp_path / "bad.json")
     heads = {**STAGED["heads"], "mask": MASK_HEAD}
     run["detector"] = {
         **STAGED,
@@ -184,9 +194,9 @@ def test_a_mask_detector_on_boxes_stops_before_it_trains(run, shapes, tmp_path):
         "mask": MASK,
         "steps": ["rpn", {"box": "box", "iou": 0.5}, {"mask": "mask"}],
     }
-    message = rf"boxes.json: annotation {first['id']}: missing key 'segmentation'"
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=rf"bad.json: annotation {first['id']}: {message}"):
         train(run, tmp_path / "out", threads=1)
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_a_half_written_row_is_cut_off(run, finished, tmp_path, interrupt):
@@ -226,10 +236,43 @@ def test_settings_without_influence_do_not_lose_the_checkpoint(run, tmp_path, in
     assert "going on after iteration 3" in capsys.readouterr().err
 
 
-def test_a_damaged_checkpoint_is_named(run, tmp_path):
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGES = {
+    "one bit": flip_a_bit,
+    "cut": lambda path: os.truncate(path, path.stat().st_size // 2),
+    "empty": lambda path: os.truncate(path, 0),
+    "killed between the two renames": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+    run, finished, tmp_path, interrupt, capsys, damage
+):
+    restore = interrupt(4 * 8)  # after the checkpoints of iterations 3 and 6
+    with pytest.raises(Interrupted):
+        train(run, tmp_path / "cut", threads=1)
+    restore()
+    DAMAGES[damage](tmp_path / "cut" / "checkpoint.pt")
+    train(run, tmp_path / "cut", threads=1)
+    messages = capsys.readouterr().err
+    assert "the checkpoint before it is used" in messages
+    assert "going on after iteration 3" in messages
+    assert results(finished) == results(tmp_path / "cut")
+    assert sorted(p.name for p in (tmp_path / "cut").iterdir()) == OUTPUTS
+
+
+def test_without_a_whole_checkpoint_the_training_begins_anew(run, finished, tmp_path, capsys):
     (tmp_path / "checkpoint.pt").write_bytes(b"PK\x03\x04 half a file")
-    with pytest.raises(InputError, match=r"checkpoint.pt: damaged .*delete it"):
-        train(run, tmp_path, threads=1)
+    train(run, tmp_path, threads=1)
+    assert "checkpoint.pt is damaged" in (messages := capsys.readouterr().err)
+    assert "the training begins anew" in messages
+    assert results(finished) == results(tmp_path)
 
 
 def test_a_checkpoint_cannot_run_code(run, tmp_path):
@@ -238,7 +281,7 @@ def test_a_checkpoint_cannot_run_code(run, tmp_path):
             return os.system, (f"touch {tmp_path}/ran",)
 
     torch.save({"iteration": Evil()}, tmp_path / "checkpoint.pt")
-    with pytest.raises(InputError, match=r"checkpoint.pt: damaged"):
+    with pytest.raises(InputError, match=r"checkpoint.pt: no checkpoint of a training"):
         train(run, tmp_path, threads=1)
     assert not (tmp_path / "ran").exists()
 
@@ -248,6 +291,32 @@ def test_a_loss_that_becomes_nan_stops_the_run(run, tmp_path):
     with pytest.raises(NonFiniteLossError, match=r"iteration \d+: .*loss.* is (nan|inf)") as error:
         train(run, tmp_path, threads=1)
     assert "images " in str(error.value)
+
+
+def test_a_run_that_may_diverge_ends_with_its_log(run, tmp_path, capsys):
+    """The figure needs the values up to the one that is not finite; the model is that before it."""
+    run["schedule"]["lr"] = 1e30
+    run["may_diverge"] = True
+    assert train(run, tmp_path, threads=1)
+    log = pd.read_csv(tmp_path / "log.csv")
+    assert log.iteration.tolist() == list(range(1, len(log) + 1))
+    assert 1 < len(log) < 12
+    assert np.isfinite(log[:-1]).all(axis=None)
+    assert not np.isfinite(log.iloc[-1]).all()
+    assert read_trained_run(tmp_path / "run.yaml").diverged == len(log)
+    assert f"diverged: iteration {len(log)}: " in capsys.readouterr().err
+    weights = load_file(tmp_path / "model.safetensors")
+    assert all(weight.isfinite().all() for weight in weights.values())
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "model.safetensors", "log.csv", "run.yaml"
+    }  # fmt: skip
+
+
+def test_a_run_that_may_diverge_and_does_not_is_like_any_other(run, finished, tmp_path):
+    run["may_diverge"] = True
+    train(run, tmp_path, threads=1)
+    assert results(finished) == results(tmp_path)
+    assert read_trained_run(tmp_path / "run.yaml").diverged is None
 
 
 def copy_images(shapes, folder):

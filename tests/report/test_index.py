@@ -59,7 +59,7 @@ def manifest(tmp_path, monkeypatch):
                 "targets": [
                     target("work_a_table_1", reason=None, **files),
                     target("work_a_table_2", "needs_gpu", reason="4 GPUs & a day"),
-                    target("work_a_table_3", "not_made", reason="no masks here", csv="never.csv"),
+                    target("work_a_table_3", "not_built", reason="no masks here", csv="never.csv"),
                 ],
             },
             {"key": "b", "title": "B", "targets": [target("b_figure_1", "waiting", reason="soon")]},
@@ -71,7 +71,7 @@ def test_shows_every_target_with_its_status(manifest):
     page = Page(index_html(manifest, Path("results/shapes")))
     assert page.open == []
     statuses = [card["data-status"] for card in page.cards]
-    assert statuses == ["made", "needs_gpu", "not_made", "waiting"]
+    assert statuses == ["made", "needs_gpu", "not_built", "waiting"]
     text = index_html(manifest, Path("results/shapes"))
     for expected in (
         "shapes scale",
@@ -102,6 +102,13 @@ def test_a_card_counts_the_differences_from_the_work(manifest, departures, said)
     text = index_html(manifest, Path("results/shapes"))
     assert (f'<span class="chip">{said}</span>' in text) == (said is not None)
     assert ("noted</span>" in text) == (said is not None)
+
+
+def test_shows_what_is_the_suites_own_without_counting_it(manifest):
+    manifest["works"][1]["own"] = True
+    text = index_html(manifest, Path("results/shapes"))
+    assert len(Page(text).cards) == 4
+    assert "<b>1</b> of <b>3</b> made" in text
 
 
 def test_links_are_relative_and_exist(manifest):
@@ -171,7 +178,7 @@ def test_command_refuses_what_is_no_manifest(tmp_path, capsys):
     out = tmp_path / "index.html"
     for content, message in {
         None: "no such manifest",
-        "{": "not JSON",
+        "{": "not valid JSON",
         "[]": "scale and works",
     }.items():
         if content is not None:

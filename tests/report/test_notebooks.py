@@ -10,6 +10,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from rebalance.cli import main
 from rebalance.errors import InputError
+from rebalance.figures.checks import read_checks
 from rebalance.report.notebooks import check_parameters, declared_parameters, run_notebook
 
 PARAMETERS = 'name = "a"\nnumber = 1\nweight = 0.5\npaths = ["x"]\nflag = False'
@@ -245,6 +246,7 @@ def table_parameters(results):
         "description": "What it is.",
         "doubts": ["A doubt."],
         "departures": ["A < B there."],
+        "claims": [{"says": "b is better", "gains": [{"rows": [[1, 0]], "metrics": ["AP"]}]}],
         "metrics": [
             {"name": "AP", "percent": True, "better": "higher"},
             {"name": "oLRP", "percent": True, "better": "lower"},
@@ -257,9 +259,11 @@ def table_parameters(results):
             }
             for seeds in folders
         ],
+        "baselines": [None, 0, None],
         "seeds": [0, 1],
         "table": "results/shapes/some_work/table_2/table.csv",
         "thumbnail": "results/shapes/some_work/table_2/table.png",
+        "checks": "results/shapes/some_work/table_2/checks.json",
     }
 
 
@@ -270,7 +274,9 @@ def test_table_notebook_from_metrics_to_page(repository, results, tmp_path):
     run_notebook(repository / "notebooks" / "table.ipynb", given, executed, html)
     tidy = pd.read_csv(given["table"]).set_index(["loss", "metric"])
     assert tidy.loc[("run_a", "AP"), "measured"] == pytest.approx(0.42)
-    assert tidy.loc[("run_a", "AP"), "difference"] == pytest.approx(0.42 - 0.359)
+    other = tidy.loc[("run_b", "AP")]
+    assert other["gain"] == pytest.approx(other["measured"] - 0.42)
+    assert other["reported_gain"] == pytest.approx(0.375 - 0.359)
     assert Path(given["thumbnail"]).read_bytes().startswith(b"\x89PNG")
     page = html.read_text()
     for expected in (
@@ -279,13 +285,19 @@ def test_table_notebook_from_metrics_to_page(repository, results, tmp_path):
         "Not comparable with the paper",
         "42.0",
         "± 2.8",  # seeds 40 and 44
-        "+6.1",  # 42.0 - 35.9
+        "+1.6",  # 37.5 - 35.9
         "needs masks",
         "A doubt.",
         "Where this differs from the work",
         "A &lt; B there.",
+        "b is better",
+        "claims hold 1 of 1, 3 not measured",
     ):
         assert expected in page
+    found, checks = read_checks(Path(given["checks"]))
+    assert found == "claims"
+    assert [check.holds for check in checks] == [None, None, None, True]
+    assert checks[0].measured == pytest.approx(42)
     links = [link for link in re.findall(r'href="([^"#]*)"', page)]
     assert len([link for link in links if link.endswith("log.csv")]) == 4
     assert all((html.parent / link).is_file() for link in links)
@@ -303,6 +315,7 @@ def test_training_curves_notebook_from_logs_to_figure(repository, results):
         },
         "figure": "results/shapes/some_work/curves/figure.svg",
         "bitmap": "results/shapes/some_work/curves/figure.png",
+        "checks": "results/shapes/some_work/curves/checks.json",
     }
     html = Path("results/shapes/some_work/curves/notebook.html")
     notebook = repository / "notebooks" / "training_curves.ipynb"
@@ -310,6 +323,7 @@ def test_training_curves_notebook_from_logs_to_figure(repository, results):
     assert Path(given["figure"]).read_text().startswith("<?xml")
     assert Path(given["bitmap"]).read_bytes().startswith(b"\x89PNG")
     assert "data:image/svg+xml;base64," in html.read_text()
+    assert read_checks(Path(given["checks"])) == ("added", [])
 
 
 def test_a_user_mistake_in_the_results_reaches_the_message(repository, results, tmp_path, capsys):

@@ -13,10 +13,11 @@ from rebalance.figures.comparison.compute import (
     assemble,
     save_table,
 )
-from rebalance.report.claims import doubts_html
+from rebalance.figures.comparison.gains import with_gains
+from rebalance.report.checks import doubts_html
 from rebalance.report.heading import heading_html, legend_html
 from rebalance.report.table import (
-    best_rows,
+    agreement_html,
     decimals,
     metric_label,
     run_links_html,
@@ -98,7 +99,6 @@ def test_numbers_equal_those_worked_out_by_hand(table):
     assert line["measured"] == pytest.approx(0.32, abs=1e-15)  # (0.30 + 0.34) / 2
     assert line["std"] == pytest.approx(np.sqrt(2 * 0.02**2 / (2 - 1)), abs=1e-15)
     assert line["reported"] == 0.283  # 28.3 / 100, exact
-    assert line["difference"] == pytest.approx(0.037, abs=1e-15)  # 0.32 - 0.283
     assert line["run"] == "run_a"
 
 
@@ -110,7 +110,6 @@ def test_undefined_missing_and_unmeasured_numbers_are_nan(table):
     assert np.isnan(one_seed["std"])
     undefined = cell(tidy, "b", "oLRP")
     assert np.isnan(undefined["measured"])
-    assert np.isnan(undefined["difference"])
     assert undefined["reported"] == 0.661
     absent = cell(tidy, "c", "AP")
     assert np.isnan(absent["measured"])
@@ -137,32 +136,53 @@ def test_csv_keeps_every_digit(table, tmp_path):
     again = pd.read_csv(path)
     assert cell(again, "b", "AP")["measured"] == 0.1234567890123456
     assert list(again) == list(tidy)
-    for column in ("measured", "std", "reported", "difference"):
+    for column in ("measured", "std", "reported"):
         np.testing.assert_array_equal(again[column], tidy[column])
 
 
-def test_best_is_bold_in_each_column_and_arrows_say_which_way(table):
+def test_cells_show_gains_spread_and_reasons_and_arrows_say_which_way(table):
     rows, files = table
-    html = style_table(assemble(rows, METRICS, files), rows, METRICS).to_html()
-    best = [
-        (kind, re.sub(r"<[^>]*>", "", text))
-        for kind, text in re.findall(r'<td class="[^"]*?(\w+) best" ?>(.*?)</td>', html)
-    ]
-    # Two reported oLRP are equal, and only one oLRP is measured, so none is the best.
-    assert best == [
-        ("reported", "66.1"),
-        ("measured", "36.0"),
-        ("reported", "36.5"),
-        ("reported", "66.1"),
-        ("reported", "2.25"),
-    ]
+    tidy = with_gains(assemble(rows, METRICS, files), METRICS, files, [1, None, None])
+    html = style_table(tidy, rows, METRICS).to_html()
     assert "AP ↑" in html
     assert "oLRP ↓" in html
     assert "32.0 " in html
     assert "± 2.8" in html  # 100 * 0.0283
-    assert "+3.7" in html  # 32.0 - 28.3
-    assert "−0.5" in html  # 36.0 - 36.5
+    assert re.findall(r'<span class="gain">(.*?)</span>', html) == [
+        "−4.0",  # 32.0 - 36.0: without records of matches no interval
+        "−8.2",  # 28.3 - 36.5
+        "0.0",  # reported oLRP; that of b is not measured
+        "+0.75",  # reported memory
+    ]
+    assert " best" not in html  # nothing says how sure it is
     assert "needs &lt;masks&gt;" in html
+
+
+@pytest.mark.parametrize(("better", "gain", "kind"), [
+    ("higher", 0.02, "better"), ("higher", -0.02, "worse"), ("lower", -0.02, "better"),
+    ("lower", 0.02, "worse"), (None, 0.02, ""),
+])  # fmt: skip
+def test_a_gain_is_coloured_where_its_interval_leaves_out_0(table, better, gain, kind):
+    rows, files = table
+    metrics = [METRICS[0] | {"better": better}, *METRICS[1:]]
+    tidy = with_gains(assemble(rows, metrics, files), metrics, files, [1, None, None])
+    first = (tidy["row"] == 0) & (tidy["metric"] == "AP")
+    for half, shown in ((0.01, f"gain {kind}".strip()), (0.03, "gain")):
+        tidy.loc[first, ["gain", "low", "high"]] = [gain, gain - half, gain + half]
+        html = style_table(tidy, rows, metrics).to_html()
+        sign = "+" if gain > 0 else "−"
+        assert f'<span class="{shown}">{sign}2.0 [' in html
+
+
+def test_agreement_is_said_of_three_rows_or_of_gains(table):
+    rows, files = table
+    tidy = with_gains(assemble(rows, METRICS, files), METRICS, files, [1, None, None])
+    page = agreement_html(tidy)
+    assert "1 of 1" in page  # the gain in AP is negative in both
+    assert "(2 rows)" in page
+    assert (
+        agreement_html(with_gains(assemble(rows, METRICS, files), METRICS, files, [None] * 3)) == ""
+    )
 
 
 def test_runs_link_logs_relative_to_the_table(table, tmp_path):
@@ -226,7 +246,7 @@ def test_runs_link_logs_relative_to_the_table(table, tmp_path):
         ),
         pytest.param(
             lambda rows, files: Path(files[0]["metrics"][0]).write_text('{"AP": '),
-            "not JSON",
+            "not valid JSON",
             id="half a file",
         ),
         pytest.param(lambda rows, files: files.pop(), "2 entries for 3 rows", id="fewer entries"),
@@ -316,14 +336,6 @@ def test_show_number(value, percent, sign, text):
     assert show_number(value, 1, percent, sign) == text
 
 
-def test_best_rows_counts_ties_and_needs_a_rival():
-    values = pd.Series([0.3, 0.1 + 0.2, np.nan, 0.1])
-    assert best_rows(values, "higher") == {0, 1}
-    assert best_rows(values, "lower") == {3}
-    assert best_rows(values, None) == set()
-    assert best_rows(pd.Series([np.nan, 0.2]), "higher") == set()
-
-
 def test_names_of_metrics_and_rows():
     assert metric_label("AP50") == "AP<sub>50</sub>"
     assert metric_label("mask_oLRP_Loc") == "mask oLRP<sub>Loc</sub>"
@@ -354,5 +366,6 @@ def test_small_print():
     legend = legend_html(METRICS)
     assert "AP, oLRP in percent" in legend
     assert "↑ higher is better, ↓ lower is better" in legend
+    assert "95% interval" in legend
     assert doubts_html([]) == ""
     assert "<li>a &lt; b</li>" in doubts_html(["a < b"])

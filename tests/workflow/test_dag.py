@@ -22,9 +22,9 @@ def built(make_project):
 
 
 def test_one_table_makes_its_files_and_trains_its_runs_only(built):
-    for name in ("notebook.ipynb", "notebook.html", "table.csv", "table.png"):
+    for name in ("notebook.ipynb", "notebook.html", "checks.json", "table.csv", "table.png"):
         assert (built.root / FOLDER / name).stat().st_size > 0
-    for name in ("notebook.ipynb", "notebook.html", "figure.svg", "figure.png"):
+    for name in ("notebook.ipynb", "notebook.html", "checks.json", "figure.svg", "figure.png"):
         assert (built.root / f"{FOLDER}_curves" / name).stat().st_size > 0
     trained = {path.name for path in (built.root / "results/shapes/runs").iterdir()}
     assert trained == {

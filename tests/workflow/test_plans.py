@@ -19,7 +19,7 @@ def project(make_project):
 def pages(project, work=None):
     """Pages that all targets, or those of a work, want: figures and tables."""
     made = [
-        target for target in load_experiments(project.root).targets.values()
+        target for target in load_experiments(project.root).published
         if target.made and work in (None, target.label.work)
     ]  # fmt: skip
     tables = sum(target.shows_table for target in made)

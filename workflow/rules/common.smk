@@ -229,6 +229,11 @@ def notebook_memory(wildcards, attempt):
     return 1500 * attempt
 
 
+def notebook_minutes(wildcards, attempt):
+    """Minutes of a notebook: one that describes a data set goes through all of its images."""
+    return (20 if target_of(wildcards).dataset is None else 90) * attempt
+
+
 def target_inputs(wildcards):
     """Files that a target's notebook reads: of trainings, or annotations of a data set."""
     return target_of(wildcards).inputs(results_of(wildcards.scale))

@@ -8,6 +8,7 @@ rule table:
     output:
         html="results/{scale}/{work}/{target}/notebook.html",
         notebook="results/{scale}/{work}/{target}/notebook.ipynb",
+        checks="results/{scale}/{work}/{target}/checks.json",
         table="results/{scale}/{work}/{target}/table.csv",
         thumbnail=report(
             "results/{scale}/{work}/{target}/table.png",
@@ -39,6 +40,7 @@ rule figure:
     output:
         html="results/{scale}/{work}/{target}/notebook.html",
         notebook="results/{scale}/{work}/{target}/notebook.ipynb",
+        checks="results/{scale}/{work}/{target}/checks.json",
         figure="results/{scale}/{work}/{target}/figure.svg",
         thumbnail=report(
             "results/{scale}/{work}/{target}/figure.png",
@@ -51,7 +53,7 @@ rule figure:
         target=ids_of(shows_table=False),
     resources:
         mem_mb=notebook_memory,
-        runtime=lambda w, attempt: 20 * attempt,
+        runtime=notebook_minutes,
     params:
         code=target_code,
         notebook=target_parameters,

@@ -53,7 +53,7 @@ rule demo:
                 "focal_eiou_table_2_curves",
                 "bbgen_table_2",
                 "bbgen_figure_5_trained",
-                "bbgen_figure_6_trained",
+                "bbgen_figure_6",
                 "thesis_figure_3_12",
                 "thesis_figure_3_17",
             )

@@ -5,9 +5,11 @@ One module per group of sub-commands. Heavy imports stay inside the sub-commands
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
+from rebalance.cli.arguments import Parser
 from rebalance.cli.data import add_data_commands
 from rebalance.cli.evaluation import add_metric_commands
 from rebalance.cli.experiments import add_experiment_commands
@@ -15,11 +17,16 @@ from rebalance.cli.pages import add_report_commands
 from rebalance.cli.training import add_engine_commands
 from rebalance.cli.weights import add_weight_commands
 from rebalance.errors import InputError
+from rebalance.locks import BusyError
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser; every sub-command sets ``run``, a function of the parsed arguments."""
-    parser = argparse.ArgumentParser(prog="rebalance", description=__doc__)
+    parser: argparse.ArgumentParser = Parser(
+        prog="rebalance",
+        description="Every step from data sets to rendered pages. What Snakemake runs may be run "
+        "by hand; `rebalance <command> --help` says what a command takes.",
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     add_experiment_commands(commands)
     add_data_commands(commands)
@@ -31,11 +38,19 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one sub-command; 0 on success, 2 and one line on stderr for bad input."""
+    """Run one sub-command; 0 on success; one line on stderr and 2 for bad input,
+    75 (EX_TEMPFAIL) where another process is at work."""
     arguments = build_parser().parse_args(argv)
     try:
         result = arguments.run(arguments)
     except InputError as error:
         print(f"rebalance {arguments.command}: {error}", file=sys.stderr)
+        return 2
+    except BusyError as error:
+        print(f"rebalance {arguments.command}: {error}", file=sys.stderr)
+        return os.EX_TEMPFAIL
+    except OSError as error:  # a full disk, a file system that is read-only or went away
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"rebalance {arguments.command}: {where}{error.strerror or error}", file=sys.stderr)
         return 2
     return result or 0

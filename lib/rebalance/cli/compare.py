@@ -4,6 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from rebalance.cli.arguments import count, finite, output_file
+
 
 def add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add it to the command line."""
@@ -29,11 +31,11 @@ def add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument(
         "--areas-of", default="boxes", help="boxes, or masks: what is small, medium, large (segm)"
     )
-    parser.add_argument("--sigmas", type=float, nargs="+", metavar="S", help="OKS deviations")
+    parser.add_argument("--sigmas", type=finite, nargs="+", metavar="S", help="OKS deviations")
     parser.add_argument("--resamples", type=int, default=1000, help="of the images (1000)")
-    parser.add_argument("--seed", type=int, default=0, help="of the resamples (0)")
-    parser.add_argument("--out", type=Path, required=True, help="compare.json to write")
-    parser.add_argument("--html", type=Path, help="page to write")
+    parser.add_argument("--seed", type=count, default=0, help="of the resamples (0)")
+    parser.add_argument("--out", type=output_file, required=True, help="compare.json to write")
+    parser.add_argument("--html", type=output_file, help="page to write")
     parser.set_defaults(run=compare_command)
 
 

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from rebalance.cli.arguments import count, output_file, output_folder
+
 # What a sub-command needs is imported when it runs: the command line must answer at once.
 
 
@@ -13,12 +15,17 @@ def add_data_commands(commands: Any) -> None:
     steps = parser.add_subparsers(dest="step", required=True)
 
     step = steps.add_parser("shapes", help="draw the synthetic set in COCO layout")
-    step.add_argument("--out", required=True, help="dataset folder to write")
+    step.add_argument("--out", required=True, type=output_folder, help="dataset folder to write")
     _add_drawing_options(step)
     step.set_defaults(run=_shapes)
 
     step = steps.add_parser("shapes-voc", help="draw the synthetic set in Pascal VOC layout")
-    step.add_argument("--out", required=True, help="folder to make: VOC2007/ and VOC2012/ in it")
+    step.add_argument(
+        "--out",
+        required=True,
+        type=output_folder,
+        help="to make: VOC2007/ and VOC2012/ in it",
+    )
     _add_drawing_options(step)
     step.set_defaults(run=_shapes_voc)
 
@@ -26,15 +33,15 @@ def add_data_commands(commands: Any) -> None:
     what = step.add_mutually_exclusive_group(required=True)
     what.add_argument("--source", help="name of a known archive or weights file")
     what.add_argument("--url", help="any other address")
-    step.add_argument("--size", type=int, help="expected bytes, with --url")
+    step.add_argument("--size", type=count, help="expected bytes, with --url")
     step.add_argument("--md5", help="expected md5, with --url")
     step.add_argument("--sha256", help="expected sha256 or its first digits, with --url")
-    step.add_argument("--out", required=True, help="file to write")
+    step.add_argument("--out", required=True, type=output_file, help="file to write")
     step.set_defaults(run=_download)
 
     step = steps.add_parser("extract", help="unpack a zip or tar archive into a new folder")
     step.add_argument("--archive", required=True)
-    step.add_argument("--out", required=True, help="folder to make")
+    step.add_argument("--out", required=True, type=output_folder, help="folder to make")
     step.set_defaults(run=_extract)
 
     step = steps.add_parser("voc", help="convert Pascal VOC image sets to COCO JSON")
@@ -45,12 +52,12 @@ def add_data_commands(commands: Any) -> None:
     step.add_argument(
         "--classes", nargs="+", help="names in the order of their ids; VOC's 20 by default"
     )
-    step.add_argument("--out", required=True, help="dataset folder to write")
+    step.add_argument("--out", required=True, type=output_folder, help="dataset folder to write")
     step.set_defaults(run=_voc)
 
     step = steps.add_parser("coco", help="take in the official COCO 2017 archives, unpacked")
     step.add_argument("--raw", required=True, help="folder with a folder per unpacked archive")
-    step.add_argument("--out", required=True, help="dataset folder to write")
+    step.add_argument("--out", required=True, type=output_folder, help="dataset folder to write")
     step.set_defaults(run=_coco)
 
     step = steps.add_parser("coco-folder", help="take in any folder in COCO layout")
@@ -59,12 +66,12 @@ def add_data_commands(commands: Any) -> None:
         step.add_argument(f"--{split}-images", required=True, type=Path)
     step.add_argument("--drop-empty-boxes", action="store_true", help="instead of an error")
     step.add_argument("--first", type=int, help="only this many images of each split, by id")
-    step.add_argument("--out", required=True, help="dataset folder to write")
+    step.add_argument("--out", required=True, type=output_folder, help="dataset folder to write")
     step.set_defaults(run=_coco_folder)
 
     step = steps.add_parser("weights", help="convert published weights to safetensors")
     step.add_argument("--weights", required=True, help="downloaded .pth file")
-    step.add_argument("--out", required=True, help=".safetensors file to write")
+    step.add_argument("--out", required=True, type=output_file, help=".safetensors file to write")
     step.set_defaults(run=_weights)
 
 

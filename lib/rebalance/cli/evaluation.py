@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from rebalance import report
+from rebalance.cli.arguments import finite, output_file, positive_int
 from rebalance.cli.compare import add_compare
 from rebalance.errors import InputError
 
@@ -32,12 +33,16 @@ def _add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
         action="store_true",
         help="boxes, and beside them masks under names with mask_ (in place of --iou-type)",
     )
-    parser.add_argument("--tau", type=float, default=0.5, help="IoU of a true positive in LRP")
+    parser.add_argument("--tau", type=finite, default=0.5, help="IoU of a true positive in LRP")
     parser.add_argument(
-        "--ious", type=float, nargs="+", default=[], metavar="T", help="0.6 0.9 adds AP60 AP90"
+        "--ious", type=finite, nargs="+", default=[], metavar="T", help="0.6 0.9 adds AP60 AP90"
     )
     parser.add_argument(
-        "--max-dets", type=int, nargs="+", metavar="N", help="per class and image (1 10 100)"
+        "--max-dets",
+        type=positive_int,
+        nargs="+",
+        metavar="N",
+        help="per class and image (1 10 100)",
     )
     parser.add_argument(
         "--operating-points",
@@ -46,7 +51,7 @@ def _add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     )
     parser.add_argument(
         "--weights",
-        type=float,
+        type=finite,
         nargs=3,
         default=[1.0, 1.0, 1.0],
         metavar=("TP", "FP", "FN"),
@@ -59,19 +64,19 @@ def _add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
         help="scores, or lower or upper: true positives ranked against or by their quality",
     )
     parser.add_argument(
-        "--threshold", type=float, metavar="S", help="adds the LRP of detections scoring >= S"
+        "--threshold", type=finite, metavar="S", help="adds the LRP of detections scoring >= S"
     )
     parser.add_argument(
-        "--sigmas", type=float, nargs="+", metavar="S", help="OKS deviations, unless COCO's 17"
+        "--sigmas", type=finite, nargs="+", metavar="S", help="OKS deviations, unless COCO's 17"
     )
-    parser.add_argument("--out", type=Path, help="metrics.json to write")
-    parser.add_argument("--per-class", type=Path, help="CSV to write")
+    parser.add_argument("--out", type=output_file, help="metrics.json to write")
+    parser.add_argument("--per-class", type=output_file, help="CSV to write")
     parser.add_argument(
         "--matches",
-        type=Path,
+        type=output_file,
         help="matches.npz to write: `rebalance compare` need not match again",
     )
-    parser.add_argument("--html", type=Path, help="report with curves to write")
+    parser.add_argument("--html", type=output_file, help="report with curves to write")
     parser.set_defaults(run=evaluate_command)
 
 
@@ -115,6 +120,7 @@ def _write_report(arguments: argparse.Namespace) -> int:
     """0, or 1 and one line on stderr when the report's notebook failed."""
     from rebalance.report.notebooks import NotebookError, run_notebook
 
+    executed = arguments.html.with_suffix(".failed.ipynb")
     with tempfile.TemporaryDirectory() as scratch:
         parameters = {
             "title": f"Detections of {arguments.dt.name}",
@@ -127,12 +133,12 @@ def _write_report(arguments: argparse.Namespace) -> int:
             "table": f"{scratch}/per_class.csv",
             "bitmap": f"{scratch}/detections.png",
         }
-        executed = Path(scratch) / "report.ipynb"
         try:
             run_notebook(REPORT_NOTEBOOK, parameters, executed, arguments.html)
         except NotebookError as error:
             print(f"rebalance evaluate: {error}", file=sys.stderr)
             return 1
+    executed.unlink()  # kept where it failed: the traceback is in it
     print(f"{arguments.html}: report written")
     return 0
 
@@ -149,9 +155,9 @@ def _add_evaluate_panoptic(
     parser.add_argument("--dt", type=Path, required=True, help="predictions, COCO panoptic JSON")
     parser.add_argument("--gt-folder", type=Path, help="its PNGs (default: the name without .json)")
     parser.add_argument("--dt-folder", type=Path, help="its PNGs (default: the name without .json)")
-    parser.add_argument("--tau", type=float, default=0.5, help="IoU that a match must exceed")
-    parser.add_argument("--out", type=Path, help="metrics.json to write")
-    parser.add_argument("--per-class", type=Path, help="CSV to write")
+    parser.add_argument("--tau", type=finite, default=0.5, help="IoU that a match must exceed")
+    parser.add_argument("--out", type=output_file, help="metrics.json to write")
+    parser.add_argument("--per-class", type=output_file, help="CSV to write")
     parser.set_defaults(run=evaluate_panoptic_command)
 
 
@@ -183,7 +189,7 @@ def _add_threshold(commands: "argparse._SubParsersAction[argparse.ArgumentParser
         "--metrics", type=Path, required=True, help="metrics.json of rebalance evaluate"
     )
     parser.add_argument("--dt", type=Path, required=True, help="COCO results JSON")
-    parser.add_argument("--out", type=Path, required=True, help="COCO results JSON to write")
+    parser.add_argument("--out", type=output_file, required=True, help="COCO results JSON to write")
     parser.add_argument(
         "--undefined",
         default="drop",

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from rebalance.cli.arguments import count, output_file, positive_int
 from rebalance.config.experiments import load_experiments, resolve_run
 from rebalance.config.targets import Curves
 
@@ -23,9 +24,9 @@ def add_experiment_commands(commands: "argparse._SubParsersAction[Any]") -> None
     show = commands.add_parser("show", help="print one run, resolved for a scale")
     show.add_argument("name", metavar="RUN", help="a run, see `rebalance runs`")
     add_scale_arguments(show)
-    show.add_argument("--seed", type=int, default=0)
+    show.add_argument("--seed", type=count, default=0)
     show.add_argument(
-        "--classes", type=int, help="number of classes, where the data set is not at hand"
+        "--classes", type=positive_int, help="number of classes, where the data set is not at hand"
     )
     show.set_defaults(run=show_run)
 
@@ -33,10 +34,10 @@ def add_experiment_commands(commands: "argparse._SubParsersAction[Any]") -> None
     render.add_argument("target", help="for example focal_eiou_table_2")
     add_scale_arguments(render)
     render.add_argument(
-        "--seeds", type=int, nargs="+", help="of the trainings (default: config.yaml's)"
+        "--seeds", type=count, nargs="+", help="of the trainings (default: config.yaml's)"
     )
-    render.add_argument("--executed", type=Path, required=True, help="notebook with outputs")
-    render.add_argument("--html", type=Path, required=True, help="rendered page")
+    render.add_argument("--executed", type=output_file, required=True, help="notebook with outputs")
+    render.add_argument("--html", type=output_file, required=True, help="rendered page")
     render.set_defaults(run=render_command)
 
 

@@ -4,6 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from rebalance.cli.arguments import output_file
+
 
 def add_report_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add them to the command line."""
@@ -13,16 +15,18 @@ def add_report_commands(commands: "argparse._SubParsersAction[argparse.ArgumentP
         "--parameters", type=Path, required=True, help="JSON: exactly the declared parameters"
     )
     notebook.add_argument(
-        "--executed", type=Path, required=True, help="where the notebook with outputs goes"
+        "--executed", type=output_file, required=True, help="where the notebook with outputs goes"
     )
-    notebook.add_argument("--html", type=Path, help="where the page goes (on success only)")
+    notebook.add_argument("--html", type=output_file, help="where the page goes (on success only)")
     notebook.set_defaults(run=run_notebook_command)
 
     index = commands.add_parser("index", help="write the page that shows every target as a card")
     source = index.add_mutually_exclusive_group()
     source.add_argument("--scale", help="show the configured targets at this scale")
     source.add_argument("--manifest", type=Path, help="show what this JSON lists instead")
-    index.add_argument("--out", type=Path, required=True, help="the page; links are relative to it")
+    index.add_argument(
+        "--out", type=output_file, required=True, help="the page; links are relative to it"
+    )
     index.set_defaults(run=run_index_command)
 
 

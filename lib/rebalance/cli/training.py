@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from rebalance.cli.arguments import count, finite, output_file, output_folder, positive_int
 from rebalance.errors import InputError
 
 
@@ -14,11 +15,17 @@ def add_engine_commands(commands: "argparse._SubParsersAction[argparse.ArgumentP
     train = commands.add_parser("train", help="train one run, or go on with it")
     train.add_argument("name", nargs="?", help="a run of config/papers, see `rebalance runs`")
     train.add_argument("--scale", help="a file of config/scales")
-    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--seed", type=count, default=0)
     train.add_argument("--data", default="data", help="folder of the data sets")
     train.add_argument("--run-file", type=Path, help="resolved settings (YAML) in place of a name")
-    train.add_argument("--threads", type=int, help="of the CPU; results depend on it")
-    train.add_argument("--out", type=Path, required=True, help="folder of the results")
+    train.add_argument("--threads", type=positive_int, help="of the CPU; results depend on it")
+    train.add_argument(
+        "--wait",
+        type=finite,
+        metavar="SECONDS",
+        help="for another training in the folder (default: until it ends)",
+    )
+    train.add_argument("--out", type=output_folder, required=True, help="folder of the results")
     train.set_defaults(run=train_command)
 
     predict = commands.add_parser("predict", help="detections of a trained run")
@@ -28,8 +35,8 @@ def add_engine_commands(commands: "argparse._SubParsersAction[argparse.ArgumentP
     predict.add_argument(
         "--settings", help="changes to detector.test: a YAML or JSON file, or JSON itself"
     )
-    predict.add_argument("--threads", type=int, help="of the CPU")
-    predict.add_argument("--out", type=Path, required=True, help="detections.json")
+    predict.add_argument("--threads", type=positive_int, help="of the CPU")
+    predict.add_argument("--out", type=output_file, required=True, help="detections.json")
     predict.set_defaults(run=predict_command)
 
     positives = commands.add_parser(
@@ -38,20 +45,20 @@ def add_engine_commands(commands: "argparse._SubParsersAction[argparse.ArgumentP
     positives.add_argument(
         "--run-dir", type=Path, required=True, help="model.safetensors, run.yaml"
     )
-    positives.add_argument("--threads", type=int, help="of the CPU")
-    positives.add_argument("--out", type=Path, required=True, help="positives.json")
+    positives.add_argument("--threads", type=positive_int, help="of the CPU")
+    positives.add_argument("--out", type=output_file, required=True, help="positives.json")
     positives.set_defaults(run=positives_command)
 
 
 def train_command(arguments: argparse.Namespace) -> int:
-    """0 when finished, 75 (EX_TEMPFAIL: start again) after SIGTERM, 1 when a loss is not finite."""
+    """0 when finished, 75 (EX_TEMPFAIL: start again) after a signal, 1 if a loss is not finite."""
     run = _resolved(arguments)
     from rebalance.distributed import is_main_process
     from rebalance.engine.checkpoint import OutputError
     from rebalance.engine.train import NonFiniteLossError, train
 
     try:
-        finished = train(run, arguments.out, threads=arguments.threads)
+        finished = train(run, arguments.out, threads=arguments.threads, wait=arguments.wait)
     except (NonFiniteLossError, OutputError) as error:
         print(f"rebalance train: {error}", file=sys.stderr)
         return 1

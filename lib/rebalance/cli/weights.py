@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from rebalance.cli.arguments import output_file, positive_int
 from rebalance.errors import InputError
 
 # What a sub-command needs is imported when it runs: the command line must answer at once.
@@ -19,14 +20,16 @@ def add_weight_commands(commands: Any) -> None:
     step = steps.add_parser("import", help="make model.safetensors of a published checkpoint")
     step.add_argument("--from", dest="project", required=True, choices=PROJECTS)
     step.add_argument("--weights", required=True, type=Path, help="its .pth or .safetensors")
-    step.add_argument("--out", required=True, type=Path, help="model.safetensors to write")
+    step.add_argument("--out", required=True, type=output_file, help="model.safetensors to write")
     _add_run_arguments(step)
     step.set_defaults(run=_import)
 
     step = steps.add_parser("export", help="give a trained run the names of another project")
     step.add_argument("--to", dest="project", required=True, choices=PROJECTS)
     step.add_argument("--weights", required=True, type=Path, help="model.safetensors of the run")
-    step.add_argument("--out", required=True, type=Path, help=".pth or .safetensors to write")
+    step.add_argument(
+        "--out", required=True, type=output_file, help=".pth or .safetensors to write"
+    )
     _add_run_arguments(step)
     step.set_defaults(run=_export)
 
@@ -38,7 +41,7 @@ def _add_run_arguments(step: argparse.ArgumentParser) -> None:
     step.add_argument("--scale", help="a file in config/scales (default: config.yaml's)")
     step.add_argument("--data", help="folder of the data sets (default: config.yaml's)")
     step.add_argument(
-        "--classes", type=int, help="number of classes, where the data set is not at hand"
+        "--classes", type=positive_int, help="number of classes, where the data set is not at hand"
     )
 
 

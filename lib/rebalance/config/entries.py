@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from annotated_types import Len
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from rebalance.config.bounds import Text
+from rebalance.config.bounds import Index, Text
 from rebalance.config.parse import Place, parse
 from rebalance.config.part import Options, nearest, refusal, section
 from rebalance.config.rows import row_names
@@ -95,13 +95,41 @@ TableRow = Annotated[
 ]
 
 
-class Verdict(Options):
-    """Whether what was made again is what the work says."""
+class Misprint(Options):
+    """A printed number or formula that contradicts its own work."""
 
-    status: Literal["reproduced", "misprints", "claims_hold", "differs"]
-    """In one word."""
+    cell: Text
+    """The check that fails by it, by its name on the page."""
+    printed: str | float
+    """In the work."""
+    correct: str | float
+    """What it should be; a number must come out here."""
     note: str = ""
-    """Both numbers, where they are not equal."""
+    """Why."""
+
+
+class Gain(Options):
+    """What some rows of a table have over others, in the unit printed; better is positive."""
+
+    rows: Annotated[list[Annotated[list[Index], Len(2, 2)]], Len(1)]
+    """Pairs: a row, and the one it is compared with, counted from 0."""
+    metrics: Annotated[list[Text], Len(1)]
+    """Columns of the table."""
+    at_least: float | None = None
+    """Lowest gain; without any bound every gain must be positive."""
+    at_most: float | None = None
+    """Highest gain."""
+    times: bool = False
+    """Bounds are those of the ratio of both, not of their difference."""
+
+
+class Claim(Options):
+    """A sentence of a work about its table, and how its rows decide it."""
+
+    says: Text
+    """In our words."""
+    gains: Annotated[list[Gain], Len(1)]
+    """All must be as bounded."""
 
 
 class Entry(Options):
@@ -115,8 +143,8 @@ class Entry(Options):
     """Columns of numbers."""
     numbers: dict[str, Any] = Field(default_factory=dict)
     """What the work prints about it."""
-    claims: list[Text] = Field(default_factory=list)
-    """What the work concludes from it."""
+    claims: list[Claim] = Field(default_factory=list)
+    """What the work concludes from its rows."""
     doubts: list[Text] = Field(default_factory=list)
     """Misprints and readings, in our words."""
 
@@ -150,6 +178,23 @@ class Entry(Options):
                     )
         return self
 
+    @model_validator(mode="after")
+    def _check_claims(self) -> Self:
+        """A claim compares rows that are there, in columns that are there."""
+        known, count = [metric.name for metric in self.metrics], len(self.row_entries())
+        for index, claim in enumerate(self.claims):
+            for place, gain in enumerate(claim.gains):
+                at = ("claims", index, "gains", place)
+                for name in gain.metrics:
+                    if name not in known:
+                        raise refusal(
+                            f"must be of the metrics {known}, got {name!r}{nearest(name, known)}",
+                            at=(*at, "metrics"),
+                        )
+                if max(row for pair in gain.rows for row in pair) >= count:
+                    raise refusal(f"must be below {count}, got {gain.rows}", at=(*at, "rows"))
+        return self
+
 
 def _is_share(value: Any) -> bool:
     return isinstance(value, float) and 0 < value < 1
@@ -175,8 +220,10 @@ class OfNotebook(Entry):
     """The data set whose annotations it reads, by its name in runs."""
     rows: list[Row] = Field(default_factory=list)
     """The work's numbers."""
-    verdict: Verdict | None = section()
-    """Whether it is what the work says."""
+    misprints: list[Misprint] = Field(default_factory=list)
+    """Of its checks those that fail by the print's fault."""
+    note: str = ""
+    """What a reader of its card must know."""
 
 
 class _RowsToldApart(Entry):
@@ -205,6 +252,21 @@ class OfRunsTable(_RowsToldApart):
     """Columns of numbers."""
     rows: Annotated[list[TableRow], Len(1)]
     """A run each, or the reason why there is none."""
+    baselines: list[Index | None] = Field(default_factory=list)
+    """For each row the one that it is compared with, counted from 0; null: it is a baseline."""
+
+    @model_validator(mode="after")
+    def _check_baselines(self) -> Self:
+        count = len(self.rows)
+        if self.baselines and len(self.baselines) != count:
+            raise refusal(
+                f"must have an entry for each of {count} rows, got {len(self.baselines)}",
+                at=("baselines",),
+            )
+        for index, baseline in enumerate(self.baselines):
+            if baseline is not None and (baseline >= count or baseline == index):
+                raise refusal(f"must be another row, got {baseline}", at=("baselines", index))
+        return self
 
 
 class OfRunsFigure(_RowsToldApart):

@@ -23,6 +23,7 @@ from rebalance.config.files import Datasets, Detectors, NamedDetector, Scale, Se
 from rebalance.config.options.backbones import Backbone
 from rebalance.config.options.dataset import Dataset
 from rebalance.config.options.detector import Detector
+from rebalance.config.options.steps import step_head
 from rebalance.config.parse import Layer, Layers, Place, parse
 from rebalance.config.part import nearest
 from rebalance.config.reading import load_yaml, merged
@@ -67,6 +68,11 @@ class Experiments:
     def runs(self) -> dict[str, RunEntry]:
         """Entries of all runs by name, in the order of their files."""
         return {name: run for work in self.works.values() for name, run in work.runs.items()}
+
+    @property
+    def published(self) -> list[Target]:
+        """Targets of the published works; those of the suite's own are made by their names only."""
+        return [target for target in self.targets.values() if not self.works[target.label.work].own]
 
     def work_of(self, run: str) -> str:
         """Key of the work that defines a run.
@@ -297,6 +303,7 @@ def resolve_run(
             "backbone": _with_weights(backbone, data),
             "detector": detector,
             "schedule": schedule.model_dump(exclude={"departures"}),
+            "may_diverge": entry.may_diverge,
             "variants": {name: variant.model_dump() for name, variant in variants.items()},
             "hardware": {**at.hardware.model_dump(), "devices": devices},
         },
@@ -306,6 +313,7 @@ def resolve_run(
             *(layer._replace(at=("detector",)) for layer in below),
         ]),
     )  # fmt: skip
+    _check_heads(run.detector, below[-1])
     kind = experiments.datasets[dataset]
     if run.detector.needs_masks and not kind.has_masks:
         raise InputError(
@@ -316,7 +324,18 @@ def resolve_run(
 
 
 def _check_detector(layers: list[Layer]) -> None:
-    parse(Detector, _merged(layers), Layers(layers))
+    _check_heads(parse(Detector, _merged(layers), Layers(layers)), layers[-1])
+
+
+def _check_heads(detector: Detector, layer: Layer) -> None:
+    """Heads that a layer speaks of are those of steps; what lies below it may have had others."""
+    used = sorted({step_head(step) for step in detector.steps})
+    for head in layer.settings.get("heads", {}):
+        if head not in used:
+            raise InputError(
+                f"{layer.place.at('heads', head)}: no step names this head; steps name "
+                f"{', '.join(used)}{nearest(head, used)}"
+            )
 
 
 def _merged(layers: Iterable[Layer]) -> dict[str, Any]:

@@ -95,6 +95,8 @@ class Work(Options):
     """Of the work."""
     reference: Text
     """Authors, where and when."""
+    own: bool = False
+    """No published work but the suite's own: made by its name, not by ``all``."""
     runs: dict[RunName, RunEntry]
     """What is trained for it; any work may show it."""
     targets: dict[TargetId, Annotated[Changes, Described(*ENTRIES)]]

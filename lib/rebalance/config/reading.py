@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from rebalance.errors import InputError
+from rebalance.inputs import read_bytes
 
 
 class _StrictLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -35,12 +36,14 @@ def load_yaml(path: Path) -> Any:
     Raises:
         InputError: no such file, not YAML, or a key given twice; the message has file and line.
     """
+    contents = read_bytes(path)
     try:
-        with path.open() as file:
-            return yaml.load(file, _StrictLoader)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except yaml.YAMLError as error:
+        return yaml.load(contents.decode(), _StrictLoader)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from None
+    except RecursionError:
+        raise InputError(f"{path}: it is nested too deeply") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
         raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
 
 

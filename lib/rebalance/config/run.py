@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from annotated_types import Len
 from pydantic import Field
 
-from rebalance.config.bounds import Index, ShareBelowOne, Text
+from rebalance.config.bounds import Count, Index, ShareBelowOne, Text
 from rebalance.config.options.backbones import Backbone
 from rebalance.config.options.detector import Detector
 from rebalance.config.options.hardware import Hardware
@@ -54,6 +54,8 @@ class RunEntry(Options):
     """Changes to the scale's images."""
     detector: Changes = Field(default_factory=dict)
     """Changes to the detector."""
+    may_diverge: bool = False
+    """Whether a loss that becomes nan or infinite ends the training with its log; else it fails."""
     variants: dict[str, Variant] = Field(default_factory=dict)
     """Other ways to test and evaluate it, by name."""
     departures: list[Text] = Field(default_factory=list)
@@ -110,6 +112,8 @@ class Run(Options):
     """Maps -> detections."""
     schedule: Schedule
     """How it is trained."""
+    may_diverge: bool = False
+    """Whether a loss that becomes nan or infinite ends the training with its log; else it fails."""
     variants: dict[str, Variant]
     """How it is tested and evaluated; the one called default has no changes."""
     hardware: Hardware
@@ -144,6 +148,8 @@ class TrainedRun(Run):
 
     classes: Classes
     """What it was trained to tell apart."""
+    diverged: Count | None = None
+    """Iteration whose loss was not finite; the model is that before it. null: none was."""
     made_with: dict[str, Any]
     """Commit, versions and device."""
 

@@ -20,7 +20,7 @@ from rebalance.config.entries import (
 from rebalance.config.rows import row_names
 
 Sort = Literal["table", "figure"]
-Files = Literal["metrics", "log", "positives"]
+Files = Literal["metrics", "matches", "log", "positives"]
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,8 @@ class Target(ABC):
         shown = {"figure": "figure.svg", "thumbnail": "figure.png"}
         if self.shows_table:
             shown = {"table": "table.csv", "thumbnail": "table.png"}
-        files = {"html": "notebook.html", "notebook": "notebook.ipynb", **shown}
+        pages = {"html": "notebook.html", "notebook": "notebook.ipynb", "checks": "checks.json"}
+        files = {**pages, **shown}
         return {role: str(folder / name) for role, name in files.items()}
 
     def seeds(self, results: Results) -> list[int]:
@@ -174,6 +175,7 @@ class Target(ABC):
             return []
         name = {
             "metrics": f"{row.variant}/metrics.json",
+            "matches": f"{row.variant}/matches.npz",
             "log": "log.csv",
             "positives": "positives.json",
         }[kind]
@@ -182,9 +184,10 @@ class Target(ABC):
     def _written(self, results: Results) -> dict[str, str]:
         """Parameters that say where the notebook writes what it shows."""
         files = self.outputs(results)
+        checks = {"checks": files["checks"]}
         if self.shows_table:
-            return {"table": files["table"], "thumbnail": files["thumbnail"]}
-        return {"figure": files["figure"], "bitmap": files["thumbnail"]}
+            return {"table": files["table"], "thumbnail": files["thumbnail"], **checks}
+        return {"figure": files["figure"], "bitmap": files["thumbnail"], **checks}
 
     def _heading(self, results: Results) -> dict[str, Any]:
         return {
@@ -208,6 +211,7 @@ class Target(ABC):
         if entry.dataset is not None:
             parameters["annotations"] = results.annotations(entry.dataset)
             parameters["dataset"] = results.datasets[entry.dataset]
+            parameters["described"] = entry.dataset
         return parameters
 
     def _files_by_row(self, results: Results, kind: Files) -> dict[str, list[str]]:
@@ -248,9 +252,9 @@ class Table(Target):
         return "table"
 
     @property
-    def reads(self) -> list[str]:
-        """Kinds of files that its numbers are in."""
-        return sorted({"metrics", *(metric.reads for metric in self.entry.metrics)})
+    def kinds(self) -> list[str]:
+        """Kinds of files that its numbers and their intervals are in."""
+        return sorted({"metrics", "matches", *(metric.reads for metric in self.entry.metrics)})
 
     def asks(self) -> Iterator[tuple[RunRow, list[Metric]]]:
         """See ``Target``."""
@@ -262,7 +266,7 @@ class Table(Target):
         return _once(
             file
             for row in self.rows
-            for kind in self.reads
+            for kind in self.kinds
             for file in self._run_files(results, row, kind)
         )
 
@@ -272,6 +276,7 @@ class Table(Target):
             **self._heading(results),
             "doubts": self.entry.doubts,
             "departures": self.departures(results),
+            "claims": [claim.model_dump(exclude_unset=True) for claim in self.entry.claims],
             "metrics": [metric.model_dump(exclude_unset=True) for metric in self.entry.metrics],
             "rows": [
                 {
@@ -284,9 +289,10 @@ class Table(Target):
                 for row in self.rows
             ],
             "files": [
-                {kind: self._run_files(results, row, kind) for kind in ("log", *self.reads)}
+                {kind: self._run_files(results, row, kind) for kind in ("log", *self.kinds)}
                 for row in self.rows
             ],
+            "baselines": self.entry.baselines,
             "seeds": self.seeds(results),
             **self._written(results),
         }
@@ -330,7 +336,11 @@ class Figure(Target):
 
     def parameters(self, results: Results) -> dict[str, Any]:
         """See ``Target``."""
-        return {**self._said(results), **self._written(results)}
+        said = self._said(results)
+        if self.entry.note:
+            said["doubts"] = [self.entry.note, *said["doubts"]]
+        misprints = [misprint.model_dump(exclude_unset=True) for misprint in self.entry.misprints]
+        return {**said, "misprints": misprints, **self._written(results)}
 
 
 class AnalyticTable(Figure):

@@ -1,1 +1,1 @@
-"""Data."""
+"""Data sets as COCO JSON and images: downloaded, converted, or drawn."""

@@ -6,7 +6,6 @@ https://cocodataset.org/#format-data, with ``area`` and ``iscrowd`` always prese
 ``ignore: 1`` marks an object that neither trains nor counts (Pascal VOC's ``difficult``).
 """
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
@@ -20,23 +19,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from rebalance.errors import InputError
-from rebalance.rle import SegmentationError, compressed_masks
+from rebalance.inputs import check_is_file, read_json
+from rebalance.rle import MAX_PIXELS, SegmentationError, compressed_masks
 
 _IMAGE_FIELDS = ("id", "file_name", "width", "height")
 _CATEGORY_FIELDS = ("id", "name")
 _ANNOTATION_FIELDS = ("id", "image_id", "category_id", "bbox", "area", "iscrowd")
-
-
-def read_json(path: str | Path) -> Any:
-    """The JSON value in a file; ``InputError`` naming the file if it is absent or not JSON."""
-    try:
-        return json.loads(Path(path).read_bytes())
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such annotation file") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: is a folder, an annotation file is needed") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid JSON: {error}") from None
 
 
 def load_coco(path: str | Path) -> dict[str, Any]:
@@ -45,7 +33,7 @@ def load_coco(path: str | Path) -> dict[str, Any]:
     Raises:
         InputError: no such file, not JSON, or what `validate_coco` refuses.
     """
-    coco = read_json(path)
+    coco = read_json(path, "annotation file")
     validate_coco(coco, path)
     return coco
 
@@ -132,6 +120,9 @@ def _check_image(image: dict[str, Any], file_names: set[str], source: str | Path
     for field in ("width", "height"):
         if not _is_int(image[field]) or image[field] < 1:
             raise _refused(source, "image", image, field, "must be a positive integer")
+    if image["height"] > MAX_PIXELS // image["width"]:
+        allowed = f"must give at most {MAX_PIXELS} pixels with width {image['width']}"
+        raise _refused(source, "image", image, "height", allowed)
 
 
 def _check_annotation(
@@ -176,15 +167,28 @@ def _shortened(values: list[int]) -> str:
 def read_image(path: str | Path) -> Tensor:
     """A JPEG or PNG file as uint8 RGB [3, H, W]; EXIF rotation is not applied, as in COCO and VOC.
 
+    Gray values of 16 bits are brought to 8.
+
     Raises:
-        InputError: the file is absent or cannot be decoded to its last pixel.
+        InputError: the file is absent, cannot be decoded to its last pixel, or its values have no
+            known range (32-bit numbers).
     """
+    check_is_file(path, "image file")
     try:
         with Image.open(path) as image:
-            pixels = np.array(image.convert("RGB"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such image file") from None
+            if image.mode in ("I", "F"):
+                raise InputError(
+                    f"{path}: the image has 32-bit values of unknown range; 8 or 16 bits are needed"
+                )
+            if image.mode.startswith("I;16"):
+                # Pillow would cut off at 255.
+                gray = (np.array(image) >> 8).astype(np.uint8)
+                pixels = np.repeat(gray[..., None], 3, axis=2)
+            else:
+                pixels = np.array(image.convert("RGB"))
     # Pillow reports a damaged file by any of these, depending on the format and on where it breaks.
+    except InputError:
+        raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: the image cannot be decoded: {error}") from None
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()

@@ -1,5 +1,6 @@
 """Downloads that resume and are verified; archives that cannot write outside their folder."""
 
+import gzip
 import hashlib
 import lzma
 import shutil
@@ -9,6 +10,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -16,8 +18,9 @@ import requests
 import urllib3
 from tqdm import tqdm
 
-from rebalance.data.files import new_folder
+from rebalance.data.files import make_folder
 from rebalance.errors import InputError
+from rebalance.locks import locked
 
 _CHUNK = 1 << 20
 _TIMEOUT = (15, 60)  # seconds to connect, and between two pieces of the body
@@ -32,6 +35,7 @@ _DAMAGED = (
     zipfile.BadZipFile,
     tarfile.TarError,
     zlib.error,
+    gzip.BadGzipFile,
     lzma.LZMAError,
     EOFError,
     RuntimeError,
@@ -59,6 +63,8 @@ def download(
     downloaded again. Without a checksum the size announced by the server is what is verified, and
     the sha256 is printed to be written down.
 
+    Of several processes that download to one ``path``, the others wait for the first and verify.
+
     Args:
         url: http or https address.
         path: file to make.
@@ -73,17 +79,34 @@ def download(
             or size or checksum differ. The message names the address and the file.
     """
     path = Path(path)
+    what = "the file that is there; remove it to download again"
+    verify_what_is_there = partial(_verify, path, url, size, md5, sha256, what)
     if path.exists():
-        _verify(path, url, size, md5, sha256, "the file that is there; remove it to download again")
-        return
+        return verify_what_is_there()
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
+    with locked(path.with_name(f".{path.name}.lock"), f"downloading {path}"):
+        if path.exists():  # another process was here first
+            return verify_what_is_there()
+        part = path.with_name(path.name + ".part")
+        announced = _fetch_all(url, part, size, attempts, pause)
+        try:
+            _verify(part, url, announced, md5, sha256, "what arrived (removed)")
+        except InputError:
+            part.unlink()
+            raise
+        if md5 is None and sha256 is None:
+            digest = _digest(part, "sha256")
+            print(f"{path}: no checksum to verify; sha256 {digest}", file=sys.stderr)
+        part.replace(path)
+
+
+def _fetch_all(url: str, part: Path, size: int | None, attempts: int, pause: float) -> int | None:
+    """Fetch until all has arrived; its size as expected or as the server says, if either does."""
     failures = 0
     while True:
         before = part.stat().st_size if part.exists() else 0
         try:
-            _fetch(url, part, size)
-            break
+            return _fetch(url, part, size)
         except _BAD_ADDRESS as error:
             raise InputError(f"{url}: not an address to download from: {error}") from None
         except (_Interrupted, requests.RequestException) as error:
@@ -95,21 +118,13 @@ def download(
                     f"is kept in {part} and the next call continues there"
                 ) from None
             time.sleep(pause * 2**failures)
-    try:
-        _verify(part, url, size, md5, sha256, "what arrived (removed)")
-    except InputError:
-        part.unlink()
-        raise
-    if md5 is None and sha256 is None:
-        print(f"{path}: no checksum to verify; sha256 {_digest(part, 'sha256')}", file=sys.stderr)
-    part.replace(path)
 
 
-def _fetch(url: str, part: Path, size: int | None) -> None:
-    """Append to ``part`` what is missing of ``url``."""
+def _fetch(url: str, part: Path, size: int | None) -> int | None:
+    """Append to ``part`` what is missing of ``url``; its size, where anything says it."""
     offset = part.stat().st_size if part.exists() else 0
     if size is not None and offset >= size:
-        return  # verification decides whether it is the right file
+        return size  # verification decides whether it is the right file
     # Without "identity" a server may compress, and then neither offsets nor sizes would fit.
     headers = {"Accept-Encoding": "identity"}
     if offset:
@@ -135,6 +150,7 @@ def _fetch(url: str, part: Path, size: int | None) -> None:
             raise InputError(f"{url}: expected {size} bytes, the server has {total}")
         _check_space(part.parent, (total or size or 0) - offset)
         _receive(response, part, offset, total)
+        return size or total
 
 
 def _receive(response: requests.Response, part: Path, offset: int, total: int | None) -> None:
@@ -202,18 +218,27 @@ def extract(archive: str | Path, folder: str | Path) -> None:
     archive = Path(archive)
     if not archive.is_file():
         raise InputError(f"{archive}: no such archive")
-    with new_folder(folder) as unfinished:
-        try:
-            if zipfile.is_zipfile(archive):
-                _extract_zip(archive, unfinished)
-            elif tarfile.is_tarfile(archive):
-                _extract_tar(archive, unfinished)
-            else:
-                raise InputError(f"{archive}: neither a zip nor a tar archive, or cut short")
-        except _DAMAGED as error:
-            raise InputError(f"{archive}: damaged archive: {error}") from None
-        except OSError as error:
-            raise InputError(f"{archive}: cannot be unpacked: {error}") from None
+    make_folder(folder, partial(_extract_to, archive))
+
+
+def _extract_to(archive: Path, folder: Path) -> None:
+    try:
+        # By its beginning: a tar whose last member is a zip ends like one.
+        if _begins_with(archive, b"PK"):
+            _extract_zip(archive, folder)
+        elif tarfile.is_tarfile(archive):
+            _extract_tar(archive, folder)
+        else:
+            raise InputError(f"{archive}: neither a zip nor a tar archive, or cut short")
+    except _DAMAGED as error:
+        raise InputError(f"{archive}: damaged archive: {error}") from None
+    except OSError as error:
+        raise InputError(f"{archive}: cannot be unpacked: {error}") from None
+
+
+def _begins_with(archive: Path, mark: bytes) -> bool:
+    with archive.open("rb") as file:
+        return file.read(len(mark)) == mark
 
 
 def _extract_zip(archive: Path, folder: Path) -> None:
@@ -238,6 +263,9 @@ def _extract_tar(archive: Path, folder: Path) -> None:
         file.fileobj.seek(file.offset)
         if file.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
             raise InputError(f"{archive}: the archive is cut short or damaged at {file.offset}")
+        # The checksum of a compressed tar comes behind its end, where tarfile does not read.
+        while file.fileobj.read(_CHUNK):
+            pass
         for member in members:
             if not (member.isfile() or member.isdir()):
                 raise InputError(f"{archive}: member {member.name!r} is a link or a device")

@@ -1,13 +1,19 @@
 """Files and folders that appear whole or not at all."""
 
+import glob
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rebalance.errors import InputError
+from rebalance.locks import NoLocksError, hold, locked, still_there, try_lock
+
+UNFINISHED = ".unfinished"
+"""Ends the temporary names of what is being written."""
 
 
 def prepare_folder(path: str | Path) -> Path:
@@ -20,48 +26,73 @@ def prepare_folder(path: str | Path) -> Path:
 
 
 @contextmanager
-def new_folder(path: str | Path) -> Iterator[Path]:
-    """Give a temporary sibling to fill; it takes the name ``path`` if the block ends well.
+def own_folder(path: str | Path) -> Iterator[Path]:
+    """``prepare_folder``, with no other process writing there meanwhile (``locks.locked``)."""
+    folder = prepare_folder(path)
+    with locked(folder / ".lock", f"writing to {folder}"):
+        yield folder
 
-    Whatever stops the block, ``path`` does not exist half-filled. What a killed process left behind
-    is removed by the next call.
+
+def make_folder(path: str | Path, fill: Callable[[Path], None]) -> None:
+    """Let ``fill`` put files into a temporary sibling, which takes the name ``path`` if it returns.
+
+    Whatever stops it, ``path`` does not exist half-filled. What a killed process left behind is
+    removed by the next call. Of several processes at once one fills the folder; the others wait
+    for it and leave it as it is then.
 
     Raises:
         InputError: ``path`` exists and is not an empty folder.
     """
     folder = Path(path)
-    if folder.is_symlink() or (folder.exists() and (folder.is_file() or any(folder.iterdir()))):
+    if _is_taken(folder):
         raise InputError(f"{folder}: already exists; remove it to make it again")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
-    if unfinished.exists():
-        shutil.rmtree(unfinished)
-    unfinished.mkdir()
-    try:
-        yield unfinished
-        if folder.exists():
-            folder.rmdir()
-        unfinished.rename(folder)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
+    with locked(folder.with_name(f".{folder.name}.lock"), f"making {folder}") as alone:
+        if _is_taken(folder):
+            print(f"{folder}: another process has made it meanwhile", file=sys.stderr)
+            return
+        for leftover in _unfinished(folder) if alone else []:
+            shutil.rmtree(leftover)
+        # A name of its own even so: where there are no locks it keeps two processes apart.
+        unfinished = Path(tempfile.mkdtemp(UNFINISHED, f".{folder.name}.", folder.parent))
+        try:
+            unfinished.chmod(0o777 & ~_umask())  # mkdtemp makes private folders
+            fill(unfinished)
+            if folder.exists():
+                folder.rmdir()
+            unfinished.rename(folder)
+        except BaseException:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
 
 
-def write_atomically(path: str | Path, content: bytes) -> None:
-    """Write a file under a temporary name beside it, flush it to the disk, then rename it."""
+def write_atomically(path: str | Path, content: bytes, former: Path | None = None) -> None:
+    """Write a file under a temporary name beside it, flush it to the disk, then rename it.
+
+    What processes that were killed have left of such writing is removed.
+
+    Args:
+        path: of the file.
+        content: of the file.
+        former: name for the file that was there; None drops it.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    for leftover in _unfinished(path):
+        _remove_if_abandoned(leftover)
+    handle, temporary = _temporary_file(path)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes private files; data are shared with the rest of a group.
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+            # mkstemp makes private files; data are shared with the rest of a group.
+            temporary.chmod(0o666 & ~_umask())
+            if former is not None and path.exists():
+                path.replace(former)
+            temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -80,6 +111,40 @@ def link_folder(link: str | Path, target: str | Path) -> None:
         raise InputError(f"{link}: exists and is not a link; remove it first")
     link.parent.mkdir(parents=True, exist_ok=True)
     link.symlink_to(os.path.relpath(target.resolve(), link.parent.resolve()))
+
+
+def _is_taken(folder: Path) -> bool:
+    """Whether the name is that of anything but an empty folder."""
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        return True
+    return folder.is_dir() and any(folder.iterdir())
+
+
+def _unfinished(path: Path) -> list[Path]:
+    """What writers of a file or folder have not finished, or not yet."""
+    return list(path.parent.glob(f".{glob.escape(path.name)}.*{UNFINISHED}"))
+
+
+def _temporary_file(path: Path) -> tuple[int, Path]:
+    """An open file beside ``path``, locked so that nobody takes it for a leftover."""
+    while True:
+        handle, name = tempfile.mkstemp(UNFINISHED, f".{path.name}.", path.parent)
+        with suppress(NoLocksError):
+            hold(handle)
+        if still_there(Path(name), handle):
+            return handle, Path(name)
+        os.close(handle)  # it was taken for one before it was locked
+
+
+def _remove_if_abandoned(leftover: Path) -> None:
+    """Remove a temporary file unless its writer is alive, which then holds a lock on it."""
+    try:
+        handle = try_lock(leftover, create=False)
+    except (FileNotFoundError, PermissionError, NoLocksError):
+        return  # finished meanwhile, another user's, or nobody knows
+    if handle is not None:
+        leftover.unlink(missing_ok=True)
+        os.close(handle)
 
 
 def _umask() -> int:

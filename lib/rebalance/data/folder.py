@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rebalance.data.coco import read_json, validate_coco
-from rebalance.data.files import link_folder, prepare_folder, write_atomically
+from rebalance.data.coco import validate_coco
+from rebalance.data.files import link_folder, own_folder, write_atomically
 from rebalance.errors import InputError
+from rebalance.inputs import read_json
 
 
 @dataclass(frozen=True)
@@ -45,33 +46,33 @@ def take_coco_folder(
     """
     if first is not None and first < 1:
         raise InputError(f"first must be at least 1, got {first}")
-    out = prepare_folder(out_dir)
-    files = {split: out / "annotations" / f"{split}.json" for split in splits}
-    for file in files.values():
-        file.unlink(missing_ok=True)
-    categories: list[Any] | None = None
-    reference = next(iter(splits.values())).annotations
-    for split, source in splits.items():
-        coco = read_json(source.annotations)
-        _complete(coco, drop_empty_boxes, source.annotations)
-        validate_coco(coco, source.annotations)
-        found = sorted((category["id"], category["name"]) for category in coco["categories"])
-        if categories is not None and found != categories:
-            raise InputError(
-                f"{source.annotations}: the categories differ from those of {reference}"
-            )
-        categories = found
-        if first is not None:
-            _keep_first(coco, first, source.annotations)
-        link_folder(out / "images" / split, source.images)
-        for image in coco["images"]:
-            if not (source.images / image["file_name"]).is_file():
+    with own_folder(out_dir) as out:
+        files = {split: out / "annotations" / f"{split}.json" for split in splits}
+        for file in files.values():
+            file.unlink(missing_ok=True)
+        categories: list[Any] | None = None
+        reference = next(iter(splits.values())).annotations
+        for split, source in splits.items():
+            coco = read_json(source.annotations, "annotation file")
+            _complete(coco, drop_empty_boxes, source.annotations)
+            validate_coco(coco, source.annotations)
+            found = sorted((category["id"], category["name"]) for category in coco["categories"])
+            if categories is not None and found != categories:
                 raise InputError(
-                    f"{source.images / image['file_name']}: no such image "
-                    f"(image {image['id']} of {source.annotations})"
+                    f"{source.annotations}: the categories differ from those of {reference}"
                 )
-            image["file_name"] = f"{split}/{image['file_name']}"
-        write_atomically(files[split], json.dumps(coco).encode())
+            categories = found
+            if first is not None:
+                _keep_first(coco, first, source.annotations)
+            link_folder(out / "images" / split, source.images)
+            for image in coco["images"]:
+                if not (source.images / image["file_name"]).is_file():
+                    raise InputError(
+                        f"{source.images / image['file_name']}: no such image "
+                        f"(image {image['id']} of {source.annotations})"
+                    )
+                image["file_name"] = f"{split}/{image['file_name']}"
+            write_atomically(files[split], json.dumps(coco).encode())
 
 
 def take_coco2017(raw: str | Path, out_dir: str | Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from rebalance.data.files import prepare_folder, write_atomically
+from rebalance.data.files import own_folder, write_atomically
 from rebalance.errors import InputError
 
 # Class k is drawn with a probability proportional to 1 / k (Zipf): the first is 8 times the last.
@@ -110,35 +110,35 @@ def make_shapes(
         InputError: a number out of its range.
     """
     check_drawing_options(num_train, num_val, image_size, seed)
-    out = prepare_folder(out_dir)
-    splits = {"train": num_train, "val": num_val}
-    files = {split: out / "annotations" / f"{split}.json" for split in splits}
-    for path in files.values():
-        path.unlink(missing_ok=True)
-    for split, count in splits.items():
-        (out / "images" / split).mkdir(parents=True, exist_ok=True)
-        images: list[dict[str, Any]] = []
-        annotations: list[dict[str, Any]] = []
-        scenes = draw_scenes(split, count, image_size, seed, vary_aspect)
-        for image_id, scene in enumerate(scenes, start=1):
-            file_name = f"{split}/{image_id:06d}.jpg"
-            save_jpeg(scene.pixels, out / "images" / file_name)
-            height, width = scene.pixels.shape[:2]
-            images.append(
-                {"id": image_id, "file_name": file_name, "width": width, "height": height}
-            )
-            for instance in scene.instances:
-                annotations.append(_coco_annotation(instance, len(annotations) + 1, image_id))
-        coco = {
-            "info": {"description": f"Rebalance shapes, split {split}, seed {seed}"},
-            "images": images,
-            "annotations": annotations,
-            "categories": [
-                {"id": class_id, "name": name, "supercategory": "shape"}
-                for class_id, name in enumerate(CLASS_NAMES, start=1)
-            ],
-        }
-        write_atomically(files[split], json.dumps(coco).encode())
+    with own_folder(out_dir) as out:
+        splits = {"train": num_train, "val": num_val}
+        files = {split: out / "annotations" / f"{split}.json" for split in splits}
+        for path in files.values():
+            path.unlink(missing_ok=True)
+        for split, count in splits.items():
+            (out / "images" / split).mkdir(parents=True, exist_ok=True)
+            images: list[dict[str, Any]] = []
+            annotations: list[dict[str, Any]] = []
+            scenes = draw_scenes(split, count, image_size, seed, vary_aspect)
+            for image_id, scene in enumerate(scenes, start=1):
+                file_name = f"{split}/{image_id:06d}.jpg"
+                save_jpeg(scene.pixels, out / "images" / file_name)
+                height, width = scene.pixels.shape[:2]
+                images.append(
+                    {"id": image_id, "file_name": file_name, "width": width, "height": height}
+                )
+                for instance in scene.instances:
+                    annotations.append(_coco_annotation(instance, len(annotations) + 1, image_id))
+            coco = {
+                "info": {"description": f"Rebalance shapes, split {split}, seed {seed}"},
+                "images": images,
+                "annotations": annotations,
+                "categories": [
+                    {"id": class_id, "name": name, "supercategory": "shape"}
+                    for class_id, name in enumerate(CLASS_NAMES, start=1)
+                ],
+            }
+            write_atomically(files[split], json.dumps(coco).encode())
 
 
 def check_drawing_options(num_train: int, num_val: int, image_size: int, seed: int) -> None:

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from rebalance.data.coco import validate_coco
-from rebalance.data.files import link_folder, new_folder, prepare_folder, write_atomically
+from rebalance.data.files import link_folder, make_folder, own_folder, write_atomically
 from rebalance.data.shapes import (
     CLASS_NAMES,
     Scene,
@@ -81,23 +81,23 @@ def voc_to_coco(
         InputError: a folder, image set, annotation or image that is absent; an annotation that is
             not XML, lacks a field, has an unknown class or a box without extent.
     """
-    out = prepare_folder(out_dir)
     class_ids = {name: number for number, name in enumerate(classes or VOC_CLASSES, start=1)}
     _check_link_names([entry for sets in splits.values() for entry in sets])
-    files = {split: out / "annotations" / f"{split}.json" for split in splits}
-    for file in files.values():
-        file.unlink(missing_ok=True)
-    for split, sets in splits.items():
-        coco: dict[str, Any] = {
-            "info": {"description": f"Pascal VOC, {' + '.join(sets)}, as COCO JSON"},
-            "images": [],
-            "annotations": [],
-            "categories": [{"id": number, "name": name} for name, number in class_ids.items()],
-        }
-        for entry in sets:
-            _append_set(coco, entry, class_ids, out / "images")
-        validate_coco(coco, files[split])
-        write_atomically(files[split], json.dumps(coco).encode())
+    with own_folder(out_dir) as out:
+        files = {split: out / "annotations" / f"{split}.json" for split in splits}
+        for file in files.values():
+            file.unlink(missing_ok=True)
+        for split, sets in splits.items():
+            coco: dict[str, Any] = {
+                "info": {"description": f"Pascal VOC, {' + '.join(sets)}, as COCO JSON"},
+                "images": [],
+                "annotations": [],
+                "categories": [{"id": number, "name": name} for name, number in class_ids.items()],
+            }
+            for entry in sets:
+                _append_set(coco, entry, class_ids, out / "images")
+            validate_coco(coco, files[split])
+            write_atomically(files[split], json.dumps(coco).encode())
 
 
 def _parse_entry(entry: str) -> tuple[Path, str]:
@@ -243,13 +243,16 @@ def make_shapes_voc(
     check_drawing_options(num_train, num_val, image_size, seed)
     if num_train < 2:
         raise InputError(f"num_train must be at least 2 (two VOC folders), got {num_train}")
-    with new_folder(out_dir) as folder:
+
+    def draw(folder: Path) -> None:
         train = enumerate(draw_scenes("train", num_train, image_size, seed, vary_aspect), start=1)
         val = enumerate(draw_scenes("val", num_val, image_size, seed, vary_aspect), start=1)
         half = num_train // 2
         _write_set(folder / "VOC2007", "trainval", itertools.islice(train, half), "0")
         _write_set(folder / "VOC2007", "test", val, "1")
         _write_set(folder / "VOC2012", "trainval", train, "2012_")
+
+    make_folder(out_dir, draw)
 
 
 def _write_set(

@@ -1,4 +1,4 @@
-"""Detectors: parts (backbones, necks, heads) and the two families that compose them."""
+"""Detectors: a list of steps over one pyramid, put together from parts by name."""
 
 from rebalance.detectors.build import build_detector, count_parameters
 

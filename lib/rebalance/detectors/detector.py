@@ -1,18 +1,21 @@
 """The one loop of all detectors."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from rebalance.detectors.flow import Flow
+from rebalance.detectors.canvas import Size
+from rebalance.detectors.flow import Detected, Flow
 from rebalance.detectors.necks import Neck
 from rebalance.detectors.objectives import is_loss
+from rebalance.detectors.select import View
 from rebalance.detectors.selection import DetectionSettings
-from rebalance.detectors.steps import RoiStep, Step
-from rebalance.detectors.types import Matched, Size, Trained, make_truths
+from rebalance.detectors.steps import MASKS_IN_BOXES, RoiStep, Step
+from rebalance.detectors.types import Candidates, Matched, Trained, make_truths
 
 Detections = dict[str, Tensor]
 
@@ -110,19 +113,21 @@ class Detector(nn.Module):
             each to be laid over its box, or "canvas_mask_probabilities" [D, h, w], each over the
             canvas.
         """
-        flow = self._start(images, list(image_sizes))
-        steps = self.prediction_steps()
-        for step in steps:
-            step.predict_step(flow, self.heads)
-        assert flow.last is not None
-        detected = flow.last[0].select(flow, self.test)
-        for step in steps:
-            step.detect_step(flow, self.heads, detected)
+        sizes, augment = list(image_sizes), self.test.augment
+        views = [None] if augment is None else augment.views(sizes)
+        flows = [self._see(images, sizes, view) for view in views]
+        last = flows[0].last
+        assert last is not None
+        detected = last[0].select(flows, self.test)
+        extras = [self._describe(detected, flow) for flow in flows]
         fields = {
             "boxes": detected.candidates.boxes,
             "scores": detected.scores,
             "labels": detected.labels,
-            **{name: torch.stack(parts).mean(dim=0) for name, parts in detected.extra.items()},
+            **{
+                name: torch.stack([part for extra in extras for part in extra[name]]).mean(dim=0)
+                for name in extras[0]
+            },
         }
         counts = list(detected.candidates.counts)
         split = {name: value.split(counts) for name, value in fields.items()}
@@ -140,6 +145,31 @@ class Detector(nn.Module):
         loops = [steps[a:b] for a, b in pairwise([*starts, end])]
         repeated = (loops[min(loop, len(loops) - 1)] for loop in range(self.test.loops))
         return [*steps[: starts[0]], *(step for loop in repeated for step in loop), *steps[end:]]
+
+    def _see(self, images: Tensor, sizes: list[Size], view: View | None) -> Flow:
+        """One pass over the images, up to the predictions of all steps."""
+        if view is None:
+            flow = self._start(images, sizes)
+        else:
+            flow = self._start(view.seen(images), list(view.sizes))
+            flow.view = view
+        for step in self.prediction_steps():
+            step.predict_step(flow, self.heads)
+        return flow
+
+    def _describe(self, detected: Detected, flow: Flow) -> dict[str, list[Tensor]]:
+        """What the steps of a pass know of the detections of all passes."""
+        view = flow.view
+        if view is not None:
+            boxes, image, counts = detected.candidates[:3]
+            seen = Candidates(view.from_original(boxes, image), image, counts)
+            detected = replace(detected, candidates=seen, extra={}, masks=None)
+        for step in self.prediction_steps():
+            step.detect_step(flow, self.heads, detected)
+        if view is not None and MASKS_IN_BOXES in detected.extra:
+            masks = detected.extra[MASKS_IN_BOXES]
+            detected.extra[MASKS_IN_BOXES] = [view.unflipped(part) for part in masks]
+        return detected.extra
 
     def _start(self, images: Tensor, sizes: list[Size]) -> Flow:
         maps = self.neck(self.backbone(images))

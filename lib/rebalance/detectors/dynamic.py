@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from rebalance.assigners.overlaps import pairwise_iou
 from rebalance.detectors.types import Candidates, Truths
-from rebalance.distributed import world_mean
+from rebalance.distributed import gather_rows, world_mean, world_size
 from rebalance.errors import InputError
 
 
@@ -16,7 +16,8 @@ class Dynamic(nn.Module):
 
     Zhang et al., "Dynamic R-CNN", ECCV 2020, Algorithm 1, and its published code, where the ground
     truths among the RoIs count, with IoU 1 and deltas 0. Everything lies in buffers, so that it
-    travels in checkpoints, and nothing waits for the device. Several processes share their means.
+    travels in checkpoints, and a single process does not wait for the device. What is noted is of
+    the global batch, however many processes share it; there, each process follows its own images.
 
     Args:
         iou: threshold at first.
@@ -76,14 +77,10 @@ class Dynamic(nn.Module):
             truths: of the batch.
             target_deltas: [P, 4] of the positives.
         """
-        noted = torch.stack(
-            [self._iou_of(rois, truths), *self._shift_of(target_deltas, len(truths.counts))]
-        )
-        iou, shift, num_ranks = world_mean(noted)
+        iou, shift = self._iou_of(rois, truths), self._shift_of(target_deltas, len(truths.counts))
         here = torch.arange(len(self.ious), device=iou.device) == self.count % len(self.ious)
         self.ious = torch.where(here, iou, self.ious)
-        # 0 / 0 is nan where no process has a positive, and nan is left out of the median.
-        self.betas = torch.where(here, shift / num_ranks, self.betas)
+        self.betas = torch.where(here, shift, self.betas)
         self.count = self.count + 1
         due = self.count % len(self.ious) == 0
         median = self.betas.nanquantile(0.5)
@@ -102,15 +99,15 @@ class Dynamic(nn.Module):
             else:
                 best = pairwise_iou(boxes.float(), gt_boxes.float()).amax(dim=1)
                 found.append(best.topk(min(self.iou_top_k, len(best))).values[-1])
-        return torch.stack(found).mean()
+        return world_mean(torch.stack(found).mean())  # each process has as many images
 
-    def _shift_of(self, target_deltas: Tensor, num_images: int) -> tuple[Tensor, Tensor]:
-        """[] the ``beta_top_k``-th mean of |dx| and |dy| (0: none), and [] whether there is one."""
-        if len(target_deltas) == 0:
-            return self.beta.new_zeros(()), self.beta.new_zeros(())
-        shifts = target_deltas[:, :2].abs().mean(dim=1).to(self.beta)
-        place = min(self.beta_top_k * num_images, len(shifts)) - 1
-        return shifts.sort().values[place], self.beta.new_ones(())
+    def _shift_of(self, target_deltas: Tensor, num_images: int) -> Tensor:
+        """[] the ``beta_top_k``-th mean of |dx| and |dy|; nan, which no median counts: none."""
+        shifts = gather_rows(target_deltas[:, :2].abs().mean(dim=1).to(self.beta))
+        if len(shifts) == 0:
+            return self.beta.new_full((), torch.nan)
+        place = min(self.beta_top_k * num_images * world_size(), len(shifts)) - 1
+        return shifts.sort().values[place]
 
 
 def _split(rows: Tensor, batch: Candidates | Truths) -> Sequence[Tensor]:

@@ -6,9 +6,11 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from rebalance.detectors.canvas import Size
 from rebalance.detectors.coders import Coder
 from rebalance.detectors.objectives import Objective
-from rebalance.detectors.types import Candidates, Predictions, Size, Trained
+from rebalance.detectors.select import View
+from rebalance.detectors.types import Candidates, Predictions, Trained
 
 
 class Deciding(Protocol):
@@ -20,10 +22,10 @@ class Deciding(Protocol):
     def objective(self) -> Objective:
         """Turns its logits into scores."""
 
-    def select(self, flow: "Flow", settings: Any) -> "Detected":
-        """Detections of a batch from the predictions that it has left in the flow.
+    def select(self, flows: Sequence["Flow"], settings: Any) -> "Detected":
+        """Detections of a batch from the predictions that it has left in the flow of each pass.
 
-        ``settings`` are ``DetectionSettings`` of ``selection``, which itself reads the flow.
+        ``settings`` are ``DetectionSettings`` of ``selection``, which itself reads the flows.
         """
 
 
@@ -36,6 +38,7 @@ class Flow:
         strides: pixels per cell of each.
         canvas: (height, width) that all images are padded to.
         sizes: of each image.
+        view: how this pass sees the images; None: as they are.
         rois: RoIs for the next step, from proposals or from the refinement of the last step.
         refine: makes those of the last step when somebody asks for them.
         trained: of each training step so far, what it trained on and its losses.
@@ -49,6 +52,7 @@ class Flow:
     strides: Sequence[int]
     canvas: Size
     sizes: list[Size]
+    view: View | None = None
     rois: Candidates | None = None
     refine: Callable[[], Candidates] | None = None
     trained: list[Trained] = field(default_factory=list)

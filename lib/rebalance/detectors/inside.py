@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rebalance.detectors.types import Size
+from rebalance.detectors.canvas import Size
 from rebalance.errors import InputError
 
 REGIONS = ("image", "padded", "canvas")

@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from rebalance.boxes import box_sizes
+from rebalance.detectors.canvas import Size
 from rebalance.detectors.masks import resized_masks
-from rebalance.detectors.types import Matched, Size
+from rebalance.detectors.types import Matched
 
 OUTSIDE = -100.0
 """Logit outside a box: the probability is 0, and a wrong one costs 100, torch's limit of a log."""

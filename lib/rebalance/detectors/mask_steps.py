@@ -165,13 +165,14 @@ class GridStep(Step):
         """See ``Step``."""
         flow.last = self, *self.run(flow, heads)
 
-    def select(self, flow: Flow, settings: DetectionSettings) -> Detected:
-        """Detections by their masks; a box is the smallest around its mask.
+    def select(self, flows: Sequence[Flow], settings: DetectionSettings) -> Detected:
+        """Detections by their masks, of one pass; a box is the smallest around its mask.
 
         A cell's class counts where no neighbour above or left of it says more (SOLOv2's code), and
         its score is multiplied by the mean probability within the mask. Masks must have more cells
         than the level's stride has pixels, as published.
         """
+        (flow,) = flows
         assert flow.last is not None
         _, predictions, candidates = flow.last
         assert predictions.logits is not None

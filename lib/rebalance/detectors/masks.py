@@ -10,7 +10,7 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 from torch.nn import functional
 
-from rebalance.engine.batches import Size
+from rebalance.detectors.canvas import Size
 
 PIXELS_AT_A_TIME = 1 << 25
 """Of all masks of an image together, as float32: 128 MiB."""

@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 import torch
 
+from rebalance.detectors.canvas import Size
 from rebalance.detectors.coders import Coder, clip_boxes
 from rebalance.detectors.select import select_proposals, top_of_levels
-from rebalance.detectors.types import Candidates, Predictions, Size, count_each, sizes_on
+from rebalance.detectors.types import Candidates, Predictions, count_each, sizes_on
 
 
 class ProposalSettings(NamedTuple):

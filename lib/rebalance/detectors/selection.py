@@ -13,6 +13,7 @@ from rebalance.detectors.coders import clip_boxes
 from rebalance.detectors.flow import Deciding, Detected, Flow
 from rebalance.detectors.select import (
     CHOICES,
+    Augmentation,
     Suppression,
     best_of_groups,
     box_rows_of_size,
@@ -62,6 +63,7 @@ class DetectionSettings(NamedTuple):
         loops: box steps at prediction; beyond the last, the last one is repeated. None: all.
         mask_threshold: of the probabilities of masks.
         compares: what the suppression compares, "boxes" or "masks".
+        augment: passes over the images; None: one, of the images as they are.
     """
 
     score_threshold: float
@@ -77,6 +79,7 @@ class DetectionSettings(NamedTuple):
     loops: int | None = None
     mask_threshold: float = 0.5
     compares: str = "boxes"
+    augment: Augmentation | None = None
 
 
 def make_detection_settings(nms: Mapping[str, Any], **options: Any) -> DetectionSettings:
@@ -91,12 +94,48 @@ def make_detection_settings(nms: Mapping[str, Any], **options: Any) -> Detection
         compares=test.nms.compares,
         quality=None if test.quality is None else Quality(**test.quality.model_dump()),
         voting=None if test.voting is None else test.voting.bind(),
-        **test.model_dump(exclude={"nms", "quality", "voting"}),
+        augment=None if test.augment is None else Augmentation(**test.augment.model_dump()),
+        **test.model_dump(exclude={"nms", "quality", "voting", "augment"}),
     )
 
 
-def select_detections(flow: Flow, settings: DetectionSettings) -> Detected:
-    """Detections of a batch from the predictions that the flow's last step has left."""
+class ScoredBoxes(NamedTuple):
+    """What reaches the suppression, in pixels of the images.
+
+    Attributes:
+        boxes: [K, 4] xyxy.
+        scores: [K].
+        labels: [K] int64, 1 ... C.
+        image: [K] int64.
+        groups: [K] int64, one for each class of each image.
+        rows: [K] int64, which of its flow's last candidates each of them was.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    image: Tensor
+    groups: Tensor
+    rows: Tensor
+
+
+def select_detections(flows: Sequence[Flow], settings: DetectionSettings) -> Detected:
+    """Detections of a batch from the predictions that the last step has left in each pass."""
+    of_passes = [_scored_boxes(flow, settings) for flow in flows]
+    boxes, scores, labels, image, groups, rows = map(torch.cat, zip(*of_passes, strict=True))
+    keep, kept_scores = settings.suppression(boxes, scores, groups)
+    best = best_of_groups(kept_scores, image[keep], settings.max_detections)
+    keep, kept_scores = keep[best], kept_scores[best]
+    found = boxes[keep]
+    if settings.voting is not None:
+        found = settings.voting(found, groups[keep], boxes, scores, groups)
+    image = image[keep]
+    candidates = Candidates(found, image, count_each(image, len(flows[0].sizes)))
+    return Detected(candidates, kept_scores, labels[keep], rows[keep])
+
+
+def _scored_boxes(flow: Flow, settings: DetectionSettings) -> ScoredBoxes:
+    """Of one pass."""
     assert flow.last is not None
     step, predictions, candidates = flow.last
     class_scores = _scores(step, flow.logits or [predictions.logits], settings.average)
@@ -106,20 +145,14 @@ def select_detections(flow: Flow, settings: DetectionSettings) -> Detected:
     boxes = step.coder.decode(of_class(predictions.deltas[rows], labels), candidates.boxes[rows])
     sizes = sizes_on(flow.sizes, boxes.device)
     boxes = clip_boxes(boxes, sizes[image], margin=settings.clip_margin)
+    if flow.view is not None:
+        boxes = flow.view.to_original(boxes, image)
+    groups = image * (class_scores.shape[1] + 1) + labels
+    scored = ScoredBoxes(boxes, scores, labels, image, groups, rows)
     if settings.drop_empty:
         solid = box_rows_of_size(boxes)
-        rows, labels, image = rows[solid], labels[solid], image[solid]
-        boxes, scores = boxes[solid], scores[solid]
-    groups = image * (class_scores.shape[1] + 1) + labels
-    keep, kept_scores = settings.suppression(boxes, scores, groups)
-    best = best_of_groups(kept_scores, image[keep], settings.max_detections)
-    keep, kept_scores = keep[best], kept_scores[best]
-    found = boxes[keep]
-    if settings.voting is not None:
-        found = settings.voting(found, groups[keep], boxes, scores, groups)
-    image = image[keep]
-    candidates = Candidates(found, image, count_each(image, len(flow.sizes)))
-    return Detected(candidates, kept_scores, labels[keep], rows[keep])
+        scored = ScoredBoxes(*(part[solid] for part in scored))
+    return scored
 
 
 def _scores(step: Deciding, logits: Sequence[Tensor | None], average: str) -> Tensor:

@@ -41,6 +41,7 @@ from rebalance.errors import InputError
 from rebalance.samplers import Sampler
 
 MASK_TARGETS: dict[str, type[Matched]] = {"binary": Matched, "soft": SoftMatched}
+MASKS_IN_BOXES = "mask_probabilities"
 INFORMATION_FLOWS = ("none", "in_prediction", "always")
 Heads = Mapping[str, nn.Module] | nn.ModuleDict
 
@@ -76,9 +77,9 @@ class Step(nn.Module):
     def predict_step(self, flow: Flow, heads: Heads) -> None:
         """Run on a batch at prediction, before detections are selected."""
 
-    def select(self, flow: Flow, settings: DetectionSettings) -> Detected:
-        """Detections of a batch, where this step was the last to leave predictions."""
-        return select_detections(flow, settings)
+    def select(self, flows: Sequence[Flow], settings: DetectionSettings) -> Detected:
+        """Detections of a batch, where this step was the last to leave predictions in each pass."""
+        return select_detections(flows, settings)
 
     def detect_step(self, flow: Flow, heads: Heads, detected: Detected) -> None:
         """Add to what is known of the selected detections: masks, their scores."""
@@ -411,7 +412,7 @@ class MaskStep(RoiStep):
             feature = detected.masks.extra["mask_feature"]
         detected.masks = heads[self.head](self.pooling(flow, detected.candidates), feature)
         logits = of_class(detected.masks.extra["mask_logits"], detected.labels)
-        detected.extra.setdefault("mask_probabilities", []).append(logits.sigmoid())
+        detected.extra.setdefault(MASKS_IN_BOXES, []).append(logits.sigmoid())
 
 
 class MaskIouStep(Step):

@@ -25,11 +25,11 @@ from torch import Tensor
 from torchvision.ops import roi_align
 
 from rebalance.boxes import box_centers, centerness, paired_iou
+from rebalance.detectors.canvas import Size
 from rebalance.detectors.coders import Coder, DeltaCoder
 from rebalance.distributed import gather_rows
 from rebalance.errors import InputError
-
-Size = tuple[int, int]  # (height, width), pixels
+from rebalance.losses.reduction import loss_dtype
 
 
 class Truths(NamedTuple):
@@ -338,10 +338,13 @@ class Matched:
         return self.at_classes(self.ious)
 
     def at_classes(self, values: Tensor) -> Tensor:
-        """[P] values of the positives -> [M, C], at the class of each, 0 elsewhere."""
-        rows = torch.zeros_like(self.targets[:, 0])
-        rows = rows.index_copy(0, self.positives, values.to(rows.dtype))
-        return self.targets * rows[:, None]
+        """[P] values of the positives -> [M, C], at the class of each, 0 elsewhere.
+
+        At least float32: bfloat16 would make values equal that are not.
+        """
+        placed = torch.zeros_like(self.logits, dtype=loss_dtype(self.logits))
+        classes = self.positive_labels - 1
+        return placed.index_put((self.positives, classes), values.to(placed.dtype))
 
     # --- masks ------------------------------------------------------------------------------
 

@@ -1,1 +1,1 @@
-"""Engine."""
+"""From the settings of a run to a trained detector and its detections."""

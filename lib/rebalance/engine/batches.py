@@ -6,10 +6,8 @@ from typing import NamedTuple
 
 import torch
 
+from rebalance.detectors.canvas import CANVAS_MULTIPLE, Size, canvas_of
 from rebalance.engine.seeds import keyed_rng
-
-Size = tuple[int, int]  # (height, width), pixels
-CANVAS_MULTIPLE = 32  # the backbones' largest stride
 
 
 class BatchPlan(NamedTuple):
@@ -31,12 +29,6 @@ def resized_size(size: Size, min_size: int, max_size: int) -> Size:
     """Size with the shorter side ``min_size``, unless the longer one would exceed ``max_size``."""
     scale = min(min_size / min(size), max_size / max(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-
-
-def canvas_of(sizes: Sequence[Size], step: int = CANVAS_MULTIPLE) -> Size:
-    """Smallest canvas that holds all images, in multiples of ``step``."""
-    height, width = (max(sides) for sides in zip(*sizes, strict=True))
-    return -(-height // step) * step, -(-width // step) * step
 
 
 def training_batches(

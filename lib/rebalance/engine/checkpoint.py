@@ -3,6 +3,8 @@
 import csv
 import io
 import os
+import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from pickle import UnpicklingError
@@ -13,7 +15,9 @@ import torch
 from rebalance.data.files import write_atomically
 from rebalance.errors import InputError
 
-CHECKPOINT = "checkpoint.pt"
+CHECKPOINT, PREVIOUS, DAMAGED = (
+    "checkpoint.pt", "checkpoint.previous.pt", "checkpoint.damaged.pt"
+)  # fmt: skip
 UNFINISHED_LOG = "log.unfinished.csv"
 
 
@@ -22,7 +26,7 @@ class OutputError(OSError):
 
 
 def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
-    """Replace the checkpoint in one step; at every moment the old or the new one is there, whole.
+    """Replace the checkpoint in one step, and keep the one before it.
 
     Raises:
         OutputError: it could not be written; the old one is intact.
@@ -30,7 +34,7 @@ def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     buffer = io.BytesIO()
     torch.save(state, buffer)
     try:
-        write_atomically(folder / CHECKPOINT, buffer.getvalue())
+        write_atomically(folder / CHECKPOINT, buffer.getvalue(), former=folder / PREVIOUS)
     except OSError as error:
         raise OutputError(
             f"{folder / CHECKPOINT}: cannot be written: {error.strerror or error}; the checkpoint "
@@ -38,30 +42,64 @@ def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
         ) from error
 
 
+def choose_checkpoint(folder: Path) -> list[str]:
+    """Make CHECKPOINT a whole one: if damaged it is put aside, the one before takes its name.
+
+    Returns:
+        What was done, for the user.
+    """
+    messages = []
+    for name in (CHECKPOINT, PREVIOUS):
+        reason = _damage(folder / name)
+        if reason is not None:
+            (folder / name).replace(folder / DAMAGED)
+            messages.append(f"{folder / name} is damaged ({reason}): it becomes {DAMAGED}")
+    if (folder / PREVIOUS).exists() and not (folder / CHECKPOINT).exists():
+        (folder / PREVIOUS).replace(folder / CHECKPOINT)
+        messages.append(f"{folder}: the checkpoint before it is used")
+    elif messages and not (folder / CHECKPOINT).exists():
+        messages.append(f"{folder}: there is no other checkpoint, the training begins anew")
+    return messages
+
+
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     """The checkpoint of a folder, loaded without running code; None if there is none.
 
     Raises:
-        InputError: the file is damaged.
+        InputError: it is not one of ours.
     """
     path = folder / CHECKPOINT
     if not path.exists():
         return None
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    # torch reports damage by any of these, depending on where it is.
+    # torch reports what it cannot read by any of these.
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, UnpicklingError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"{path}: damaged ({reason}); delete it to train from the start") from None
+        raise InputError(
+            f"{path}: no checkpoint of a training ({reason}); delete it to train from the start"
+        ) from None
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Delete what a killed process left half-written."""
-    for path in folder.glob(".*"):
-        if path.name.startswith(
-            (f".{CHECKPOINT}.", ".model.safetensors.", ".log.csv.", ".run.yaml.")
-        ):
-            path.unlink()
+def remove_checkpoints(folder: Path) -> None:
+    """Remove all of them; there is a result."""
+    for name in (CHECKPOINT, PREVIOUS, DAMAGED):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _damage(path: Path) -> str | None:
+    """What is wrong with the bytes of a checkpoint, if it is there and anything is.
+
+    torch.load does not look at the checksums that torch.save writes: a flipped bit passes.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except FileNotFoundError:
+        return None
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        return str(error)
+    return None if broken is None else f"the checksum of {broken} is wrong"
 
 
 class TrainingLog:

@@ -60,6 +60,13 @@ def processes_of(
     return SlurmStep, nodes
 
 
+def will_be_main(devices: int, environment: Mapping[str, str]) -> bool:
+    """Whether this process will have rank 0, before the processes of the training have met."""
+    started_by, _ = processes_of(devices, environment)
+    rank = "SLURM_PROCID" if started_by is SlurmStep else "LOCAL_RANK"
+    return environment.get(rank, "0") == "0"
+
+
 def make_fabric(hardware: Mapping[str, Any]) -> Fabric:
     """Fabric for "devices" (over all nodes) and "precision", on CUDA if there is any, else the CPU.
 

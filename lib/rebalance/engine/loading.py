@@ -1,5 +1,6 @@
 """From image files to batches on the device."""
 
+import signal
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -8,9 +9,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from rebalance.data.coco import CocoDataset
-from rebalance.engine.batches import BatchPlan, Size
+from rebalance.detectors.canvas import Size
+from rebalance.engine.batches import BatchPlan
 from rebalance.engine.transforms import Preparation
 from rebalance.errors import InputError
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""What asks a process to stop."""
 
 
 class Batch(NamedTuple):
@@ -76,8 +81,19 @@ def batch_loader(
 ) -> DataLoader[Batch | LoadFailure]:
     """Batches in the order of ``plans`` (an iterable), read ahead by ``num_workers`` processes."""
     return DataLoader(
-        dataset, batch_size=None, sampler=plans, num_workers=num_workers, pin_memory=pin_memory
+        dataset,
+        batch_size=None,
+        sampler=plans,
+        num_workers=num_workers,
+        pin_memory=pin_memory,
+        worker_init_fn=_leave_signals_to_parent,
     )
+
+
+def _leave_signals_to_parent(worker: int) -> None:
+    """Signals reach all processes of a group; the parent needs batches to end in good order."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from rebalance.data.files import write_atomically
+from rebalance.detectors.canvas import Size
 from rebalance.detectors.masks import encode_masks, pasted_rles, resized_rles
-from rebalance.engine.batches import Size
 from rebalance.engine.trained_run import TrainedRun, open_trained_run
 
 

@@ -1,7 +1,9 @@
 """The folder of a training: its checkpoint while it runs, its results at the end."""
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +12,48 @@ import yaml
 from lightning_fabric import Fabric
 from safetensors.torch import save as safetensors_bytes
 
+from rebalance.config.run import read_trained_run
 from rebalance.data.coco import CocoDataset
 from rebalance.data.files import write_atomically
 from rebalance.detectors.detector import Detector
 from rebalance.engine.agreement import say
 from rebalance.engine.checkpoint import (
     CHECKPOINT,
+    PREVIOUS,
     OutputError,
     TrainingLog,
+    choose_checkpoint,
     load_checkpoint,
-    remove_leftovers,
+    remove_checkpoints,
     save_checkpoint,
 )
+from rebalance.engine.fabric import will_be_main
 from rebalance.engine.provenance import git_commit, versions
+from rebalance.errors import InputError
+from rebalance.locks import locked
 
 MODEL, LOG, SETTINGS = "model.safetensors", "log.csv", "run.yaml"
 STALE_CHECKPOINT = "checkpoint.stale.pt"
-WITHOUT_INFLUENCE = ("hardware", "variants")
-"""Settings that may change between the parts of one training."""
+WITHOUT_INFLUENCE = ("hardware", "variants", "classes", "made_with")
+"""Settings that may change between the parts of a training, and those that its end adds."""
+
+
+@contextmanager
+def one_training(
+    path: Path, devices: int, wait: float | None, stop_requested: Callable[[], bool]
+) -> Iterator[None]:
+    """No other training writes to the folder during the block; see ``locks.locked``.
+
+    The main process holds the lock for all, from before it meets the others.
+
+    Raises:
+        BusyError: another training runs there after ``wait`` seconds, or at a request to stop.
+    """
+    if not will_be_main(devices, os.environ):
+        yield
+        return
+    with locked(path / ".lock", f"training in {path}", wait, stop_requested):
+        yield
 
 
 class RunFolder:
@@ -44,16 +70,37 @@ class RunFolder:
         self.path, self.settings, self.code, self.fabric = path, settings, code, fabric
         self.log: TrainingLog | None = None
 
+    def is_finished(self) -> bool:
+        """Whether it holds the result of this very training: same settings, same code.
+
+        Raises:
+            InputError: it holds that of another run or seed, or its settings cannot be read.
+        """
+        if not all((self.path / name).exists() for name in (MODEL, SETTINGS, LOG)):
+            return False
+        found = read_trained_run(self.path / SETTINGS).model_dump()
+        for key in ("name", "scale", "seed"):
+            if found[key] != self.settings[key]:
+                raise InputError(
+                    f"{self.path / SETTINGS}: {key}: the finished training here is of "
+                    f"{found[key]!r}, asked for is {self.settings[key]!r}: give another --out"
+                )
+        if _influential(found) == _influential(self.settings):
+            return found["made_with"].get("code") == self.code
+        return False
+
     def open(self) -> dict[str, Any] | None:
         """The checkpoint to go on from, if there is one; the log is then open for writing.
 
         A checkpoint of other settings or other code is put aside.
 
         Raises:
-            InputError: a damaged checkpoint, or a log that is shorter than it.
+            InputError: a file that is no checkpoint, or a log that is shorter than it.
         """
         if self.fabric.is_global_zero:
-            remove_leftovers(self.path)
+            for message in choose_checkpoint(self.path):
+                say(message)
+        self.fabric.barrier()
         checkpoint = load_checkpoint(self.path)
         self.fabric.barrier()
         if checkpoint is not None:
@@ -92,8 +139,13 @@ class RunFolder:
             return str(error)
         return None
 
-    def finish(self, detector: Detector, dataset: CocoDataset) -> None:
+    def finish(self, detector: Detector, dataset: CocoDataset, diverged: int | None) -> None:
         """Write model, settings and log, and remove the checkpoint.
+
+        Args:
+            detector: what was trained.
+            dataset: on what.
+            diverged: the iteration (from 1) that ended the training, if one did.
 
         Raises:
             OutputError: a file cannot be written; the checkpoint is intact.
@@ -108,11 +160,13 @@ class RunFolder:
             "classes": {"ids": list(dataset.class_ids), "names": list(dataset.class_names)},
             "made_with": {
                 "commit": git_commit(),
+                "code": self.code,
                 "versions": versions(),
                 "device": str(self.fabric.device.type),
                 "processes": self.fabric.world_size,
                 "threads": torch.get_num_threads(),
             },
+            "diverged": diverged,
         }
         try:
             write_atomically(self.path / MODEL, safetensors_bytes(state))
@@ -124,8 +178,8 @@ class RunFolder:
                 f"{self.path}: the results cannot be written: {error.strerror or error}; "
                 "the checkpoint is intact: make room and start again"
             ) from error
-        (self.path / CHECKPOINT).unlink()
         self.log.path.unlink()
+        remove_checkpoints(self.path)
 
     def _usable(self, checkpoint: dict[str, Any]) -> dict[str, Any] | None:
         reason = None
@@ -140,6 +194,7 @@ class RunFolder:
             )
             if self.fabric.is_global_zero:
                 (self.path / CHECKPOINT).replace(self.path / STALE_CHECKPOINT)
+                (self.path / PREVIOUS).unlink(missing_ok=True)
             return None
         if checkpoint["threads"] != torch.get_num_threads():
             say(

@@ -28,6 +28,7 @@ from rebalance.engine.agreement import Agreement, say
 from rebalance.engine.batches import part_of_rank, training_batches
 from rebalance.engine.fabric import make_fabric
 from rebalance.engine.loading import (
+    STOP_SIGNALS,
     Batch,
     BatchDataset,
     LoadFailure,
@@ -36,31 +37,45 @@ from rebalance.engine.loading import (
     to_device,
 )
 from rebalance.engine.progress import progress_bar
-from rebalance.engine.run_folder import RunFolder
+from rebalance.engine.run_folder import MODEL, RunFolder, one_training
 from rebalance.engine.seeds import keyed_rng, seed_of
 from rebalance.engine.updates import Updates
 from rebalance.errors import InputError
 
 
 class NonFiniteLossError(ArithmeticError):
-    """A loss or the gradient became nan or infinite."""
+    """A loss or the gradient became nan or infinite, of a run that must not diverge."""
 
 
-def train(run: Mapping[str, Any], out_dir: str | Path, threads: int | None = None) -> bool:
+def train(
+    run: Mapping[str, Any],
+    out_dir: str | Path,
+    threads: int | None = None,
+    wait: float | None = None,
+) -> bool:
     """Train, or go on from the checkpoint that an unfinished training left in ``out_dir``.
+
+    While another process trains there this one waits for it. The result of a finished training of
+    the same settings and code is left as it is.
 
     Args:
         run: settings, see ``rebalance.config.run.Run``; what is left out has its default.
         out_dir: gets model.safetensors, log.csv and run.yaml at the end, checkpoint.pt meanwhile.
         threads: of the CPU; None leaves torch's number. Results on a CPU depend on it.
+        wait: seconds for another training in the folder; None: as long as it lives.
 
     Returns:
-        True when the training is finished; False when SIGTERM stopped it after a checkpoint.
+        True when the training is finished, or has diverged and may; the log then ends with the
+        values that are not finite. False when a signal (SIGTERM, SIGINT, SIGHUP) stopped it after a
+        checkpoint.
 
     Raises:
-        InputError: settings or data at fault. A file that cannot be read in the middle of the
-            training leaves a checkpoint of the iteration before.
-        NonFiniteLossError: with iteration, image ids and the loss's name.
+        InputError: settings or data at fault, or ``out_dir`` holds the result of another run or
+            seed. A file that cannot be read in the middle of the training leaves a checkpoint of
+            the iteration before.
+        BusyError: another training still runs in the folder.
+        NonFiniteLossError: with iteration, image ids and the loss's name, unless the run
+            ``may_diverge``.
         OutputError: the disk is full; the last checkpoint is intact.
     """
     checked = parse(Run, run, "settings")
@@ -73,17 +88,24 @@ def train(run: Mapping[str, Any], out_dir: str | Path, threads: int | None = Non
     if threads is not None:
         torch.set_num_threads(threads)
     fabric = make_fabric(run["hardware"])
-    fabric.launch()
-    if threads is not None:
-        torch.set_num_threads(threads)
-    if run["schedule"]["batch_size"] % fabric.world_size:
-        raise InputError(
-            f"schedule.batch_size must be a multiple of hardware.devices, got "
-            f"{run['schedule']['batch_size']} and {fabric.world_size}"
-        )
-    with _stop_on_sigterm() as stop_requested, _reproducible(fabric.device):
+    with (
+        _stop_on_signals() as stop_requested,
+        one_training(out, run["hardware"]["devices"], wait, stop_requested),
+    ):
+        fabric.launch()
+        if threads is not None:
+            torch.set_num_threads(threads)
+        if run["schedule"]["batch_size"] % fabric.world_size:
+            raise InputError(
+                f"schedule.batch_size must be a multiple of hardware.devices, got "
+                f"{run['schedule']['batch_size']} and {fabric.world_size}"
+            )
         folder = RunFolder(out, run, training_code(checked), fabric)
-        return _Training(fabric, run, dataset, folder).run_to_end(stop_requested)
+        if folder.is_finished():
+            say(f"{out}: this training is finished; remove {MODEL} to train again")
+            return True
+        with _reproducible(fabric.device):
+            return _Training(fabric, run, dataset, folder).run_to_end(stop_requested)
 
 
 class _Training:
@@ -103,13 +125,14 @@ class _Training:
             self.detector.load_state_dict(checkpoint["model"])
         self.updates = Updates(fabric, self.detector, self.schedule)
         self.iteration = 0
+        self.diverged: int | None = None
         if checkpoint is not None:
             self.updates.load_state(checkpoint)
             self.iteration = checkpoint["iteration"]
         self.normalise = Normaliser(run["image"], fabric.device)
 
     def run_to_end(self, stop_requested: Callable[[], bool]) -> bool:
-        """Train until the last iteration or until asked to stop; True if finished."""
+        """Train until the last iteration, divergence, or until asked to stop; True if finished."""
         total = self.schedule["iterations"]
         failure: str | None = None
         progress = progress_bar(
@@ -127,6 +150,10 @@ class _Training:
                 if not self.agreement.to_go_on(failure, stop_requested()):
                     return self._stop(failure)
                 values = self._step(batch)
+                if self.diverged is not None:
+                    # The checkpoint of before goes first: whoever starts from it diverges again.
+                    failure = self._save() or self.folder.record(self.diverged, values)
+                    break
                 self.iteration += 1
                 failure = self.folder.record(self.iteration, values)
                 at_checkpoint = self.iteration % self.schedule["checkpoint_every"] == 0
@@ -139,7 +166,7 @@ class _Training:
                 )
         if not self.agreement.to_go_on(failure, stop=False):
             return self._stop(failure)
-        self.folder.finish(self.detector, self.dataset)
+        self.folder.finish(self.detector, self.dataset, self.diverged)
         self.fabric.barrier()
         return True
 
@@ -162,7 +189,7 @@ class _Training:
         )
 
     def _step(self, batch: Batch) -> dict[str, float]:
-        """One update; the values that the log shows, of the global batch."""
+        """One update, unless the training diverges; what the log shows, of the global batch."""
         images, targets = to_device(batch, self.fabric.device)
         images = self.normalise(images, [target["image_size"] for target in targets])
         rngs = [
@@ -172,21 +199,22 @@ class _Training:
         values = self.updates.backward(self.iteration, images, targets, rngs)
         wrong = self.updates.not_finite(values)
         if wrong:
-            self._refuse(wrong, values, targets)
-        self.updates.apply()
+            self._diverge(wrong, values, targets)
+        else:
+            self.updates.apply()
         return values
 
-    def _refuse(
+    def _diverge(
         self, wrong: list[str], values: Mapping[str, float], targets: list[dict[str, Any]]
     ) -> None:
         ids = self.agreement.messages(", ".join(str(target["image_id"]) for target in targets))
         named = ", ".join(f"{name} is {values[name]}" for name in wrong)
-        self.agreement.fail(
-            lambda: NonFiniteLossError(
-                f"iteration {self.iteration + 1}: {named}; images {', '.join(ids)}; "
-                "the last checkpoint is kept"
-            )
-        )
+        message = f"iteration {self.iteration + 1}: {named}; images {', '.join(ids)}"
+        if self.settings["may_diverge"]:
+            say(f"diverged: {message}; the training ends here")
+            self.diverged = self.iteration + 1
+            return
+        self.agreement.fail(lambda: NonFiniteLossError(f"{message}; the last checkpoint is kept"))
 
     def _save(self) -> str | None:
         return self.folder.save(self.iteration, self.detector, self.updates.state())
@@ -201,18 +229,24 @@ class _Training:
 
 
 @contextmanager
-def _stop_on_sigterm() -> Iterator[Callable[[], bool]]:
-    """A question whether SIGTERM (which SLURM sends before it kills) has come."""
+def _stop_on_signals() -> Iterator[Callable[[], bool]]:
+    """A question whether a signal has asked to stop.
+
+    SLURM sends SIGTERM before it kills, Ctrl-C is SIGINT, a terminal that closes sends SIGHUP. The
+    second of a kind does what it does elsewhere.
+    """
     received = []
 
     def note(number: int, frame: FrameType | None) -> None:
         received.append(number)
+        signal.signal(number, before[number])
 
-    before = signal.signal(signal.SIGTERM, note)
+    before = {int(number): signal.signal(number, note) for number in STOP_SIGNALS}
     try:
         yield lambda: bool(received)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -18,7 +18,8 @@ from torchvision.transforms.v2 import functional
 
 from rebalance.config.options import image as options_of
 from rebalance.config.parse import parse
-from rebalance.engine.batches import CANVAS_MULTIPLE, Size, resized_size
+from rebalance.detectors.canvas import CANVAS_MULTIPLE, Size
+from rebalance.engine.batches import resized_size
 from rebalance.engine.seeds import keyed_rng, seed_of
 
 Target = dict[str, Any]

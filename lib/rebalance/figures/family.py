@@ -10,18 +10,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from rebalance.errors import InputError
-from rebalance.figures.claims import Claim
+from rebalance.figures.checks import Check, Kind
 
 Row = Mapping[str, Any]
 """A row of a target: ``setting`` (what it is called by) and ``reported`` (printed numbers)."""
-MadeTable = tuple[pd.DataFrame, list[Claim]]
+MadeTable = tuple[pd.DataFrame, list[Check]]
 """What is shown of a table, and what comes out of what the work prints."""
+MakeTable = Callable[[Sequence[Row], Mapping[str, Any]], MadeTable]
+"""From the rows of a table and the numbers printed beside it."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,20 @@ class FamilyFigure:
     """One figure of a family; both functions take the same data, if they take any.
 
     Attributes:
-        claims: of the data and the printed numbers: what of them comes out.
+        kind: what a verdict may say of it.
+        checks: of the data and the printed numbers: what of them comes out.
         draw: the figure, of the data.
     """
 
-    claims: Callable[..., list[Claim]]
+    kind: ClassVar[Kind] = "compared"
+    checks: Callable[..., list[Check]]
     draw: Callable[..., Figure]
+
+
+class Diagram(FamilyFigure):
+    """A figure that explains in drawn parts and arrows; redrawn is all that can be said of it."""
+
+    kind: ClassVar[Kind] = "diagram"
 
 
 @dataclass(frozen=True)
@@ -69,13 +79,13 @@ def find_figure(family: str, what: str) -> FamilyFigure:
     return figure
 
 
-def find_table(family: str, what: str) -> Callable[[Sequence[Row]], MadeTable]:
+def find_table(family: str, what: str) -> MakeTable:
     """The maker of the table called ``what`` in the ``TABLES`` of ``rebalance.figures.<family>``.
 
     Raises:
         InputError: no such family, or it has no such table.
     """
-    make: Callable[[Sequence[Row]], MadeTable] = _find(family, "TABLES", what)
+    make: MakeTable = _find(family, "TABLES", what)
     return make
 
 

@@ -12,6 +12,7 @@ saves the result with ``save_figure``. Nothing else about style needs to be said
 
 import zlib
 from collections.abc import Iterable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ import matplotlib as mpl
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from rebalance.data.files import write_atomically
 
 #: Eight colours told apart with any common colour blindness, in print and on a screen (after
 #: Okabe and Ito; the yellow is darkened to be seen on white).
@@ -184,14 +187,15 @@ def legend_below(fig: Figure, ax: Axes, columns: int = 4) -> None:
 
 def save_figure(fig: Figure, svg: str | Path, png: str | Path, dpi: int = 200) -> None:
     """Write a figure as SVG and PNG; equal figures give equal bytes (no dates, fixed ids)."""
-    for path in (Path(svg), Path(png)):
-        path.parent.mkdir(parents=True, exist_ok=True)
     use_style()
-    fig.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+    content = BytesIO()
+    fig.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
+    write_atomically(svg, content.getvalue())
     save_bitmap(fig, png, dpi)
 
 
 def save_bitmap(fig: Figure, png: str | Path, dpi: int = 200) -> None:
     """Write a figure as PNG only (thumbnails), without the program's version in it."""
-    Path(png).parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(png, format="png", dpi=dpi, metadata={"Software": None})
+    content = BytesIO()
+    fig.savefig(content, format="png", dpi=dpi, metadata={"Software": None})
+    write_atomically(png, content.getvalue())

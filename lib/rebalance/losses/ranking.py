@@ -24,7 +24,13 @@ from torch import Tensor
 from rebalance.boxes import check_floating
 from rebalance.errors import InputError
 from rebalance.losses.reduction import loss_dtype
-from rebalance.losses.steps import LabelledSteps, Located, make_steps
+from rebalance.losses.steps import (
+    LabelledSteps,
+    Located,
+    make_steps,
+    on_processor,
+    sums_from_the_top,
+)
 
 ALRP_EPS = 1e-5  # the published guards: no gradient below this many false positives ...
 RANK_SORT_EPS = 1e-10  # ... or this much of a share to distribute
@@ -83,7 +89,7 @@ class Ranks:
         check: bool = True,
     ) -> None:
         check_ranking_inputs(logits, targets, delta, count_self)
-        may_wait = check or max_positives is None
+        may_wait = check or max_positives is None or on_processor(logits)
         if check:
             check_ranking_values(logits, targets, max_positives)
         if len(logits) == 0:  # is one ignored example
@@ -219,10 +225,13 @@ class PrimaryTerms(NamedTuple):
     Attributes:
         error: [P], ``l(i) - l*(i)`` of each positive.
         pmf: how it is shared.
+        keep_unshared: whether an error that nothing shares pushes its positive up all the same.
+            With a right target there is no such error.
     """
 
     error: Tensor
     pmf: Pmf
+    keep_unshared: bool = False
 
 
 def identity_update(ranks: Ranks, *terms: PrimaryTerms) -> Tensor:
@@ -241,11 +250,11 @@ def identity_update(ranks: Ranks, *terms: PrimaryTerms) -> Tensor:
         torch.zeros_like(ranks.logits, dtype=loss.dtype),
         torch.zeros_like(ranks.scores),
     )
-    for error, pmf in terms:
+    for error, pmf, keep_unshared in terms:
         shared = ranks.valid & ~(pmf.mass <= pmf.eps)  # nan goes on into the gradient
         handed_on = torch.where(shared, error, 0) / ranks.count
         pmf.spread(handed_on / torch.where(shared, pmf.mass, 1), gradient)
-        gradient.positives.sub_(handed_on)
+        gradient.positives.sub_(error / ranks.count if keep_unshared else handed_on)
     of_positives = ranks.of_positives(gradient.positives).to(loss.dtype)
     gradient.examples.index_add_(0, ranks.idxs, of_positives)
     return _WithGradient.apply(ranks.logits, loss, gradient.examples.to(ranks.logits.dtype))
@@ -313,6 +322,7 @@ def alrp_loss(
     eps: float = ALRP_EPS,
     check: bool = True,
     target: str = "own",
+    ties: str = "sorted",
 ) -> ALRPLoss:
     """Average Localisation-Recall-Precision loss (thesis Eq. 7.2-7.7).
 
@@ -326,19 +336,25 @@ def alrp_loss(
         localisation_errors: [P] ``E_loc = (1 - IoU) / (1 - tau)`` of the positives in array order,
             differentiable. P gives the number of positives, so nothing waits for the device.
         delta: half width of the smoothed step; 0 is the unit step.
-        delta_loc: the same for the weights of the localisation errors; 0 as published (Eq. K.3,
-            ties count both ways), ``delta`` for Eq. 7.5.
+        delta_loc: the same for the weights of the localisation errors; 0 as published (Eq. K.3),
+            ``delta`` for Eq. 7.5.
         count_self: "one" (published) or "step", see `Ranks`.
         eps: no gradient from positives with ``N_FP <= eps``, where Eq. 7.7 jumps; 0 for none.
         check: see `Ranks`.
         target: what the error of a positive is measured from: "own" ``E_loc(i) / rank(i)`` (Eq.
-            J.3), or "zero", the mistake that lets trainings diverge (thesis L.3).
+            J.3), or "zero", the mistake that lets trainings diverge (thesis L.3): a positive above
+            all negatives is pushed up further by its localisation error, which no negative shares.
+        ties: how positives of equal scores weigh each other's errors with ``delta_loc`` 0: in the
+            order of a "sorted" array (published; the later comes before the earlier), or "both"
+            ways (Eq. K.3), and then the order of the examples does not matter.
 
     Returns:
         ``(loss, classification, localisation)``; zeros with a gradient path without positives.
     """
     if target not in ("own", "zero"):
         raise InputError(f"target must be 'own' or 'zero', got {target!r}")
+    if ties not in ("sorted", "both"):
+        raise InputError(f"ties must be 'sorted' or 'both', got {ties!r}")
     check_floating("localisation_errors", localisation_errors)
     if localisation_errors.ndim != 1:
         raise InputError(f"localisation_errors must be [P], got {list(localisation_errors.shape)}")
@@ -356,9 +372,13 @@ def alrp_loss(
     # Eq. J.1-J.3: the target of i is its own E_loc(i) / rank(i).
     errors_above = ranks.over_other_positives(errors) + (errors if target == "zero" else 0)
     above_target = (ranks.false_positives + errors_above) / ranks.rank
-    update = identity_update(ranks, PrimaryTerms(above_target, NegativesAbove(ranks, eps)))
+    term = PrimaryTerms(above_target, NegativesAbove(ranks, eps), keep_unshared=target == "zero")
+    update = identity_update(ranks, term)
     classification = ranks.mean(ranks.false_positives / ranks.rank)  # Eq. 7.4
-    weights = _ranking_weights(ranks, delta_loc, "one")  # Eq. K.3
+    if ties == "sorted" and delta_loc == 0:
+        weights = _sorted_weights(ranks)
+    else:
+        weights = _ranking_weights(ranks, delta_loc, "one")  # Eq. K.3
     # `update` has the right gradient, but its value leaves the target out.
     classification = classification + (update - update.detach())
     localisation = (weights * padded).sum().to(update.dtype)
@@ -441,6 +461,14 @@ def _ranking_weights(ranks: Ranks, delta_loc: float, count_self: str) -> Tensor:
     steps.add_sums_over_steps(steps.locate(ranks.scores), shares, to=total)
     if count_self == "one":
         total = total + (1 - _step_at_zero(delta_loc)) * shares
+    return ranks.of_positives(total) / ranks.count
+
+
+def _sorted_weights(ranks: Ranks) -> Tensor:
+    """`_ranking_weights` of unit steps, but of equal scores the later comes first."""
+    order = ranks.scores.argsort(stable=True).flip(0)
+    shares = ranks.of_positives(1 / ranks.rank)[order]
+    total = torch.empty_like(shares).scatter_(0, order, sums_from_the_top(shares))
     return ranks.of_positives(total) / ranks.count
 
 

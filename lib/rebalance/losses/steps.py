@@ -21,7 +21,7 @@ from rebalance.losses.reduction import loss_dtype
 CHUNK_OF_CACHE = 2**15  # points whose working set stays in the cache of a core ...
 CHUNK_OF_DEVICE = 2**22  # ... and which take some 200 MB of a device in few kernels
 MANY_POINTS = 2**12  # from here on a table of buckets is quicker to make than to do without
-BUCKETS_PER_KNOT = 4
+BUCKETS_PER_KNOT = 16
 
 
 class Located(NamedTuple):
@@ -104,9 +104,9 @@ class SmoothedSteps:
             idxs = segment.long()
             inside.scatter_add_(0, idxs, weight)
             moment.scatter_add_(0, idxs, offset.mul_(weight))
-        above = _sums_from_the_top(inside)
+        above = sums_from_the_top(inside)
         area = moment[1:-1] + above[2:] * self.knots.diff()
-        area_above = F.pad(_sums_from_the_top(area), (0, 1))
+        area_above = F.pad(sums_from_the_top(area), (0, 1))
         return (area_above[self.starts] - area_above[self.ends]) / (2 * self.delta)
 
     def _last_knots(self) -> Tensor:
@@ -148,7 +148,7 @@ class UnitSteps:
         inside = self.knots.new_zeros(len(self.knots) + 1)
         for _, segment, weight in points.weighted_chunks(weights):
             inside.scatter_add_(0, segment.long(), weight)
-        return _sums_from_the_top(inside)[1:][self.places]
+        return sums_from_the_top(inside)[1:][self.places]
 
 
 def make_steps(anchors: Tensor, delta: float) -> SmoothedSteps | UnitSteps:
@@ -211,7 +211,7 @@ def _counter(knots: Tensor, num_points: int) -> Callable[[Tensor], Tensor]:
         knots: [K], ascending.
         num_points: about how many there will be; for few no table is made.
     """
-    if num_points >= MANY_POINTS and _on_processor(knots):
+    if num_points >= MANY_POINTS and on_processor(knots):
         return BucketSearch.among(knots).count
     return partial(torch.searchsorted, knots, right=True, out_int32=True)
 
@@ -325,15 +325,15 @@ class LabelledSteps:
             distance = (self.centred - self.delta) * slope
             total.scatter_add_(1, self.full, -distance).scatter_add_(1, self.rise, distance)
             moment.scatter_add_(1, self.full, slope).scatter_add_(1, self.rise, -slope)
-        total, moment = (_sums_from_the_top(x)[:, 1:] for x in (total, moment))
+        total, moment = (sums_from_the_top(x)[:, 1:] for x in (total, moment))
         return (total + moment * self.centred).gather(1, self.places).sum(0)
 
 
 def _chunk_size(points: Tensor) -> int:
-    return CHUNK_OF_CACHE if _on_processor(points) else CHUNK_OF_DEVICE
+    return CHUNK_OF_CACHE if on_processor(points) else CHUNK_OF_DEVICE
 
 
-def _on_processor(tensor: Tensor) -> bool:
+def on_processor(tensor: Tensor) -> bool:
     """Whether values may be read at no cost: not on other devices, nor where code is compiled."""
     return tensor.device.type == "cpu" and not torch.compiler.is_compiling()
 
@@ -343,6 +343,6 @@ def _inverse(order: Tensor) -> Tensor:
     return torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
 
 
-def _sums_from_the_top(values: Tensor) -> Tensor:
+def sums_from_the_top(values: Tensor) -> Tensor:
     """Entry k along the last dimension is the sum of entries k, k + 1, ..."""
     return values.flip(-1).cumsum(-1).flip(-1)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rebalance.errors import InputError
+from rebalance.inputs import read_json
 from rebalance.metrics.keypoints import keypoint_boxes, read_keypoints
 from rebalance.metrics.masks import mask_areas, mask_boxes, read_masks
 from rebalance.metrics.records import (
@@ -18,9 +19,10 @@ from rebalance.metrics.records import (
     integer_column,
     number_column,
     positions_of,
-    read_json,
+    refuse,
     unique_ids,
 )
+from rebalance.rle import MAX_PIXELS
 
 IOU_TYPES = ("bbox", "segm", "keypoints")
 AREAS_OF = ("boxes", "masks")
@@ -272,8 +274,14 @@ def _list_of_records(name: str, content: Record, key: str) -> list[Record]:
 
 def _image_sizes(name: str, images: list[Record]) -> NDArray[np.int64]:
     label = f"{name}: images"
-    sides = [integer_column(label, images, side) for side in ("height", "width")]
-    return np.stack(sides, axis=1)
+    height, width = (integer_column(label, images, side) for side in ("height", "width"))
+    for name, side, other in (("height", height, width), ("width", width, height)):
+        bad = (side < 1) | (side > MAX_PIXELS // np.maximum(other, 1))
+        if bad.any():
+            index = int(bad.argmax())
+            allowed = f"at least 1, and at most {MAX_PIXELS} pixels with the other side"
+            raise refuse(label, index, name, int(side[index]), allowed)
+    return np.stack([height, width], axis=1)
 
 
 def _have_boxes(records: list[Record]) -> bool:

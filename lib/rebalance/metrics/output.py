@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rebalance.errors import InputError
-from rebalance.jsonfile import read_json
+from rebalance.inputs import read_json
 
 
 def to_json(content: Any) -> str:

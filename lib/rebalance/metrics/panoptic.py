@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from rebalance.errors import InputError
+from rebalance.inputs import read_json
 from rebalance.metrics.lrp import lrp_error, mean_of_defined
 from rebalance.metrics.records import (
     Record,
@@ -30,7 +31,6 @@ from rebalance.metrics.records import (
     flag_column,
     integer_column,
     positions_of,
-    read_json,
     refuse,
     unique_ids,
 )

@@ -4,9 +4,8 @@ A COCO file is a list of records (dicts); evaluation wants arrays. Whole columns
 in numpy, and only a column at fault is walked to find the record to name.
 """
 
-import json
+import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,16 +14,6 @@ from numpy.typing import NDArray
 from rebalance.errors import InputError
 
 Record = dict[str, Any]
-
-
-def read_json(path: str | Path) -> Any:
-    """The content of a JSON file; :class:`InputError` where it is missing or not JSON."""
-    try:
-        return json.loads(Path(path).read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError
-        raise InputError(f"{path}: is not JSON ({error})") from error
 
 
 def refuse(records_name: str, index: int, field: str, got: object, allowed: str) -> InputError:
@@ -152,7 +141,9 @@ def _is_integer(value: object) -> bool:
 
 def _is_finite(value: object) -> bool:
     return (
-        isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and abs(value) <= sys.float_info.max  # of whole numbers, too: they may be longer
     )
 
 

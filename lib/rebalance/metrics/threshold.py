@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from rebalance.errors import InputError
+from rebalance.inputs import read_json
 from rebalance.metrics.annotations import Source
 from rebalance.metrics.records import (
     Record,
     column,
     integer_column,
     number_column,
-    read_json,
     refuse,
 )
 

@@ -4,19 +4,30 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from rebalance.figures.claims import PAPER_SCALE
+from rebalance.figures.checks import PAPER_SCALE, Check
+from rebalance.report.checks import verdict_chip
 from rebalance.report.table import ARROWS, metric_label, read_metric
 
 
-def heading_html(title: str, paper: str, scale: str | None, description: str = "") -> str:
-    """Title with the scale in it, the work, and a warning unless the scale is the paper's.
+def heading_html(
+    title: str,
+    paper: str,
+    scale: str | None,
+    description: str = "",
+    checks: Sequence[Check] | None = None,
+    nothing_learnt: bool = False,
+) -> str:
+    """Title with the scale in it, the work, the verdict, and a warning unless at the paper's scale.
 
-    ``scale`` is None for what holds at every scale: a formula drawn, a simulation.
+    ``scale`` is None for what holds at every scale: a formula drawn, a simulation. ``checks`` is
+    None for a page of our own. ``nothing_learnt`` warns of numbers that say nothing.
     """
     suffix = "" if scale is None else f" · {escape(scale)} scale"
     parts = ["<header>", f'<p class="eyebrow"><span>{escape(paper)}</span>']
     if scale is not None:
         parts.append(f'<span class="chip scale">{escape(scale)} scale</span>')
+    if checks is not None:
+        parts.append(verdict_chip(checks))
     parts.append(f"</p><h1>{escape(title)}{suffix}</h1>")
     if description:
         parts.append(f'<p class="lead">{escape(description)}</p>')
@@ -27,6 +38,11 @@ def heading_html(title: str, paper: str, scale: str | None, description: str = "
             f"Everything measured here was trained at the <em>{escape(scale)}</em> scale: other "
             "data, a smaller network and a shorter schedule than the work used. Compare the rows "
             "with each other; the reported numbers stand beside them for orientation only.</div>"
+        )
+    if nothing_learnt:
+        parts.append(
+            '<div class="banner" role="note"><strong>These numbers say nothing.</strong> No row '
+            "has learnt to detect: every one is below 5%.</div>"
         )
     return "".join(parts)
 
@@ -41,13 +57,13 @@ def legend_html(metrics: Sequence[Mapping[str, Any]]) -> str:
         if any(column.better == better for column in columns)
     )
     percent = [metric_label(column.name) for column in columns if column.percent]
-    unit = "Values in percent, Δ = measured − reported in points"
-    if not percent:
-        unit = "Δ = measured − reported"
-    elif len(percent) < len(columns):
-        unit = f"{', '.join(percent)} in percent, Δ = measured − reported"
+    unit = "Values in percent. " if percent else ""
+    if percent and len(percent) < len(columns):
+        unit = f"{', '.join(percent)} in percent. "
     return (
-        f'<p class="fine">{unit}. {arrows + "; " if arrows else ""}best of a column in bold. '
-        "± is the standard deviation over seeds, where there are several; – is undefined or "
-        "not measured.</p>"
+        f'<p class="fine">{unit}{arrows[:1].upper() + arrows[1:] + ". " if arrows else ""}'
+        "Below a number that has a baseline: its gain over that, with the 95% interval that the "
+        "choice of validation images leaves; coloured where it leaves out 0. Bold: best of its "
+        "column by more than that. ± is the standard deviation over seeds, where there are "
+        "several; – is undefined or not measured.</p>"
     )

@@ -7,7 +7,7 @@ let status = "all";
 function update() {
   const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
   for (const card of cards) {
-    const fits = status === "all" || card.dataset.status === status;
+    const fits = ["all", card.dataset.status, card.dataset.verdict].includes(status);
     card.hidden = !(fits && words.every((word) => card.dataset.text.includes(word)));
   }
   for (const work of document.querySelectorAll(".work")) {

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from rebalance.data.files import write_atomically
 from rebalance.errors import InputError
-from rebalance.figures.claims import PAPER_SCALE
-from rebalance.jsonfile import read_json
+from rebalance.figures.checks import PAPER_SCALE
+from rebalance.inputs import read_json
 from rebalance.report.page import HERE, page_css
 
 #: What a target's status is called on its card, in the order of the filters.
@@ -18,14 +19,18 @@ STATUSES = {
     "made": "made",
     "waiting": "waiting",
     "needs_gpu": "needs a GPU",
-    "not_made": "not made at this scale",
+    "not_built": "not built",
 }
-#: What a target's verdict is called: our numbers against the printed ones.
+#: What the verdicts of pages are called in the tally and the filters, in their order.
 VERDICTS = {
     "reproduced": "reproduced",
-    "misprints": "reproduced but for misprints",
-    "claims_hold": "claims hold on the data shown",
+    "misprints": "reproduced but for named misprints",
     "differs": "differs",
+    "claims": "claims hold in part or whole",
+    "redrawn": "redrawn",
+    "transcribed": "transcribed",
+    "not_measured": "not measured at this scale",
+    "added": "our addition",
 }
 _WORK_KEYS = {"key", "title", "targets"}
 _TARGET_KEYS = {"name", "title", "kind", "status"}
@@ -54,19 +59,18 @@ def write_index(manifest: Mapping[str, Any], out: Path) -> None:
     Raises:
         InputError: the manifest is incomplete; nothing is written.
     """
-    page = index_html(manifest, out.parent)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page, encoding="utf-8")
+    write_atomically(out, index_html(manifest, out.parent).encode())
 
 
 def index_html(manifest: Mapping[str, Any], folder: Path) -> str:
     """The page, self-contained but for the thumbnails and pages that it links.
 
     Args:
-        manifest: {scale, works: [{key, title, authors (optional), targets: [{name, title, kind,
-            status, reason, verdict, departures, html, thumbnail, csv}]}]}. status is one of
-            STATUSES; reason says why a target is not made; verdict is {status (one of VERDICTS),
-            note}; departures is how many differences from the work its page notes; paths are
+        manifest: {scale, works: [{key, title, authors (optional), own (optional), targets: [{name,
+            title, kind, status, reason, verdict, departures, html, thumbnail, csv}]}]}. own works
+            are shown and not counted among those made; status is one of STATUSES; reason says why a
+            target is not made; verdict is {status (one of VERDICTS), words, note} as its page
+            computed it; departures is how many differences from the work its page notes; paths are
             relative to the working directory, and html must exist where the status is "made".
         folder: where the page will be; links are relative to it.
 
@@ -77,11 +81,14 @@ def index_html(manifest: Mapping[str, Any], folder: Path) -> str:
         raise InputError(f"the manifest must have the keys scale and works, got {manifest!r:.200}")
     works = manifest["works"]
     for work in works:
-        _check_keys(f"work {work.get('key')!r}", work, _WORK_KEYS, {"authors"})
+        _check_keys(f"work {work.get('key')!r}", work, _WORK_KEYS, {"authors", "own"})
         for target in work["targets"]:
             _check_target(target)
-    counts = Counter(target["status"] for work in works for target in work["targets"])
-    total = counts.total()
+    targets = [target for work in works for target in work["targets"]]
+    counts = Counter(target["status"] for target in targets)
+    found = Counter(_verdict(target).get("status") for target in targets)
+    published = [t["status"] for work in works if not work.get("own") for t in work["targets"]]
+    made, total = published.count("made"), len(published)
     scale = escape(manifest["scale"])
     sections = "".join(_section(work, folder) for work in works)
     parts = [
@@ -94,12 +101,13 @@ def index_html(manifest: Mapping[str, Any], folder: Path) -> str:
         '<p class="lead">Every table and figure of the works below, measured beside what they '
         "report. A card opens the executed notebook.</p>\n",
         _banner(manifest["scale"]),
-        f'<div class="tally"><span class="meter" role="img" aria-label="{counts["made"]} of '
-        f'{total} made"><span style="width:{_percent(counts["made"], total)}%"></span></span>'
-        f"<span><b>{counts['made']}</b> of <b>{total}</b> made</span></div></header>\n",
+        f'<div class="tally"><span class="meter" role="img" aria-label="{made} of '
+        f'{total} made"><span style="width:{_percent(made, total)}%"></span></span>'
+        f"<span><b>{made}</b> of <b>{total}</b> made</span></div></header>\n",
         '<nav class="controls" aria-label="Filter"><div class="wrap"><div class="filters">',
-        _filter("all", "all", total, pressed=True),
+        _filter("all", "all", counts.total(), pressed=True),
         *(_filter(key, name, counts[key]) for key, name in STATUSES.items() if counts[key]),
+        *(_filter(key, name, found[key]) for key, name in VERDICTS.items() if found[key]),
         '</div><input type="search" placeholder="Search titles, works, kinds" '
         'aria-label="Search"></div></nav>\n',
         f'<main class="wrap">{sections}<p class="nothing" hidden>No card fits.</p></main>\n',
@@ -122,12 +130,22 @@ def _check_target(target: Mapping[str, Any]) -> None:
         raise InputError(
             f"manifest, {where}: status must be one of {list(STATUSES)}, got {target['status']!r}"
         )
+    found = target.get("verdict")
+    if found and found.get("status") not in VERDICTS:
+        raise InputError(
+            f"manifest, {where}: verdict: must be one of {list(VERDICTS)}, got {found!r}"
+        )
     if target["status"] == "made":
         if not target.get("html"):
             raise InputError(f"manifest, {where} is made and has no html")
         for key in _FILE_KEYS:
             if target.get(key) and not Path(target[key]).is_file():
                 raise InputError(f"manifest, {where} is made, {key} {target[key]} does not exist")
+
+
+def _verdict(target: Mapping[str, Any]) -> Mapping[str, str]:
+    """What the page of a target that is made computed; nothing of others."""
+    return (target.get("verdict") or {}) if target["status"] == "made" else {}
 
 
 def _banner(scale: str) -> str:
@@ -189,17 +207,18 @@ def _card(work: Mapping[str, Any], target: Mapping[str, Any], folder: Path) -> s
     table = ""
     if made and target.get("csv"):
         table = f'<a href="{_link(target["csv"], folder)}">csv</a>'
-    verdict = (target.get("verdict") if made else None) or {}
+    verdict = _verdict(target)
     note = f'<p class="reason">{escape(verdict["note"])}</p>' if verdict.get("note") else ""
     chips = f'<span class="chip {status}">{STATUSES[status]}</span>'
     if verdict:
-        chips = f'<span class="chip {verdict["status"]}">{VERDICTS[verdict["status"]]}</span>'
+        chips = f'<span class="chip {verdict["status"]}">{escape(verdict["words"])}</span>'
     departures = ""
     if target.get("departures"):
         several = "difference" if target["departures"] == 1 else "differences"
         departures = f'<span class="chip">{target["departures"]} {several} noted</span>'
     return (
         f'<article class="card {status}" data-status="{status}" '
+        f'data-verdict="{verdict.get("status", "")}" '
         f'data-text="{escape(words.lower())}">{picture}<div class="text"><h3>{title}</h3>'
         f'<p class="name">{escape(target["name"])}</p>'
         + (f'<p class="reason">{escape(reason)}</p>' if reason and not made else "")

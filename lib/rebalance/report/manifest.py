@@ -6,6 +6,7 @@ from typing import Any
 from rebalance.config.entries import NotMade
 from rebalance.config.experiments import Experiments
 from rebalance.config.targets import Target
+from rebalance.figures.checks import read_checks, verdict_words
 
 
 def index_manifest(experiments: Experiments, scale: str) -> dict[str, Any]:
@@ -20,6 +21,7 @@ def index_manifest(experiments: Experiments, scale: str) -> dict[str, Any]:
             "key": key,
             "title": work.title,
             "authors": work.reference,
+            "own": work.own,
             "targets": [
                 _card(experiments, target, scale)
                 for target in experiments.targets.values()
@@ -35,27 +37,33 @@ def _card(experiments: Experiments, target: Target, scale: str) -> dict[str, Any
     results = experiments.results(scale)
     files = target.outputs(results)
     is_there = target.made and all(Path(file).is_file() for file in files.values())
-    status = "not_made"
+    status = "not_built"
     if is_there:
         status = "made"
     elif target.made:
         needs_gpu = target.runs and experiments.scales[scale].resources.train.gpus
         status = "needs_gpu" if needs_gpu else "waiting"
-    verdict = getattr(target.entry, "verdict", None)
-    card = {
+    card: dict[str, Any] = {
         "name": target.name,
         "title": target.title,
         "kind": target.entry.kind,
         "status": status,
         "reason": "" if is_there else _reason(experiments, target, scale),
         "departures": len(target.departures(results)) if target.runs else None,
-        "verdict": None if verdict is None else verdict.model_dump(exclude_unset=True),
+        "verdict": None,
         "html": None,
         "thumbnail": None,
         "csv": None,
     }
     if is_there:
-        card |= {"html": files["html"], "thumbnail": files["thumbnail"], "csv": files.get("table")}
+        found, checks = read_checks(Path(files["checks"]))
+        note = getattr(target.entry, "note", "")
+        card |= {
+            "verdict": {"status": found, "words": verdict_words(found, checks), "note": note},
+            "html": files["html"],
+            "thumbnail": files["thumbnail"],
+            "csv": files.get("table"),
+        }
     return card
 
 

@@ -5,7 +5,6 @@ notebook declares, and of the declared types, so a misspelt parameter cannot run
 """
 
 import ast
-import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +12,9 @@ from typing import Any
 
 import nbformat
 
+from rebalance.data.files import write_atomically
 from rebalance.errors import InputError
-from rebalance.jsonfile import read_json
+from rebalance.inputs import read_json
 
 #: The system allows 107 characters for a socket's path; the kernel adds up to 20.
 LONGEST_SOCKET_FOLDER = 85
@@ -153,8 +153,8 @@ def run_notebook(
         if executed.exists():
             _drop_times(executed)
     if html is not None:
-        html.parent.mkdir(parents=True, exist_ok=True)
-        _write_whole(html, render_page(executed, _page_title(notebook, parameters)))
+        page = render_page(executed, _page_title(notebook, parameters))
+        write_atomically(html, page.encode())
 
 
 def _execute(notebook: Path, parameters: Mapping[str, Any], executed: Path) -> None:
@@ -224,17 +224,10 @@ def _drop_times(executed: Path) -> None:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
         cell["id"] = f"cell-{index + 1}"
-    _write_whole(executed, nbformat.writes(node) + "\n")
+    write_atomically(executed, f"{nbformat.writes(node)}\n".encode())
 
 
 def _page_title(notebook: Path, parameters: Mapping[str, Any]) -> str:
     """What the browser's tab shows: the notebook's ``title`` and ``scale``, where it has them."""
     title = str(parameters.get("title", notebook.stem))
     return f"{title} · {parameters['scale']} scale" if "scale" in parameters else title
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Replace ``path`` in one step, so that a reader never sees half a file."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

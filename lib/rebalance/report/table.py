@@ -1,4 +1,4 @@
-"""HTML of a table: measured beside reported, the best in bold, and where the numbers come from."""
+"""HTML of a table: measured beside reported, gains below both, where the numbers come from."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -14,6 +14,7 @@ from pandas.io.formats.style import Styler
 
 from rebalance.config.rows import row_names
 from rebalance.figures.comparison.compute import Metric, read_metric
+from rebalance.figures.comparison.gains import agreement
 
 if TYPE_CHECKING:
     from pandas.io.formats.style_render import CSSDict
@@ -38,15 +39,6 @@ def decimals(rows: Sequence[Mapping[str, Any]], metric: Metric) -> int:
     if not any(value is not None for value in printed):
         return 3
     return max([0, *places])
-
-
-def best_rows(values: pd.Series, better: str | None) -> set[int]:
-    """Labels of the best values with ties; none if neither is better or only one is defined."""
-    defined = values.dropna()
-    if better is None or len(defined) < 2:
-        return set()
-    best = defined.max() if better == "higher" else defined.min()
-    return set(defined.index[np.isclose(defined, best, rtol=0, atol=1e-12)])
 
 
 def metric_label(name: str) -> str:
@@ -77,7 +69,7 @@ def show_number(value: float, places: int, percent: bool, sign: bool = False) ->
     if np.isnan(value):
         return UNDEFINED
     text = f"{100 * value if percent else value:{'+' if sign else ''}.{places}f}"
-    # A difference that rounds to nothing has no sign.
+    # What rounds to nothing has no sign.
     text = text.lstrip("+-") if float(text) == 0 else text
     return text.replace("-", "−")
 
@@ -85,12 +77,13 @@ def show_number(value: float, places: int, percent: bool, sign: bool = False) ->
 def style_table(
     tidy: pd.DataFrame, rows: Sequence[Mapping[str, Any]], metrics: Sequence[Mapping[str, Any]]
 ) -> Styler:
-    """The table for reading: three columns per metric (measured, reported, difference).
+    """The table for reading: measured and reported of every metric, each with its gain below.
 
-    The best of a column is bold; a row that is not measured says why under its name.
+    A measured number is bold where it is the best by more than the images could explain; a row that
+    is not measured says why under its name.
 
     Args:
-        tidy: what ``assemble`` returned for the same rows and metrics.
+        tidy: what ``with_gains`` returned for the same rows and metrics.
         rows: see ``assemble``.
         metrics: see ``assemble``.
     """
@@ -108,39 +101,29 @@ def style_table(
         for shown, row in zip(text[names], rows, strict=True)
     ]
     for metric in map(read_metric, metrics):
-        lines = tidy[tidy["metric"] == metric.name].set_index("row")
+        lines = [line for _, line in tidy[tidy["metric"] == metric.name].iterrows()]
         places = decimals(rows, metric)
         label = f"{metric_label(metric.name)} {ARROWS[metric.better]}".strip()
-        for column in ("measured", "reported", "difference"):
-            if column != "reported" and not metric.measured:
-                continue
-            heading = (label, "Δ" if column == "difference" else column)
-            best = best_rows(lines[column], metric.better) if column != "difference" else set()
-            text[heading] = [
-                show_number(value, places, metric.percent, sign=column == "difference")
-                for value in lines[column]
+        if metric.measured:
+            text[label, "measured"] = [_measured(line, places, metric) for line in lines]
+            kinds[label, "measured"] = [
+                f"measured{' best' if line['best'] else ''}" for line in lines
             ]
-            if column == "measured":
-                text[heading] = [
-                    shown
-                    if np.isnan(std)
-                    else f'{shown} <span class="spread">± '
-                    f"{show_number(std, places, metric.percent)}</span>"
-                    for shown, std in zip(text[heading], lines["std"], strict=True)
-                ]
-            kinds[heading] = [
-                f"{column}{' best' if row in best else ''}"
-                f"{' undefined' if shown == UNDEFINED else ''}"
-                for row, shown in enumerate(text[heading])
-            ]
+        text[label, "reported"] = [
+            show_number(line["reported"], places, metric.percent)
+            + _gain(line["reported_gain"], places, metric)
+            for line in lines
+        ]
+        kinds[label, "reported"] = ["reported"] * len(lines)
     shown = pd.DataFrame(text)
     shown.columns = pd.MultiIndex.from_tuples(text)
     classes = pd.DataFrame(kinds)
     classes.columns = shown.columns
+    classes = classes + shown.map(lambda cell: " undefined" if cell == UNDEFINED else "")
     # Enough style to read the executed notebook in Jupyter too; the page's own sheet adds to it.
     essential: list[CSSDict] = [
         {"selector": "td.best", "props": "font-weight: bold"},
-        {"selector": ".reason", "props": "display: block; font-weight: normal"},
+        {"selector": ".reason, .gain", "props": "display: block; font-weight: normal"},
     ]
     return (
         Styler(shown, uuid="results", cell_ids=False)
@@ -148,6 +131,66 @@ def style_table(
         .set_table_attributes('class="results"')
         .set_table_styles(essential)
         .hide(axis="index")
+    )
+
+
+def _measured(line: pd.Series, places: int, metric: Metric) -> str:
+    """HTML of a measured number: its spread over seeds, its gain with the interval of that."""
+    shown = show_number(line["measured"], places, metric.percent)
+    if not np.isnan(line["std"]):
+        spread = show_number(line["std"], places, metric.percent)
+        shown += f' <span class="spread">± {spread}</span>'
+    return shown + _gain(line["gain"], places, metric, (line["low"], line["high"]))
+
+
+def _gain(
+    gain: float,
+    places: int,
+    metric: Metric,
+    ends: tuple[float, float] = (float("nan"), float("nan")),
+) -> str:
+    """HTML of a gain; coloured where its interval leaves out 0. Nothing if there is none."""
+    if np.isnan(gain):
+        return ""
+    shown, kind = show_number(gain, places, metric.percent, sign=True), ""
+    low, high = ends
+    if not np.isnan(low):
+        texts = (show_number(end, places, metric.percent, sign=True) for end in ends)
+        shown += f" [{', '.join(texts)}]"
+    if metric.better and (low > 0 or high < 0):
+        kind = " better" if (low > 0) == (metric.better == "higher") else " worse"
+    return f'<span class="gain{kind}">{shown}</span>'
+
+
+def agreement_html(tidy: pd.DataFrame) -> str:
+    """How far rows and gains behave as in the work, a line per metric; nothing of two rows."""
+    lines = []
+    for found in agreement(tidy):
+        if not found.gains and np.isnan(found.order):
+            continue
+        order = UNDEFINED if np.isnan(found.order) else f"{found.order:+.2f}".replace("-", "−")
+        signs, clear = UNDEFINED, UNDEFINED
+        if found.gains:
+            signs = f"{found.same_sign} of {found.gains}"
+            clear = f"{found.clear} of {found.gains}"
+        lines.append(
+            f'<tr><td class="setting">{metric_label(found.metric)}</td>'
+            f'<td>{order} <span class="spread">({found.rows} rows)</span></td>'
+            f"<td>{signs}</td><td>{clear}</td></tr>"
+        )
+    if not lines:
+        return ""
+    head = "".join(
+        f"<th>{name}</th>"
+        for name in ("", "order of rows", "gains that point as reported", "clear gains")
+    )
+    return (
+        "<h2>Do the gains come out?</h2>"
+        f'<div class="table-scroll html"><table class="results"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+        '<p class="fine">Order: rank correlation of measured and reported numbers. A gain is clear '
+        "if its 95% interval leaves out 0: paired resamples of the validation images; what another "
+        "training seed would change it cannot know.</p>"
     )
 
 

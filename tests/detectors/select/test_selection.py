@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from rebalance.boxes import paired_iou
 from rebalance.config.options.select import BoxSuppression
 from rebalance.detectors.select import (
+    Augmentation,
     View,
     best_anchors,
     best_of_classes,
@@ -399,32 +400,40 @@ def test_best_of_each_group(inputs, num):
 # ------------------------------------------------------------------------------- test-time views
 
 
-def test_view_by_hand():
-    """A box of a 10 x 20 (height x width) image, doubled and mirrored at both axes."""
-    view = View(size=(20, 40), scale=(2.0, 2.0), flip="diagonal")
-    box = torch.tensor([[1.0, 2, 5, 4]])
-    assert view.from_original(box).tolist() == [[30, 12, 38, 16]]
-    assert torch.equal(view.to_original(view.from_original(box)), box)
+def test_a_box_of_a_view_by_hand():
+    """Of a 10 x 20 (height x width) image, doubled and mirrored, and of one that is not resized."""
+    view = View([(10, 20), (8, 16)], [(20, 40), (8, 16)], flip=True)
+    boxes, image = torch.tensor([[1.0, 2, 5, 4], [1.0, 2, 5, 4]]), torch.tensor([0, 1])
+    assert view.from_original(boxes, image).tolist() == [[30, 4, 38, 8], [11, 2, 15, 4]]
+    assert torch.equal(view.to_original(view.from_original(boxes, image), image), boxes)
 
 
-@pytest.mark.parametrize("flip", ["none", "horizontal", "vertical", "diagonal"])
-def test_boxes_and_masks_of_a_view_go_back_together(flip):
-    mask = torch.zeros(6, 9, dtype=torch.bool)
-    mask[1:3, 2:7] = True
-    view = View(size=(6, 9), flip=flip)
-    seen = view.unflipped_maps(mask)  # a flip undoes itself
-    rows, columns = seen.nonzero().unbind(1)
+def test_boxes_and_pixels_of_a_view_go_together():
+    """An image with one bright rectangle, in a canvas that it does not fill."""
+    images = torch.zeros(1, 3, 12, 16)
+    images[0, :, 1:3, 2:7] = 1
+    view = View([(6, 9)], [(6, 9)], flip=True)
+    seen = view.seen(images)
+    rows, columns = seen[0, 0].nonzero().unbind(1)
     box = torch.stack((columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)).float()
-    assert view.to_original(box).tolist() == [2, 1, 7, 3]
-    assert torch.equal(view.unflipped_maps(seen), mask)
+    assert view.to_original(box[None], torch.tensor([0])).tolist() == [[2, 1, 7, 3]]
+    assert torch.equal(view.seen(seen), images)
 
 
-def test_passes_merge_by_suppressing_their_boxes_together():
-    box = torch.tensor([[1.0, 2, 5, 4]])
-    views = [View((10, 20)), View((20, 40), (2.0, 2.0), "horizontal")]
-    seen = [view.from_original(box) for view in views]
-    merged = torch.cat([view.to_original(one) for view, one in zip(views, seen, strict=True)])
-    assert nms(merged, torch.tensor([0.7, 0.9]), torch.zeros(2).long(), iou=0.5).tolist() == [1]
+def test_a_resized_view_stays_in_its_part_of_the_canvas():
+    images = torch.zeros(1, 3, 32, 64)
+    images[0, :, :20, :30] = 1
+    seen = View([(20, 30)], [(40, 61)]).seen(images)
+    assert seen.shape == (1, 3, 64, 64)
+    assert torch.allclose(seen[0, :, :40, :61], torch.ones(3, 40, 61))
+    assert seen.sum() == pytest.approx(3 * 40 * 61)
+
+
+def test_the_views_of_an_augmentation():
+    views = Augmentation(flip=True, scales=[1.0, 0.5]).views([(10, 21)])
+    assert [(view.sizes, view.flip) for view in views] == [
+        ([(10, 21)], False), ([(10, 21)], True), ([(5, 10)], False), ([(5, 10)], True)
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("call", "message"), [
@@ -442,8 +451,6 @@ def test_passes_merge_by_suppressing_their_boxes_together():
                  r"without_votes must be one of \['keep', 'nan'\], got 'zero'", id="votes"),
     pytest.param(lambda: score_voting(ONE[0], ONE[2], *ONE, sigma=0),
                  "sigma of score_voting must be > 0, got 0", id="voting sigma"),
-    pytest.param(lambda: View((2, 2), flip="left").to_original(ONE[0]),
-                 "flip of a view must be one of", id="flip"),
 ])  # fmt: skip
 def test_bad_options_are_refused_by_name(call, message):
     with pytest.raises(InputError, match=message):

@@ -46,7 +46,7 @@ def test_other_data_shows_all_its_classes_by_elongation(tmp_path):
     assert table["slender"].tolist() == [False, False, True]
     assert table["gain"].tolist() == pytest.approx([0.01, math.nan, 0.05], nan_ok=True)
     assert "IoU, printed" not in table
-    assert all(claim.holds for claim in classes.class_claims(table))
+    assert all(claim.holds for claim in classes.class_checks(table))
     assert plot_class_accuracy(table, "shapes").axes
 
 
@@ -61,7 +61,7 @@ def test_the_printed_numbers_fulfil_the_claims_and_stand_beside_ours(tmp_path, n
     table = classes.class_accuracy(runs, printed, objects)
     assert table["class"].tolist() == six
     np.testing.assert_allclose(table["GGIoU"], table["GGIoU, printed"])
-    assert all(claim.holds for claim in classes.class_claims(table))
+    assert all(claim.holds for claim in classes.class_checks(table))
     drawn = {
         scale: plot_class_accuracy(table, scale).axes[0].get_legend_handles_labels()[1]
         for scale in ("shapes", "paper")
@@ -71,7 +71,11 @@ def test_the_printed_numbers_fulfil_the_claims_and_stand_beside_ours(tmp_path, n
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{", "not JSON"), ("{}", "per_class"), ('{"per_class": [{"name": "x"}]}', "per_class.*AP")],
+    [
+        ("{", "not valid JSON"),
+        ("{}", "per_class"),
+        ('{"per_class": [{"name": "x"}]}', "per_class.*AP"),
+    ],
 )
 def test_damaged_metrics_are_named(tmp_path, content, message):
     (tmp_path / "m.json").write_text(content)

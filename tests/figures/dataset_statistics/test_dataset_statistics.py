@@ -3,9 +3,12 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from PIL import Image
-from rebalance.figures.dataset_statistics import FIGURES
+from rebalance.figures.checks import comparable, verdict
+from rebalance.figures.dataset_statistics import FIGURES, compute
 from rebalance.figures.dataset_statistics.compute import (
     anchors_per_label,
     class_counts,
@@ -16,6 +19,10 @@ from rebalance.figures.dataset_statistics.compute import (
 )
 from rebalance.figures.style import save_bitmap
 
+FIGURE_OF = {
+    "anchors": "figure_3_4", "classes": "figure_3_5", "contrast": "figure_3_6",
+    "scales": "figure_3_7", "locations": "figure_3_13",
+}  # fmt: skip
 BOXES = {
     # image: (category, x, y, width, height, crowd)
     1: [(1, 0, 0, 50, 40, 0), (1, 10, 10, 20, 20, 0), (2, 60, 50, 40, 50, 0)],
@@ -76,19 +83,57 @@ def test_anchors_per_image_are_those_of_retinanet(objects):
     assert set(foreground.index) == {"cup", "cat"}
 
 
-@pytest.mark.parametrize("what", FIGURES)
-def test_what_the_figures_show_holds(objects, what):
-    if what == "scales":
-        assert all(claim.holds for claim in FIGURES[what].claims(objects)[:3])
-    else:
-        assert all(claim.holds for claim in FIGURES[what].claims(objects))
+def test_anchors_far_from_every_box_are_left_out_of_the_overlaps_only(objects, monkeypatch):
+    expected = anchors_per_label(objects.copy())
+    everywhere = lambda cells, boxes: torch.ones(len(cells), dtype=torch.bool)  # noqa: E731
+    monkeypatch.setattr(compute, "_may_overlap", everywhere)
+    background, foreground = anchors_per_label(objects)
+    assert background == expected[0]
+    pd.testing.assert_series_equal(foreground, expected[1])
+
+
+def test_an_image_of_1333_by_800_has_as_many_anchors_as_the_work_says(objects, numbers):
+    checks = FIGURES["anchors"].checks(objects, numbers("thesis_figure_3_4"))
+    assert checks[2].holds
+    cells = sum(-(-1344 // stride) * -(-800 // stride) for stride in (8, 16, 32, 64, 128))
+    assert checks[2].measured == f"{9 * cells:,}"
+
+
+def centres(points):
+    return pd.DataFrame(points, columns=["x", "y"])
+
+
+def test_centres_of_an_even_grid_are_uniform_and_crowded_ones_are_not():
+    even = np.array([[x, y] for x in np.arange(0.05, 1, 0.1) for y in np.arange(0.05, 1, 0.1)])
+    assert compute.unevenness(centres(even)) == 0  # four in each of the 25 cells
+    # All hundred in one cell, where four are expected: 96^2 / 4 + 24 * 4.
+    assert compute.unevenness(centres(0.5 + (even - 0.5) / 10)) == pytest.approx(2400)
+    rng = np.random.default_rng(0)
+    random = centres(rng.uniform(size=(5000, 2)))
+    crowded = centres(rng.normal(0.5, 0.2, size=(5000, 2)).clip(0, 1))
+    assert not FIGURES["locations"].checks(random, {})[0].holds
+    assert FIGURES["locations"].checks(crowded, {})[0].holds
+
+
+@pytest.mark.parametrize(
+    ("what", "column", "values", "expected"),
+    [
+        ("classes", "class", [["a"] * 50 + ["b"] * 5, ["a"] * 30 + ["b"] * 5], [True, False]),
+        ("scales", "width", [[0.1, 0.1, 0.9], [0.9, 0.9, 0.1]], [True, False]),
+    ],
+)
+def test_claims_of_data_sets_can_fail(what, column, values, expected):
+    frames = [pd.DataFrame({"width": some, "height": some, "area": some, column: some})
+              for some in values]  # fmt: skip
+    assert [FIGURES[what].checks(frame, {})[0].holds for frame in frames] == expected
 
 
 @pytest.mark.parametrize("data_set", ["shapes", "coco_tiny"])
 @pytest.mark.parametrize("what", FIGURES)
-def test_claims_hold_on_the_data_sets_at_hand(data_set, what, request, tmp_path):
+def test_the_data_sets_at_hand_are_drawn(data_set, what, request, tmp_path, numbers):
     objects = load_objects(request.getfixturevalue(data_set))
-    failed = [claim for claim in FIGURES[what].claims(objects) if not claim.holds]
-    assert not failed
+    printed = numbers(f"thesis_{FIGURE_OF[what]}")
+    checks = comparable(FIGURES[what].checks(objects, printed), like_the_work=False)
+    assert verdict(checks) == "claims"
     save_bitmap(FIGURES[what].draw(objects), tmp_path / "figure.png", 60)
     assert len(np.unique(np.asarray(Image.open(tmp_path / "figure.png")))) > 10  # drawn upon

@@ -6,7 +6,7 @@ from rebalance.figures.metric_behaviour import compute as metric_behaviour
 from rebalance.figures.metric_behaviour.compute import (
     CURVE_OBJECTS,
     OBJECT_SIDE,
-    curve_claims,
+    curve_checks,
     curve_example,
     detector_curves,
 )
@@ -47,4 +47,4 @@ def test_a_curve_that_is_not_the_evaluations_is_noticed(monkeypatch, column):
         return curves.assign(**{column: curves[column] * (0.99 if worst else 0.98)})
 
     monkeypatch.setattr(metric_behaviour, "detector_curves", wrong)
-    assert any(not claim.holds for claim in curve_claims({}))
+    assert any(not claim.holds for claim in curve_checks({}))

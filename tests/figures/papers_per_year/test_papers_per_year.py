@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from rebalance.figures.claims import verdict
+from rebalance.figures.checks import verdict, verdict_words
 from rebalance.figures.papers_per_year.compute import (
     papers_by_problem,
     papers_by_year,
-    papers_claims,
+    papers_checks,
     papers_table,
 )
 from rebalance.figures.papers_per_year.draw import plot_papers
@@ -52,11 +52,12 @@ def test_a_reference_of_two_years_or_an_unknown_problem_is_an_error():
 
 def test_claims_fail_where_they_are_not_true():
     some = references(objective={2015: [1, 2], 2016: [3]}, object_location={2015: [4]})
-    assert [claim.holds for claim in papers_claims(some)] == [False, False, False]
+    assert [claim.holds for claim in papers_checks(some)] == [False, False, False]
 
 
-def test_the_verdict_is_what_the_claims_say(tmp_path):
-    assert verdict(papers_claims(REFERENCES)) == TARGET["verdict"]["status"]
+def test_the_claims_hold_of_the_references(tmp_path):
+    checks = papers_checks(REFERENCES)
+    assert verdict_words(verdict(checks), checks) == "claims hold 3 of 3"
     save_bitmap(plot_papers(REFERENCES), tmp_path / "f.png", 40)
 
 

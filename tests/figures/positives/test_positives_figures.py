@@ -50,11 +50,13 @@ def test_seeds_are_pooled_and_drawn_from_the_first(series, tmp_path):
 
 
 def test_a_source_that_is_the_base_source_is_told_from_an_rpn(series, numbers):
-    held = [claim.holds for claim in positives.roi_source_claims(series, {})]
+    held = [claim.holds for claim in positives.roi_source_checks(series, {})]
     assert held[0]  # concentrated near 0.5
-    corners = positives.corner_claims(series, numbers("bbgen_figure_6"))
+    corners = positives.corner_checks(series, numbers("bbgen_figure_6"))
     # Generated boxes stay within the limit and favour the outside.
-    assert [claim.holds for claim in corners[:2]] == [True, False]
+    assert [check.holds for check in corners[:4]] == [False, False, True, False]
+    inside, outside = (check.measured for check in corners[:2])
+    assert (inside, outside) == pytest.approx((0.15, 0.33), abs=0.02)
     table = positives.roi_source_table(series).set_index("source")
     assert table.loc["RPN", "RoIs"] == 6000
     assert table.loc["RPN"].drop("RoIs").sum() == pytest.approx(1)
@@ -79,10 +81,10 @@ def test_crowding_is_one_for_evenly_spread_points():
 
 
 def test_a_regressor_that_always_helps_contradicts_the_work(series, numbers):
-    claims = positives.regressor_claims(series, numbers("thesis_figure_3_12"))
-    assert [claim.holds for claim in claims] == [False, False]
-    assert claims[0].ours == "0.000"
-    assert claims[1].ours == "nowhere"
+    checks = positives.regressor_checks(series, numbers("thesis_figure_3_12"))
+    assert [check.holds for check in checks] == [False, False]
+    assert checks[0].measured == 0
+    assert checks[1].measured == "nowhere"
     table = positives.regressor_table(series).dropna()  # none starts at 0.9 or above
     assert len(table) == 4
     assert (table["mean error after"] < table["mean error before"]).all()
@@ -102,7 +104,7 @@ def test_no_positives_are_a_result(tmp_path, numbers):
                          ("near_half", "thesis_figure_3_14"),
                          ("regressor", "thesis_figure_3_12")):  # fmt: skip
         given = {} if what == "sources" else numbers(target)
-        assert FIGURES[what].claims(empty, given)
+        assert FIGURES[what].checks(empty, given)
         assert len(FIGURES[what].table(empty))
         assert FIGURES[what].draw(empty).axes
 
@@ -110,7 +112,7 @@ def test_no_positives_are_a_result(tmp_path, numbers):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "p.json: not JSON"),
+        ("{", "p.json: not valid JSON"),
         ("{}", "p.json: heads"),
         ('{"heads": []}', "p.json: heads"),
         ('{"heads": [{"corners": []}]}', r"p.json: heads\[0\] has no .*iou_counts"),

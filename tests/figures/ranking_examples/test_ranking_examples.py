@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from rebalance.figures.ranking_examples.compute import alrp_claims, alrp_gradients, alrp_shares
+from rebalance.figures.ranking_examples.compute import alrp_checks, alrp_gradients, alrp_shares
 
 
 def test_gradients_of_the_alrp_example_by_hand():
@@ -39,5 +39,5 @@ def test_formulas_that_forget_the_boxes_are_noticed(monkeypatch):
         return shares._replace(localisation=0 * shares.localisation)
 
     monkeypatch.setattr("rebalance.figures.ranking_examples.compute.alrp_shares", forgetful)
-    failed = [claim.quantity for claim in alrp_claims({}) if not claim.holds]
+    failed = [claim.name for claim in alrp_checks({}) if not claim.holds]
     assert failed == ["(a) the score gradients of the positives are those of Eq. 7.7"]

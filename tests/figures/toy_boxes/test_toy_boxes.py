@@ -2,7 +2,7 @@
 
 import pytest
 from rebalance.figures.toy_boxes import compute as toy_boxes
-from rebalance.figures.toy_boxes.compute import slide_claims, slide_table
+from rebalance.figures.toy_boxes.compute import slide_checks, slide_table
 
 SLIDE_NUMBERS = {"steps": 3, "positive_threshold": 0.5}
 
@@ -21,5 +21,5 @@ def test_ious_of_the_slide_by_hand():
 
 def test_a_slide_that_ends_early_is_noticed(monkeypatch):
     monkeypatch.setattr(toy_boxes, "SLIDE_SHIFTS", {"a": 0.0, "b": 1.2, "c": 2.0})
-    failed = [claim.quantity for claim in slide_claims(SLIDE_NUMBERS) if not claim.holds]
+    failed = [claim.name for claim in slide_checks(SLIDE_NUMBERS) if not claim.holds]
     assert "(c) moved further it is a negative" in failed

@@ -30,6 +30,10 @@ class Assigner(Part, noun="assigner", given=GIVEN):
     ignore_iof: NonNegative = 0.5
     """Share of its area inside an ignored region from which a negative is ignored; 2: never."""
 
+    def by_loss(self) -> bool:
+        """Whether it reads the losses of candidates."""
+        return False
+
 
 class MaxIou(Assigner, name="max_iou", makes="rebalance.assigners.max_iou:assign_max_iou"):
     """The ground truth of most overlap, by two thresholds (RetinaNet, Faster R-CNN)."""
@@ -84,6 +88,10 @@ class Paa(Assigner, name="paa", makes="rebalance.assigners.paa:assign_paa"):
     """Of several ground truths with one best candidate: the most overlap, or last (mmdetection)."""
     lone: Literal["positive", "negative"] = "positive"
     """What the only candidate of a ground truth is; mmdetection: negative."""
+
+    def by_loss(self) -> bool:
+        """It does."""
+        return True
 
 
 class FoveaBox(Assigner, name="foveabox", makes="rebalance.assigners.foveabox:assign_foveabox"):

@@ -15,9 +15,9 @@ from rebalance.config.options.heads import (
     MaskIouHead,
     PrototypeHead,
 )
-from rebalance.config.options.losses import SoftmaxLoss
+from rebalance.config.options.losses import DynamicSmoothL1, SoftmaxLoss
 from rebalance.config.options.necks import Neck
-from rebalance.config.options.objectives import Linear, Objective
+from rebalance.config.options.objectives import Linear, Objective, Ranking
 from rebalance.config.options.select import Test
 from rebalance.config.options.steps import (
     AnyStep,
@@ -59,11 +59,19 @@ TEST_OF = {
     "pre_nms": GRIDS,
     "choose": GRIDS,
     "quality": GRIDS,
+    "augment": ("dense", "rpn"),
     "loops": ("box",),
     "average": ("box",),
     "mask_threshold": ("mask", "prototypes", "grid"),
 }
 """Test settings that mean something only with a step of one of these sorts."""
+PER_LEVEL = (
+    ("dense", "candidates", "base_edges"),
+    ("dense", "assigner", "scale_ranges"),
+    ("grid", "num_cells"),
+    ("grid", "assignment", "scale_ranges"),
+)
+"""Lists with an entry for each level."""
 FIRST = ("rpn", "dense", "prototypes", "grid")
 """Steps on the pyramid's maps."""
 
@@ -99,10 +107,14 @@ class Detector(Options):
         """Whether it trains on instance masks."""
         return any("mask" in TASKS_OF[step_sort(step)] for step in self.steps)
 
+    def _setting(self, step: AnyStep, name: str) -> Any:
+        """A step's own setting or the shared one; None where steps of its sort have none."""
+        own = getattr(step, name, None)
+        return getattr(getattr(self, step_sort(step)), name, None) if own is None else own
+
     def _objective(self, step: AnyStep) -> Objective:
-        own: Objective | None = getattr(step, "objective", None)
-        shared: Objective = getattr(self, step_sort(step)).objective
-        return own or shared
+        objective: Objective = self._setting(step, "objective")
+        return objective
 
     @model_validator(mode="after")
     def _check_steps(self) -> Self:
@@ -114,6 +126,9 @@ class Detector(Options):
             if isinstance(step, BoxStep):
                 self._check_iou(step, position)
             self._check_tasks(step, sort, position)
+            self._check_losses(step, sort, position)
+        self._check_shared_heads()
+        self._check_levels(sorts[0])
         self._check_order(sorts)
         self._check_test(sorts)
         return self
@@ -132,8 +147,7 @@ class Detector(Options):
             raise refusal(f"needs a {HEAD_OF[sort].noun}, got {name!r}, a {head.noun}", at)
 
     def _check_iou(self, step: BoxStep, position: int) -> None:
-        assert self.box is not None
-        assigner: Assigner = step.assigner or self.box.assigner
+        assigner: Assigner = self._setting(step, "assigner")
         if not isinstance(assigner, MaxIou):
             raise refusal(
                 f"replaces the thresholds of assigner {MaxIou.called!r}, got {assigner.called!r}",
@@ -146,21 +160,76 @@ class Detector(Options):
             )
 
     def _check_tasks(self, step: AnyStep, sort: str, position: int) -> None:
-        objective = self._objective(step)
-        is_own = getattr(step, "objective", None) is not None
-        at = ("steps", position, "objective") if is_own else (sort, "objective")
+        objective, at = self._objective(step), _at_objective(step, sort, position)
         tasks = objective.tasks()
         for task in sorted(TASKS_OF[sort] - tasks):
             raise refusal(f"missing key {task!r}, which a {sort} step learns", at)
-        if sort in ("mask", "mask_iou") and tasks != TASKS_OF[sort]:
-            other = sorted(tasks - TASKS_OF[sort])[0]
-            raise refusal(f"a {sort} step learns {sort} alone", (*at, other))
+        learnt = TASKS_OF[sort] | self.heads[step_head(step)].tasks()
+        for task in sorted(tasks - learnt):
+            raise refusal(
+                f"a {sort} step with head {step_head(step)!r} learns {', '.join(sorted(learnt))}",
+                (*at, task),
+            )
         if sort == "rpn" and isinstance(objective, Linear):
             loss = objective.class_
             if isinstance(loss, SoftmaxLoss):
                 raise refusal(
                     f"the rpn step has one logit and needs a sigmoid loss, got {loss.called!r}",
                     at=(*at, "class", "name"),
+                )
+
+    def _check_losses(self, step: AnyStep, sort: str, position: int) -> None:
+        """What losses are read by, or read, beside what the head predicts."""
+        objective, at = self._objective(step), _at_objective(step, sort, position)
+        for part in ("assigner", "sampler"):
+            chooser = self._setting(step, part)
+            if chooser is not None and chooser.by_loss() and not objective.has_costs():
+                raise refusal(
+                    f"missing key 'costs_by', the losses that {part} {chooser.called!r} reads", at
+                )
+        if isinstance(getattr(objective, "box", None), DynamicSmoothL1) and (
+            self._setting(step, "dynamic") is None
+        ):
+            raise refusal(
+                f"{DynamicSmoothL1.called!r} needs box.dynamic, which moves its beta",
+                (*at, "box", "name"),
+            )
+        if (
+            sort == "mask"
+            and isinstance(objective, Ranking)
+            and objective.class_ is None
+            and self._setting(step, "refined")
+        ):
+            raise refusal(
+                "a ranking of masks takes the classes of the box step before, so it needs "
+                "refined: false, got true",
+                at,
+            )
+
+    def _check_shared_heads(self) -> None:
+        """Softmax has a logit for background."""
+        has_background = dict[str, bool]()
+        for position, step in enumerate(self.steps):
+            sort, head = step_sort(step), step_head(step)
+            loss = getattr(self._objective(step), "class_", None)
+            softmax = isinstance(loss, SoftmaxLoss)
+            if has_background.setdefault(head, softmax) != softmax:
+                raise refusal(
+                    f"head {head!r} has {'no logit' if softmax else 'a logit'} for background in "
+                    f"an earlier step, got {'a softmax loss' if softmax else 'another loss'}",
+                    (*_at_objective(step, sort, position), "class"),
+                )
+
+    def _check_levels(self, sort: str) -> None:
+        """What a step on maps says of each level, it says of all that the neck gives."""
+        num_levels = getattr(self.neck, "num_levels", None)
+        for path in PER_LEVEL:
+            found: Any = self if path[0] == sort else None
+            for key in path:
+                found = getattr(found, key, None)
+            if None not in (found, num_levels) and len(found) != num_levels:
+                raise refusal(
+                    f"must be one per level of the neck, {num_levels}, got {len(found)}", path
                 )
 
     def _check_order(self, sorts: list[str]) -> None:
@@ -192,6 +261,13 @@ class Detector(Options):
                     f"got steps {', '.join(sorts)}",
                     at=("test", option),
                 )
+        outputs = self.heads[step_head(self.steps[0])].tasks()
+        if self.test.quality is not None and self.test.quality.output not in outputs:
+            raise refusal(
+                f"must be an output of head {step_head(self.steps[0])!r}, which has "
+                f"{', '.join(outputs) or 'none'}, got {self.test.quality.output!r}",
+                at=("test", "quality", "output"),
+            )
         compares = "masks" if sorts[0] == "grid" else "boxes"
         if self.test.nms.compares != compares:
             raise refusal(
@@ -211,3 +287,9 @@ class Detector(Options):
             if option not in TEST_OF or sorts & set(TEST_OF[option])
         }
         return settings
+
+
+def _at_objective(step: AnyStep, sort: str, position: int) -> tuple[str | int, ...]:
+    """Where a step's losses stand: its own, or those that all steps of its sort share."""
+    is_own = getattr(step, "objective", None) is not None
+    return ("steps", position, "objective") if is_own else (sort, "objective")

@@ -9,6 +9,10 @@ from rebalance.config.part import Part
 class Head(Part, noun="head"):
     """Any head."""
 
+    def tasks(self) -> set[str]:
+        """Tasks that it has an output for, beside those that every head of its sort has."""
+        return set()
+
 
 class DenseHead(Head, noun="dense head"):
     """On every cell of the pyramid's maps."""
@@ -75,6 +79,10 @@ class Atss(DenseHead, name="atss", makes="rebalance.detectors.dense_heads:AtssHe
     quality: Text | None = "centerness"
     """Name of the third output; null: none (Rank & Sort)."""
 
+    def tasks(self) -> set[str]:
+        """The quality."""
+        return set() if self.quality is None else {self.quality}
+
 
 class Fovea(DenseHead, name="fovea", makes="rebalance.detectors.dense_heads:FoveaHead"):
     """Towers for points (FoveaBox)."""
@@ -114,6 +122,10 @@ class Yolact(PrototypeHead, name="yolact", makes="rebalance.detectors.yolact_hea
     """Of them."""
     semantic: bool = True
     """Whether a branch tells the classes of each cell of the finest map, in training."""
+
+    def tasks(self) -> set[str]:
+        """The branch."""
+        return {"semantic"} if self.semantic else set()
 
 
 class Solo(GridHead, name="solo", makes="rebalance.detectors.solo_head:SoloHead"):

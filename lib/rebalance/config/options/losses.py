@@ -404,3 +404,6 @@ class Alrp(CoupledRankingLoss, name="alrp", makes="rebalance.losses.ranking:alrp
     """No gradient from positives with no more false positives above them."""
     target: Literal["own", "zero"] = "own"
     """What an error is measured from; "zero" is the mistake that lets trainings diverge (L.3)."""
+    ties: Literal["sorted", "both"] = "sorted"
+    """How equal scores weigh each other's errors with delta_loc 0: in the order of a sort
+    (published), or both ways."""

@@ -81,6 +81,10 @@ class Objective(Part, noun="objective"):
         fields = {name.rstrip("_"): getattr(self, name) for name in type(self).model_fields}
         return {task for task in self.TASKS if fields.get(task) is not None}
 
+    def has_costs(self) -> bool:
+        """Whether each candidate has a loss of its own, or another one is given in its place."""
+        return getattr(self, "costs_by", self) is not None
+
 
 class LinearTasks(Options):
     """Each task on its own: sums over a count, times constants."""

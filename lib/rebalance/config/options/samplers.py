@@ -9,6 +9,10 @@ from rebalance.config.part import Part
 class Sampler(Part, noun="sampler", given=["rng", "boxes", "losses"]):
     """Assigned candidates -> those that enter the losses."""
 
+    def by_loss(self) -> bool:
+        """Whether it reads the losses of candidates."""
+        return False
+
 
 class All(Sampler, name="all", makes="rebalance.samplers.everything:sample_all"):
     """Every positive and every negative."""
@@ -44,6 +48,10 @@ class Combined(Sampler, name="combined", makes="rebalance.samplers.combined:samp
     """Of "hard": a box that overlaps one of larger loss by more is dropped; null keeps all."""
     num_iou_bins: Count = 3
     """Of "iou_balanced"."""
+
+    def by_loss(self) -> bool:
+        """If positives or negatives are hard."""
+        return "hard" in (self.positive, self.negative)
 
 
 class Ofb(Sampler, name="ofb", makes="rebalance.samplers.combined:sample_ofb"):
@@ -82,6 +90,10 @@ class Ohem(Sampler, name="ohem", makes="rebalance.samplers.mining:sample_ohem"):
     nms_iou: Share | None = 0.7
     """A box that overlaps one of larger loss by more is dropped; null keeps all."""
 
+    def by_loss(self) -> bool:
+        """It does."""
+        return True
+
 
 class Ohpm(Sampler, name="ohpm", makes="rebalance.samplers.mining:sample_ohpm"):
     """Positives of largest loss, negatives at random (bbgen, section 5.3)."""
@@ -95,6 +107,10 @@ class Ohpm(Sampler, name="ohpm", makes="rebalance.samplers.mining:sample_ohpm"):
     pad_with_negatives: bool = True
     """Whether negatives fill the places of missing positives."""
 
+    def by_loss(self) -> bool:
+        """It does."""
+        return True
+
 
 class HardNegative(
     Sampler, name="hard_negative", makes="rebalance.samplers.mining:sample_hard_negatives"
@@ -107,3 +123,7 @@ class HardNegative(
     """Negatives, whatever the number of positives."""
     all_without_positives: bool = False
     """Whether an image without positives gives all negatives (mmdetection's YOLACT)."""
+
+    def by_loss(self) -> bool:
+        """It does."""
+        return True

@@ -1,7 +1,8 @@
 """Selection: from scored boxes to detections."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
+from annotated_types import Len
 from pydantic import Field
 
 from rebalance.config.bounds import Count, NonNegative, Positive, Share, Text
@@ -106,6 +107,15 @@ class Quality(Options):
     """Whether combined scores decide which candidates are the best (PAA)."""
 
 
+class Augment(Options):
+    """Passes over flipped and resized images: boxes are suppressed together, masks averaged."""
+
+    flip: bool = False
+    """Whether each size is passed with left and right exchanged, too."""
+    scales: Annotated[list[Positive], Len(1)] = [1.0]
+    """Sizes of the images, as shares of those of ``image.test``, which they are resized from."""
+
+
 class Test(Options):
     """From predictions to detections. A variant of a run may change all of it without training."""
 
@@ -131,5 +141,7 @@ class Test(Options):
     """Of box steps: what is averaged over them, or the largest logit of each class."""
     loops: Count | None = None
     """Of box steps: how many are run, the last one again and again; null: as many as trained."""
+    augment: Augment | None = None
+    """Of detectors that find boxes by a dense or an RPN step: more passes; null: one."""
     mask_threshold: Share = 0.5
     """Of mask steps: least score of a pixel inside."""

@@ -29,21 +29,27 @@ def _positives_of_images(matched: Matched) -> Tensor:
     return counts.clamp(min=1).sum()
 
 
-COUNTS: dict[str, Callable[[Matched], Tensor | int]] = {
+def _positives_or_images(matched: Matched) -> Tensor:
+    positives = torch.full((), float(len(matched.positives)), device=matched.image.device)
+    return world_mean(positives).clamp(min=matched.num_images)  # each process has as many images
+
+
+COUNTS: dict[str, Callable[[Matched], Tensor | float]] = {
     "positives": lambda matched: len(matched.positives),
     "samples": lambda matched: len(matched.matches.rows),
     "positives_of_images": _positives_of_images,
     "positives_and_images": lambda matched: len(matched.positives) + matched.num_images,
-    "positives_or_images": lambda matched: max(len(matched.positives), matched.num_images),
-    "positives_and_one": lambda matched: len(matched.positives) + 1,
+    "positives_or_images": _positives_or_images,
+    "positives_and_one": lambda matched: len(matched.positives) + 1 / world_size(),
     "images": lambda matched: matched.num_images,
     "masks": lambda matched: matched.num_masks,
 }
-"""What a summed loss may be divided by, at least 1 over the global batch.
+"""What a summed loss may be divided by: the processes' values add up to at least 1.
 
 "positives_of_images" counts at least one for each image (mmdetection's RetinaNet),
 "positives_and_images" adds one for each (its FoveaBox), "positives_or_images" is the larger of the
-two numbers (its PAA), "positives_and_one" adds just one (its SOLOv2).
+two numbers (its PAA), "positives_and_one" adds just one (its SOLOv2), each of the global batch and
+not, as published, of each process's images.
 """
 
 

@@ -22,7 +22,7 @@ from rebalance.detectors.select.levels import (
 from rebalance.detectors.select.matrix import matrix_nms
 from rebalance.detectors.select.proposals import select_proposals
 from rebalance.detectors.select.suppression import box_rows_of_size, fast_nms, nms, soft_nms
-from rebalance.detectors.select.views import FLIPS, View
+from rebalance.detectors.select.views import Augmentation, View
 from rebalance.detectors.select.voting import score_voting
 
 Suppression = Callable[..., tuple[Tensor, Tensor]]
@@ -36,7 +36,7 @@ def make_suppression(name: str, **options: Any) -> Suppression:
 
 __all__ = [
     "CHOICES",
-    "FLIPS",
+    "Augmentation",
     "Suppression",
     "View",
     "best_anchors",

@@ -17,9 +17,10 @@ import torch
 from numpy.typing import NDArray
 
 from rebalance.boxes import paired_iou
-from rebalance.data.coco import decode_mask, load_coco, read_image, read_json
+from rebalance.data.coco import decode_mask, load_coco, read_image
 from rebalance.errors import InputError
-from rebalance.figures.claims import Claim, printed_claim, printed_number
+from rebalance.figures.checks import Check, printed_claim
+from rebalance.inputs import read_json
 
 Annotations = Mapping[str, str]
 """Split -> path of its COCO JSON."""
@@ -234,17 +235,16 @@ def tasks_table(annotations: Annotations) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def tasks_claims(annotations: Annotations, numbers: Mapping[str, Any]) -> list[Claim]:
+def tasks_checks(annotations: Annotations, numbers: Mapping[str, Any]) -> list[Check]:
     """Figure 1.1: one image for four tasks, as far as the data set goes."""
     image = tasks_image(annotations)
     counts = annotated_counts(image)
     missing = [task for task, count in counts.items() if count is None]
     found = [
-        printed_number("panels", len(TASKS), numbers["panels"]),
         printed_claim(
-            "the image is annotated for all four tasks", not missing,
-            "all" if not missing else "not for " + " and ".join(missing),
-            "" if not missing else "the configured data set has no such annotations",
+            "the image is annotated for all four tasks", None if missing else True,
+            "not for " + " and ".join(missing) if missing else "all",
+            "the data set has no such annotations" if missing else "",
         ),
     ]  # fmt: skip
     overhangs = [
@@ -275,7 +275,6 @@ def _overhang(mask: Mask, box: Box) -> float:
 
 # --- Figure 3.19: ambiguous positives -----------------------------------------------------------
 
-POSITIVE_IOU = 0.5
 SEARCHED_IOU = 0.52
 """The IoU that a shown positive needs at least: above the threshold beyond doubt."""
 MOST_IMAGES, MOST_PAIRS = 500, 12
@@ -428,13 +427,12 @@ def ambiguous_table(annotations: Annotations) -> pd.DataFrame:
     ])  # fmt: skip
 
 
-def ambiguous_claims(annotations: Annotations, numbers: Mapping[str, Any]) -> list[Claim]:
+def ambiguous_checks(annotations: Annotations, numbers: Mapping[str, Any]) -> list[Check]:
     """Figure 3.19: both boxes are positives, and neither shows its object."""
     _, covered, missed = ambiguous_pair(annotations)
     return [
-        printed_number("IoU above which a box is positive", POSITIVE_IOU, numbers["iou_above"]),
         printed_claim(
-            "both boxes are positives", min(covered.iou, missed.iou) > POSITIVE_IOU,
+            "both boxes are positives", min(covered.iou, missed.iou) > numbers["iou_above"],
             f"IoU {covered.iou:.3f} ({covered.of.name}) and {missed.iou:.3f} ({missed.of.name})",
         ),
         printed_claim(

@@ -1,15 +1,13 @@
-"""What the box and positive RoI generators draw (bbgen Figures 2 to 6; thesis 3.16, 4.2 to 4.6)."""
+"""What the box and positive RoI generators draw (bbgen Figures 2 to 5; thesis 3.16, 4.2 to 4.5)."""
 
 from rebalance.figures.box_generator.compute import (
-    corner_claims,
-    initial_claims,
-    region_claims,
-    roi_source_claims,
-    thousand_claims,
-    two_step_claims,
+    initial_checks,
+    region_checks,
+    roi_source_checks,
+    thousand_checks,
+    two_step_checks,
 )
 from rebalance.figures.box_generator.draw import (
-    plot_corners,
     plot_initial_losses,
     plot_regions,
     plot_roi_sources,
@@ -19,10 +17,9 @@ from rebalance.figures.box_generator.draw import (
 from rebalance.figures.family import FamilyFigure
 
 FIGURES: dict[str, FamilyFigure] = {
-    "two_steps": FamilyFigure(two_step_claims, plot_two_steps),
-    "thousand": FamilyFigure(thousand_claims, plot_thousand),
-    "regions": FamilyFigure(region_claims, plot_regions),
-    "sources": FamilyFigure(roi_source_claims, plot_roi_sources),
-    "corners": FamilyFigure(corner_claims, plot_corners),
-    "initial_losses": FamilyFigure(initial_claims, plot_initial_losses),
+    "two_steps": FamilyFigure(two_step_checks, plot_two_steps),
+    "thousand": FamilyFigure(thousand_checks, plot_thousand),
+    "regions": FamilyFigure(region_checks, plot_regions),
+    "sources": FamilyFigure(roi_source_checks, plot_roi_sources),
+    "initial_losses": FamilyFigure(initial_checks, plot_initial_losses),
 }

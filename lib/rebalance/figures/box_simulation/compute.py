@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rebalance.boxes import ratio
 from rebalance.errors import InputError
-from rebalance.figures.claims import Claim, printed_claim, printed_number
+from rebalance.figures.checks import Check, printed_claim, printed_number
 
 LOSSES = {"iou": "IoU", "giou": "GIoU", "ciou": "CIoU", "eiou": "EIoU", "focal_eiou": "Focal-EIoU"}
 """The losses that Algorithm 1 compares, and what they are called."""
@@ -403,9 +403,9 @@ def summary(runs: Mapping[str, Run]) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def simulation_claims(
+def simulation_checks(
     number: int, runs: Mapping[str, Run], focal: str = "Focal-EIoU"
-) -> list[Claim]:
+) -> list[Check]:
     """What section 5.2 says about a set-up, and whether it is so in these runs.
 
     Args:
@@ -458,7 +458,7 @@ def _against(values: pd.Series, name: str, others: Sequence[str]) -> str:
     return f"{values[name]:.3f} against {rest}"
 
 
-def claims_by_reading(number: int, num_points: int | None, seed: int) -> pd.DataFrame:
+def checks_by_reading(number: int, num_points: int | None, seed: int) -> pd.DataFrame:
     """Which claims hold under which reading of what the paper leaves open.
 
     Args:
@@ -480,15 +480,15 @@ def claims_by_reading(number: int, num_points: int | None, seed: int) -> pd.Data
             for weight in WEIGHTS:
                 focal = reading._replace(weight=weight)
                 run = simulate(boxes, "focal_eiou", focal, keep=(ITERATIONS,))
-                found = simulation_claims(number, {**runs, "Focal-EIoU": run})
+                found = simulation_checks(number, {**runs, "Focal-EIoU": run})
                 lines.append(
                     {"scale": scale, "step": step, "weight": weight}
-                    | {claim.quantity: claim.holds for claim in found}
+                    | {claim.name: claim.holds for claim in found}
                 )
     return pd.DataFrame(lines)
 
 
-def setup_claims(setups: Mapping[str, Setup], printed_cases: Sequence[int]) -> list[Claim]:
+def setup_checks(setups: Mapping[str, Setup], printed_cases: Sequence[int]) -> list[Check]:
     """Figure 5: the number of cases of each set-up, beside those that the paper counts."""
     return [
         printed_number(f"{name}: anchors times targets", made.num_cases, printed)
@@ -506,8 +506,8 @@ def descent_start(offset: Sequence[float]) -> Boxes:
     )
 
 
-def descent_claims(numbers: Mapping[str, Sequence[float]], path: Tensor) -> list[Claim]:
-    """Figure 1: CIoU's box after 50 steps, and the signs of Eq. 6.
+def descent_checks(numbers: Mapping[str, Sequence[float]], path: Tensor) -> list[Check]:
+    """Figure 1: CIoU's box after 50 steps, and the gradients of Eq. 6 as it is printed.
 
     Args:
         numbers: {"ciou_wh_after_50": [w, h]} as printed.
@@ -516,14 +516,11 @@ def descent_claims(numbers: Mapping[str, Sequence[float]], path: Tensor) -> list
     width, height = numbers["ciou_wh_after_50"]
     by_size = _aspect_gradient(1.0, 2.4)
     factor = 8 / math.pi**2 * (math.atan2(1, 1) - math.atan2(1, 2.4)) / (1 + 2.4**2)
-    sign = "Eq. 6 is printed with both signs reversed"
     return [
         printed_number("width of CIoU's box after 50 steps", float(path[50, 0, 2]), width),
         printed_number("height of CIoU's box after 50 steps", float(path[50, 0, 3]), height),
-        printed_number(
-            "dv/dw at w = 1, h = 2.4", by_size[0], round(factor * 2.4, 4), 4, sign, True
-        ),
-        printed_number("dv/dh at w = 1, h = 2.4", by_size[1], round(-factor, 4), 4, sign, True),
+        printed_number("dv/dw at w = 1, h = 2.4", by_size[0], round(factor * 2.4, 4), 4),
+        printed_number("dv/dh at w = 1, h = 2.4", by_size[1], round(-factor, 4), 4),
     ]
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 
 from rebalance.errors import InputError
-from rebalance.figures.claims import Claim, printed_claim
-from rebalance.jsonfile import read_json
+from rebalance.figures.checks import Check, printed_claim
+from rebalance.inputs import read_json
 
 SLENDER = ("person", "umbrella", "wine glass")
 OTHERS = ("potted plant", "bed", "tv")
@@ -86,7 +86,7 @@ def class_accuracy(
     return table
 
 
-def class_claims(classes: pd.DataFrame) -> list[Claim]:
+def class_checks(classes: pd.DataFrame) -> list[Check]:
     """GGIoU Figure 2: all gain, slender objects more (left out where there are none, or only)."""
     gains = classes.dropna(subset=["gain"])
     slender, others = (gains.loc[gains["slender"] == kind, "gain"] for kind in (True, False))

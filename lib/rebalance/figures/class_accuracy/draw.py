@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from rebalance.figures.claims import PAPER_SCALE
+from rebalance.figures.checks import PAPER_SCALE
 from rebalance.figures.class_accuracy.compute import PRINTED_RUNS
 from rebalance.figures.style import INK, PALETTE, SOFT, figure, legend_below
 

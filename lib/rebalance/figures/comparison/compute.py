@@ -13,16 +13,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rebalance.data.files import write_atomically
 from rebalance.errors import InputError
+from rebalance.figures.checks import POINTS, Check, printed_number
 from rebalance.metrics.output import read_metrics
 
 COLUMNS = (
-    ["run", "variant", "metric", "better", "seeds", "measured", "std", "reported", "difference"]
+    ["run", "variant", "metric", "better", "seeds", "measured", "std", "reported"]
 )  # fmt: skip
 """Columns of the tidy frame beside the settings of its rows."""
 
 
 BETTER = ("higher", "lower", None)
+OF_A_COUNT = 0.05
+"""Part of a printed mean number of positives by which a measured one may differ."""
+ROUNDING = 1e-9
+"""Of differences of printed decimals."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,7 @@ def assemble(
     Returns:
         A frame with the columns "row" (0, 1, ...), the settings, those of COLUMNS, and "missing".
         measured is the mean over seeds, undefined (nan) as soon as one seed is; std the sample
-        standard deviation, nan for fewer than two seeds; difference = measured - reported.
+        standard deviation, nan for fewer than two seeds.
 
     Raises:
         InputError: a row is incomplete, rows differ in their settings, a row is both measured and
@@ -122,7 +128,6 @@ def assemble(
                 "measured": measured,
                 "std": float(values.std(ddof=1)) if len(values) > 1 else float("nan"),
                 "reported": reported,
-                "difference": measured - reported,
             }
             shown = {"run": row["run"], "variant": row["variant"]}
             kind = {"metric": metric.name, "better": metric.better}
@@ -178,7 +183,117 @@ def as_fraction(printed: float | None, percent: bool) -> float:
     return float(Decimal(repr(printed)) / 100) if percent else float(printed)
 
 
+def cell_checks(
+    tidy: pd.DataFrame,
+    names: Sequence[str],
+    rows: Sequence[Mapping[str, Any]],
+    metrics: Sequence[Mapping[str, Any]],
+) -> list[Check]:
+    """Every printed cell beside what was measured, as printed (in percent where the metric is).
+
+    A measured accuracy may differ by POINTS, the mean number of positives by OF_A_COUNT of it.
+
+    Args:
+        tidy: what ``assemble`` returned for the same rows and metrics.
+        names: what the rows are called.
+        rows: see ``assemble``.
+        metrics: see ``assemble``.
+    """
+    measured = tidy.set_index(["row", "metric"])["measured"]
+    found = []
+    for index, (name, row) in enumerate(zip(names, rows, strict=True)):
+        for metric in map(read_metric, metrics):
+            printed = row["reported"].get(metric.name)
+            if printed is None:
+                continue
+            unit = 100 if metric.percent else 1
+            tolerance = POINTS / 100 * unit if metric.reads == "metrics" else OF_A_COUNT * printed
+            ours = float(measured[index, metric.name]) * unit
+            found.append(
+                printed_number(f"{name}: {metric.name}", ours, printed, tolerance=tolerance)
+            )
+    return found
+
+
+def claim_checks(
+    tidy: pd.DataFrame,
+    rows: Sequence[Mapping[str, Any]],
+    metrics: Sequence[Mapping[str, Any]],
+    claims: Sequence[Mapping[str, Any]],
+) -> list[Check]:
+    """What the work concludes from its table, on what was measured and on its own numbers.
+
+    Args:
+        tidy: what ``assemble`` returned for the same rows and metrics.
+        rows: see ``assemble``.
+        metrics: see ``assemble``.
+        claims: each {says, gains: [{rows: [[row, of row], ...], metrics, at_least, at_most,
+            times}]}; without bounds a gain must be positive. Gains are in the unit printed.
+
+    Returns:
+        One check a claim: measured are its gains here, printed those of the work's numbers and
+        whether these bear it out. It is not measured if one of its cells is not.
+    """
+    columns = {metric.name: metric for metric in map(read_metric, metrics)}
+    numbers = tidy.set_index(["row", "metric"])[["measured", "reported"]]
+    found = []
+    for claim in claims:
+        holds, measured = _decide(claim, numbers["measured"], columns)
+        borne_out, printed = _decide(claim, numbers["reported"], columns)
+        answer = {None: "not printed", True: "holds", False: "does not hold"}[borne_out]
+        found.append(Check(claim["says"], f"{answer}: {printed}", measured, None, holds))
+    return found
+
+
+def _decide(
+    claim: Mapping[str, Any], values: pd.Series, columns: Mapping[str, Metric]
+) -> tuple[bool | None, str]:
+    """Whether the gains of a claim are as bounded, None if one is not known; and all of them."""
+    holds: list[bool | None] = []
+    shown = []
+    for gain in claim["gains"]:
+        for name in gain["metrics"]:
+            found = [
+                _gain(values, columns[name], pair, bool(gain.get("times"))) for pair in gain["rows"]
+            ]
+            holds += [None if np.isnan(value) else _within(gain, value) for value in found]
+            shown.append(f"{name} {', '.join(_show_gain(gain, value) for value in found)}")
+    return None if None in holds else all(holds), "; ".join(shown)
+
+
+def _gain(values: pd.Series, metric: Metric, pair: Sequence[int], times: bool) -> float:
+    """How much better the first row is, as printed: their ratio, or their difference."""
+    first, second = (float(values[row, metric.name]) for row in pair)
+    if times:
+        return first / second if second else float("nan")
+    sign = -1 if metric.better == "lower" else 1
+    return sign * (first - second) * (100 if metric.percent else 1)
+
+
+def _within(gain: Mapping[str, Any], value: float) -> bool:
+    """Whether a gain rounds into its bounds, or is positive without any."""
+    low, high = gain.get("at_least"), gain.get("at_most")
+    if low is None and high is None:
+        return value > ROUNDING
+    slack = 0.5 * 10 ** -max(_digits(bound) for bound in (low, high) if bound is not None)
+    return (low is None or value >= low - slack - ROUNDING) and (
+        high is None or value <= high + slack + ROUNDING
+    )
+
+
+def _digits(bound: float) -> int:
+    """After the point of a printed bound: 0.3 and 4 are printed with one, 0.011 with three."""
+    return max(1, -int(Decimal(repr(float(bound))).normalize().as_tuple().exponent))
+
+
+def _show_gain(gain: Mapping[str, Any], value: float) -> str:
+    if np.isnan(value):
+        return "–"
+    if gain.get("times"):
+        return f"{value:.2f} times"
+    return f"{round(value, 6) + 0.0:+.3g}".replace("-", "−")  # + 0.0: no negative zero
+
+
 def save_table(tidy: pd.DataFrame, path: str | Path) -> None:
     """Write the tidy table as CSV at full precision; undefined numbers are empty cells."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    tidy.to_csv(path, index=False)
+    write_atomically(path, tidy.to_csv(index=False).encode())

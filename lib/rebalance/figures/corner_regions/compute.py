@@ -6,13 +6,14 @@ written in the configuration: a point on a curve must have an IoU of exactly T.
 
 import ast
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from rebalance.errors import InputError
-from rebalance.figures.claims import Claim, printed_claim
+from rebalance.figures.checks import Check, printed_claim
 from rebalance.figures.family import MadeTable, Row
 from rebalance.generators.rois import IOU_PRESETS
 
@@ -28,9 +29,10 @@ BOX = (1.0, 2.0, 5.0, 4.5)
 CORNERS = ((1.2, 2.1), (0.8, 2.15), (1.25, 1.9), (0.85, 1.9))
 """Sampled top-left corners, one in each quadrant around that of BOX."""
 THRESHOLDS = (0.5, 0.6, 0.75)
+FORMULA_BOUND = {"I": "min_bound", "II": "max_bound", "III": "max_bound", "IV": "min_bound"}
+"""The bound of each bottom-right region that is a formula; the other is a side of the box."""
 NUM_POINTS = 9
 EXACT = 1e-9
-WRONG_DIMENSION = "printed with I * A, of the wrong dimension; T * A is meant"
 OPERATORS: dict[type, Callable[[float, float], float]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
 }  # fmt: skip
@@ -98,7 +100,7 @@ def top_left_deviation(row: Row, equation: str) -> float:
 
 def bottom_right_bound_deviation(row: Row) -> float:
     """Largest |IoU - T| at the bound of a region of the bottom-right corner that is a formula."""
-    key = "min_bound" if row["region"] in ("I", "IV") else "max_bound"
+    key = FORMULA_BOUND[row["region"]]
     x2, y2 = BOX[2:]
     deviation = 0.0
     for values in _sampled():
@@ -160,7 +162,7 @@ def _sweep(region: str, values: Values) -> np.ndarray:
     return np.linspace(inside, border, NUM_POINTS)
 
 
-def top_left_table(rows: Sequence[Row]) -> MadeTable:
+def top_left_table(rows: Sequence[Row], numbers: Mapping[str, Any]) -> MadeTable:
     """bbgen Table 6, thesis Table B.1: the printed and the corrected curve of each region."""
     lines, found = [], []
     for row in (row["setting"] for row in rows):
@@ -170,17 +172,14 @@ def top_left_table(rows: Sequence[Row]) -> MadeTable:
         printed = row.get("equation_printed") or row["equation"]
         deviation = top_left_deviation(row, printed)
         found.append(
-            printed_claim(
-                f"region {row['region']}: IoU is T on the printed curve", deviation < EXACT,
-                f"off by up to {deviation:.1e}",
-                "" if deviation < EXACT else WRONG_DIMENSION, True,
-            )
+            _formula_check(f"region {row['region']}: IoU is T on the printed curve", printed,
+                           deviation)
         )  # fmt: skip
         if corrected:
             fixed = top_left_deviation(row, corrected)
             found.append(
-                printed_claim(f"region {row['region']}: IoU is T with T * A", fixed < EXACT,
-                              f"off by up to {fixed:.1e}")
+                _formula_check(f"region {row['region']}: IoU is T on the corrected curve",
+                               corrected, fixed)
             )  # fmt: skip
         lines.append({
             "region": row["region"], "from": row["min_bound"], "to": row["max_bound"],
@@ -190,30 +189,38 @@ def top_left_table(rows: Sequence[Row]) -> MadeTable:
     return pd.DataFrame(lines), found
 
 
-def bound_table(rows: Sequence[Row]) -> MadeTable:
+def bound_table(rows: Sequence[Row], numbers: Mapping[str, Any]) -> MadeTable:
     """bbgen Table 7, thesis Table B.2."""
     lines, found = [], []
     for row in (row["setting"] for row in rows):
         deviation = bottom_right_bound_deviation(row)
-        found.append(_curve_claim(f"region {row['region']}: IoU is T at the bound", deviation))
+        key = FORMULA_BOUND[row["region"]]
+        found.append(
+            _formula_check(f"region {row['region']}: IoU is T at the bound", row[key], deviation)
+        )
         lines.append({"region": row["region"], "from": row["min_bound"], "to": row["max_bound"],
                       "largest |IoU - T|": _rounded(deviation)})  # fmt: skip
     return pd.DataFrame(lines), found
 
 
-def curve_table(rows: Sequence[Row]) -> MadeTable:
+def curve_table(rows: Sequence[Row], numbers: Mapping[str, Any]) -> MadeTable:
     """bbgen Table 8, thesis Table B.3."""
     lines, found = [], []
     for row in (row["setting"] for row in rows):
         deviation = bottom_right_deviation(row)
-        found.append(_curve_claim(f"region {row['region']}: IoU is T on the curve", deviation))
+        found.append(
+            _formula_check(
+                f"region {row['region']}: IoU is T on the curve", row["equation"], deviation
+            )
+        )
         lines.append({"region": row["region"], "curve": row["equation"],
                       "largest |IoU - T|": _rounded(deviation)})  # fmt: skip
     return pd.DataFrame(lines), found
 
 
-def _curve_claim(claim: str, deviation: float) -> Claim:
-    return printed_claim(claim, deviation < EXACT, f"off by up to {deviation:.1e}")
+def _formula_check(name: str, formula: str, deviation: float) -> Check:
+    """Whether a printed formula gives T; measured is the largest |IoU - T|."""
+    return Check(name, formula, _rounded(deviation), EXACT, bool(deviation < EXACT))
 
 
 def _rounded(deviation: float) -> float:
@@ -221,7 +228,7 @@ def _rounded(deviation: float) -> float:
     return round(deviation, 6)
 
 
-def weight_table(rows: Sequence[Row]) -> MadeTable:
+def weight_table(rows: Sequence[Row], numbers: Mapping[str, Any]) -> MadeTable:
     """bbgen Table 9: the printed bin weights are those that the library draws with."""
     lines, found = [], []
     for row in (row["setting"] for row in rows):
@@ -237,8 +244,6 @@ def weight_table(rows: Sequence[Row]) -> MadeTable:
             printed_claim(
                 f"weights of {name} add up to 1", abs(sum(weights) - 1) < 1e-9,
                 f"{sum(weights):.2f}",
-                "" if name != "left_skew" else "so in the authors' code, too; the draw normalises",
-                True,
             )
         )  # fmt: skip
         bins = dict(

@@ -1,15 +1,15 @@
 """Explanatory diagrams, redrawn in the suite's own form."""
 
 from rebalance.figures.diagrams.compute import (
-    design_claims,
-    detector_claims,
-    faster_rcnn_claims,
-    feature_claims,
-    generated_claims,
-    pipeline_claims,
-    rank_sort_claims,
-    recursion_claims,
-    scale_claims,
+    design_checks,
+    detector_checks,
+    faster_rcnn_checks,
+    feature_checks,
+    generated_checks,
+    pipeline_checks,
+    rank_sort_checks,
+    recursion_checks,
+    scale_checks,
 )
 from rebalance.figures.diagrams.draw.imbalance import plot_imbalance_pipeline
 from rebalance.figures.diagrams.draw.pipelines import (
@@ -24,16 +24,16 @@ from rebalance.figures.diagrams.draw.pyramids import (
     plot_pyramid_designs,
     plot_scales,
 )
-from rebalance.figures.family import FamilyFigure
+from rebalance.figures.family import Diagram
 
-FIGURES: dict[str, FamilyFigure] = {
-    "detector": FamilyFigure(detector_claims, plot_detector),
-    "imbalance_pipeline": FamilyFigure(pipeline_claims, plot_imbalance_pipeline),
-    "scales": FamilyFigure(scale_claims, plot_scales),
-    "feature_imbalance": FamilyFigure(feature_claims, plot_feature_imbalance),
-    "pyramid_designs": FamilyFigure(design_claims, plot_pyramid_designs),
-    "generated_positives": FamilyFigure(generated_claims, plot_generated_positives),
-    "faster_rcnn_training": FamilyFigure(faster_rcnn_claims, plot_faster_rcnn_training),
-    "recursion": FamilyFigure(recursion_claims, plot_recursion),
-    "rank_sort_pipeline": FamilyFigure(rank_sort_claims, plot_rank_sort_pipeline),
+FIGURES: dict[str, Diagram] = {
+    "detector": Diagram(detector_checks, plot_detector),
+    "imbalance_pipeline": Diagram(pipeline_checks, plot_imbalance_pipeline),
+    "scales": Diagram(scale_checks, plot_scales),
+    "feature_imbalance": Diagram(feature_checks, plot_feature_imbalance),
+    "pyramid_designs": Diagram(design_checks, plot_pyramid_designs),
+    "generated_positives": Diagram(generated_checks, plot_generated_positives),
+    "faster_rcnn_training": Diagram(faster_rcnn_checks, plot_faster_rcnn_training),
+    "recursion": Diagram(recursion_checks, plot_recursion),
+    "rank_sort_pipeline": Diagram(rank_sort_checks, plot_rank_sort_pipeline),
 }

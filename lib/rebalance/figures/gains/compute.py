@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from rebalance.figures.claims import Claim, printed_claim, printed_number
+from rebalance.figures.checks import Check, printed_claim, printed_number
 
 
 def gains_by_threshold(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -32,7 +32,7 @@ def gains_by_threshold(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return table[columns].sort_values("threshold").reset_index(drop=True)
 
 
-def gain_claims(numbers: Mapping[str, float], gains: pd.DataFrame) -> list[Claim]:
+def gain_checks(numbers: Mapping[str, float], gains: pd.DataFrame) -> list[Check]:
     """GGIoU's Figure 3: both ends of the curve, and that it only rises."""
     by_threshold = gains.set_index("threshold")["gain"]
     return [

@@ -2,7 +2,7 @@
 
 from rebalance.figures.family import FamilyFigure
 from rebalance.figures.loss_curves.compute import (
-    design_claims,
+    design_checks,
     focal_l1_claims,
 )
 from rebalance.figures.loss_curves.draw import (
@@ -12,5 +12,5 @@ from rebalance.figures.loss_curves.draw import (
 
 FIGURES: dict[str, FamilyFigure] = {
     "focal_l1": FamilyFigure(focal_l1_claims, plot_focal_l1),
-    "gradient_design": FamilyFigure(design_claims, plot_gradient_design),
+    "gradient_design": FamilyFigure(design_checks, plot_gradient_design),
 }

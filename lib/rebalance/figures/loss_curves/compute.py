@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from rebalance.figures.claims import Claim, printed_claim, printed_number
+from rebalance.figures.checks import Check, printed_claim, printed_number
 from rebalance.losses import focal_l1_loss
 
 BETAS = {"1/e": math.exp(-1), "0.5": 0.5, "0.6": 0.6, "0.8": 0.8, "1": 1.0}
@@ -39,7 +39,7 @@ def wished_gradient(beta: float, errors: np.ndarray) -> np.ndarray:
         return np.where(errors > 0, -errors * np.log(beta * errors), 0.0)
 
 
-def focal_l1_claims(numbers: Mapping[str, Any]) -> list[Claim]:
+def focal_l1_claims(numbers: Mapping[str, Any]) -> list[Check]:
     """Figure 2: the largest gradient, where it lies, and that the pieces of Eq. 9 meet.
 
     Args:
@@ -74,7 +74,7 @@ def focal_l1_claims(numbers: Mapping[str, Any]) -> list[Claim]:
     return found
 
 
-def design_claims(numbers: Mapping[str, Any]) -> list[Claim]:
+def design_checks(numbers: Mapping[str, Any]) -> list[Check]:
     """Figure 3: the wished curve peaks at 1/e, and a larger beta lowers the gradient everywhere."""
     errors = np.linspace(1e-4, 1, 10_000)
     curves = {name: wished_gradient(beta, errors) for name, beta in BETAS.items()}

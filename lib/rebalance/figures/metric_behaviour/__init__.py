@@ -2,14 +2,14 @@
 
 from rebalance.figures.family import FamilyFigure
 from rebalance.figures.metric_behaviour.compute import (
-    comparison_claims,
-    correlation_claims,
-    curve_claims,
-    equal_ap_claims,
-    grid_claims,
-    growth_claims,
+    comparison_checks,
+    correlation_checks,
+    curve_checks,
+    equal_ap_checks,
+    grid_checks,
+    growth_checks,
     hard_prediction_table,
-    triangle_claims,
+    triangle_checks,
 )
 from rebalance.figures.metric_behaviour.draw import (
     plot_comparison_of_errors,
@@ -22,12 +22,12 @@ from rebalance.figures.metric_behaviour.draw import (
 )
 
 FIGURES: dict[str, FamilyFigure] = {
-    "correlation": FamilyFigure(correlation_claims, plot_correlation),
-    "equal_ap": FamilyFigure(equal_ap_claims, plot_equal_ap),
-    "growth": FamilyFigure(growth_claims, plot_growth),
-    "curves": FamilyFigure(curve_claims, plot_curves),
-    "grid": FamilyFigure(grid_claims, plot_grid),
-    "comparison": FamilyFigure(comparison_claims, plot_comparison_of_errors),
-    "triangle": FamilyFigure(triangle_claims, plot_triangle),
+    "correlation": FamilyFigure(correlation_checks, plot_correlation),
+    "equal_ap": FamilyFigure(equal_ap_checks, plot_equal_ap),
+    "growth": FamilyFigure(growth_checks, plot_growth),
+    "curves": FamilyFigure(curve_checks, plot_curves),
+    "grid": FamilyFigure(grid_checks, plot_grid),
+    "comparison": FamilyFigure(comparison_checks, plot_comparison_of_errors),
+    "triangle": FamilyFigure(triangle_checks, plot_triangle),
 }
 TABLES = {"hard_predictions": hard_prediction_table}

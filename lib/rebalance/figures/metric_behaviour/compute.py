@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rebalance.figures.claims import Claim, printed_claim, printed_number
+from rebalance.figures.checks import Check, printed_claim, printed_number
 from rebalance.figures.family import MadeTable, Row
 from rebalance.metrics import (
     OptimalLrp,
@@ -63,7 +63,7 @@ def correlation_aps(correlation: str) -> Numbers:
     ])  # fmt: skip
 
 
-def correlation_claims(numbers: Mapping[str, Any]) -> list[Claim]:
+def correlation_checks(numbers: Mapping[str, Any]) -> list[Check]:
     """Figure 1.3: a positive correlation gives the larger AP, more so at high thresholds."""
     aps = {name: correlation_aps(name) for name in CORRELATED}
     gap = aps["positive"] - aps["negative"]
@@ -134,7 +134,7 @@ def performance(detector: Detector) -> Performance:
     return Performance(precision, recall, ap, optimal_lrp(curve))
 
 
-def equal_ap_claims(numbers: Mapping[str, Any]) -> list[Claim]:
+def equal_ap_checks(numbers: Mapping[str, Any]) -> list[Check]:
     """Figure 5.1: AP is equal, LRP and its parts of (a) and (b) are those of Table 5.1."""
     made = {name: performance(detector) for name, detector in DETECTORS.items()}
     aps = [result.ap for result in made.values()]
@@ -164,7 +164,7 @@ SCENARIOS = {"a": Counts(4, 4, 0), "b": Counts(4, 0, 4)}
 """Table 5.1 needs as many false positives (a) or negatives (b) as true positives."""
 
 
-def hard_prediction_table(rows: Sequence[Row]) -> MadeTable:
+def hard_prediction_table(rows: Sequence[Row], numbers: Mapping[str, Any]) -> MadeTable:
     """Table 5.1: PQ and LRP cannot tell the scenarios apart, the components of LRP can.
 
     Args:
@@ -213,14 +213,12 @@ def growth() -> pd.DataFrame:
     ])  # fmt: skip
 
 
-def growth_claims(numbers: Mapping[str, Any]) -> list[Claim]:
+def growth_checks(numbers: Mapping[str, Any]) -> list[Check]:
     """Figure 5.2: PQ jumps where the detection becomes a true positive, LRP does not."""
     just_above, half = pair_measures(TAU + 1e-9), pair_measures(TAU)
     curve = growth()
     beyond = curve[curve["iou"] > TAU]
     return [
-        printed_number("slices of the mask", SLICES, numbers["slices"]),
-        printed_number("threshold tau", TAU, numbers["tau"]),
         printed_claim(
             "PQ jumps when the detection becomes a true positive",
             half["PQ"] == 0 and abs(just_above["PQ"] - 0.5) < 1e-6,
@@ -303,7 +301,7 @@ def detector_curves(worst: bool = False) -> pd.DataFrame:
     })  # fmt: skip
 
 
-def curve_claims(numbers: Mapping[str, Any]) -> list[Claim]:
+def curve_checks(numbers: Mapping[str, Any]) -> list[Check]:
     """Figure 5.3: the minimum of the drawn curve is the library's oLRP, and AP sees no boxes."""
     curves, blind = detector_curves(), detector_curves(worst=True)
     library = evaluate(*curve_example())["per_class"][0]
@@ -379,16 +377,12 @@ def outcome_grid() -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def grid_claims(numbers: Mapping[str, Any]) -> list[Claim]:
+def grid_checks(numbers: Mapping[str, Any]) -> list[Check]:
     """Figure 5.4: the grid, and what each error does on it."""
     grid = outcome_grid()
     by_counts = grid.groupby(["n_tp", "n_fp", "n_fn"])
     worst = grid[(grid["mean_quality"] == min(MEAN_QUALITIES)) & (grid["n_tp"] >= 10)]
     return [
-        printed_number("most ground truths", int((grid["n_tp"] + grid["n_fn"]).max()),
-                       numbers["max_ground_truths"]),
-        printed_number("most detections", int((grid["n_tp"] + grid["n_fp"]).max()),
-                       numbers["max_detections"]),
         printed_claim("the PR error does not see localisation",
                       bool((by_counts["PR"].max() - by_counts["PR"].min() < 1e-12).all())),
         printed_claim(
@@ -399,7 +393,7 @@ def grid_claims(numbers: Mapping[str, Any]) -> list[Claim]:
     ]  # fmt: skip
 
 
-def comparison_claims(numbers: Mapping[str, Any]) -> list[Claim]:
+def comparison_checks(numbers: Mapping[str, Any]) -> list[Check]:
     """Figure 5.5: LRP bounds the other errors, and leaves PQ's the more the worse boxes fit."""
     grid = outcome_grid()
     low = (grid["LRP"] - grid[["FP", "FN", "PQ"]].max(axis=1)).min()
@@ -446,7 +440,7 @@ def triangle_table() -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def triangle_claims(numbers: Mapping[str, Any]) -> list[Claim]:
+def triangle_checks(numbers: Mapping[str, Any]) -> list[Check]:
     """Figure C.1: all cells, and that only LRP keeps the triangle inequality."""
     ours = triangle_table()
     found = []

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from rebalance.figures.claims import Claim, printed_claim
+from rebalance.figures.checks import Check, printed_claim
 from rebalance.figures.taxonomy.compute import BRANCHES
 
 References = Mapping[str, Mapping[Any, Sequence[int]]]
@@ -81,7 +81,7 @@ def papers_table(references: References) -> pd.DataFrame:
     ])  # fmt: skip
 
 
-def papers_claims(references: References) -> list[Claim]:
+def papers_checks(references: References) -> list[Check]:
     """Figure 3.3: what the chapter says of the drawing, and of the years of its references."""
     totals = papers_by_problem(references)
     distinct = {

@@ -2,13 +2,13 @@
 
 from rebalance.figures.family import TabledFigure
 from rebalance.figures.positives.compute import (
-    corner_claims,
+    corner_checks,
     corner_table,
-    near_half_claims,
+    near_half_checks,
     near_half_table,
-    regressor_claims,
+    regressor_checks,
     regressor_table,
-    roi_source_claims,
+    roi_source_checks,
     roi_source_table,
 )
 from rebalance.figures.positives.draw import (
@@ -19,8 +19,8 @@ from rebalance.figures.positives.draw import (
 )
 
 FIGURES: dict[str, TabledFigure] = {
-    "sources": TabledFigure(roi_source_claims, plot_roi_sources_with, roi_source_table),
-    "corners": TabledFigure(corner_claims, plot_corners_with, corner_table),
-    "near_half": TabledFigure(near_half_claims, plot_near_half, near_half_table),
-    "regressor": TabledFigure(regressor_claims, plot_regressor, regressor_table),
+    "sources": TabledFigure(roi_source_checks, plot_roi_sources_with, roi_source_table),
+    "corners": TabledFigure(corner_checks, plot_corners_with, corner_table),
+    "near_half": TabledFigure(near_half_checks, plot_near_half, near_half_table),
+    "regressor": TabledFigure(regressor_checks, plot_regressor, regressor_table),
 }

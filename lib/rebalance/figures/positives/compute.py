@@ -17,15 +17,17 @@ from numpy.typing import NDArray
 from rebalance.boxes import paired_iou
 from rebalance.errors import InputError
 from rebalance.figures.box_generator.compute import REFERENCE, iou_shares, roi_source_ious
-from rebalance.figures.claims import Claim, printed_claim, printed_number
+from rebalance.figures.checks import Check, printed_claim, printed_number
 from rebalance.generators.regions import feasible_region, quadrant_areas
-from rebalance.jsonfile import read_json
+from rebalance.inputs import read_json
 from rebalance.samplers.statistics import CornerShares, corner_shares
 
 BINS_PER_TENTH = 10
 """Bins of width 0.01 in one of width 0.1."""
-ABOUT = (0.5, 1.5)
-"""What counts as "about" a printed number, as factors of it."""
+ABOUT = 0.5
+"""What counts as "about" a printed number: up to this part of it more or less."""
+OF_A_SHARE = 0.03
+"""By which shares of 2,500 points may differ: three standard deviations."""
 CROWD_RADIUS = 0.05
 """Around the reference's corner; its sides are 0.3 long."""
 FLOAT_SLACK = 1e-4
@@ -122,19 +124,19 @@ def _text(shares: Sequence[float]) -> str:
     return ", ".join(f"{share:.3f}" for share in shares)
 
 
-def roi_source_claims(series: Series, numbers: Mapping[str, Any]) -> list[Claim]:
+def roi_source_checks(series: Series, numbers: Mapping[str, Any]) -> list[Check]:
     """bbgen Figure 5, thesis 4.5: RPN and base are concentrated near 0.5, the RPN less so."""
     base = iou_shares(roi_source_ious()["base, T = 0.5"])
-    claims = []
+    found = []
     for label, positives in series.items():
         shares = positives.tenth_shares
-        claims += [
+        found += [
             printed_claim(f"RoIs of the {label} are concentrated near 0.5",
                           shares == sorted(shares, reverse=True), _text(shares)),
             printed_claim(f"those of the {label} less so than those of the base source, T = 0.5",
                           shares[0] < base[0], f"{shares[0]:.3f} against {base[0]:.3f} below 0.6"),
         ]  # fmt: skip
-    return claims
+    return found
 
 
 def roi_source_table(series: Series) -> pd.DataFrame:
@@ -153,27 +155,30 @@ def points_beyond(points: torch.Tensor, min_iou: float = 0.5) -> int:
     return int((paired_iou(boxes, REFERENCE.expand(len(points), 4)) < min_iou - FLOAT_SLACK).sum())
 
 
-def corner_claims(series: Series, numbers: Mapping[str, Any]) -> list[Claim]:
+def corner_checks(series: Series, numbers: Mapping[str, Any]) -> list[Check]:
     """bbgen Figure 6, thesis 4.6: corners of the RPN's RoIs lie inside more often than outside."""
     shares = [value for key, value in numbers.items() if key.startswith("share_")]
     beyond = next(value for key, value in numbers.items() if key.startswith("points_outside"))
     areas = quadrant_areas(torch.tensor([0.5]))
     uniform = float(areas.inside / (areas.inside + areas.outside + 2 * areas.mixed))
-    claims = []
+    found = []
     for label, positives in series.items():
         ours = corner_shares(positives.corners)
-        claims += [
+        found += [
+            printed_number(f"share of corners of the {label} inside the box", ours.inside,
+                           shares[0], tolerance=OF_A_SHARE),
+            printed_number(f"share of corners of the {label} outside on both axes", ours.outside,
+                           shares[1], tolerance=OF_A_SHARE),
             printed_number(f"points of the {label} beyond the limit of 0.5",
                            points_beyond(positives.corners), beyond),
             printed_claim(
-                f"more corners of the {label} inside the box than outside on both axes "
-                f"(printed: {shares[0]} and {shares[1]})",
+                f"more corners of the {label} inside the box than outside on both axes",
                 ours.inside > ours.outside, f"{ours.inside:.3f} and {ours.outside:.3f}"),
             printed_claim(
                 "more of them inside than in a source that is uniform in space",
                 ours.inside > uniform, f"{ours.inside:.3f} against {uniform:.3f} of the area"),
         ]  # fmt: skip
-    return claims
+    return found
 
 
 def corner_table(series: Series) -> pd.DataFrame:
@@ -202,21 +207,19 @@ def crowding(points: torch.Tensor) -> float:
     return float(near.double().mean()) / (math.pi * CROWD_RADIUS**2 / area)
 
 
-def near_half_claims(series: Series, numbers: Mapping[str, Any]) -> list[Claim]:
-    """thesis Figure 3.14: a thousand points, denser around the corner of the reference box."""
-    claims = []
+def near_half_checks(series: Series, numbers: Mapping[str, Any]) -> list[Check]:
+    """thesis Figure 3.14: points are denser around the corner of the reference box."""
+    found = []
     for label, positives in series.items():
         points = positives.corners_near_half
         density = crowding(points)
-        claims += [
-            printed_number(f"RoIs of the {label} drawn", len(points), numbers["rois"],
-                           note="" if len(points) == numbers["rois"] else
-                           "the run has no more positives in this range"),
+        found += [
             printed_claim(
-                "they are denser around the top-left corner of the reference box", density > 1,
+                f"{len(points)} RoIs of the {label} are denser around the top-left corner of the "
+                "reference box", density > 1,
                 f"{density:.1f} times as dense within {CROWD_RADIUS} of it as over all"),
         ]  # fmt: skip
-    return claims
+    return found
 
 
 def near_half_table(series: Series) -> pd.DataFrame:
@@ -232,29 +235,27 @@ def bin_names(bins: pd.DataFrame) -> list[str]:
     return [f"{low:.1f}-{high:.1f}" for low, high in zip(bins["low"], bins["high"], strict=True)]
 
 
-def regressor_claims(series: Series, numbers: Mapping[str, Any]) -> list[Claim]:
+def regressor_checks(series: Series, numbers: Mapping[str, Any]) -> list[Check]:
     """thesis Figure 3.12: where the regressor helps, where it harms."""
     printed_lost = numbers["lost_share_in_bin_0_5_to_0_6_about"]
     printed_worse = [str(name).replace("1.0", "1") for name in
                      numbers["bins_where_no_regression_is_better"]]  # fmt: skip
-    claims = []
+    found = []
     for label, positives in series.items():
         bins = positives.bins
         lost = float(bins["lost"].iloc[0])
         grows = bins["error_after"] > bins["error_before"]
         worse = [name for name, grown in zip(bin_names(bins), grows, strict=True) if grown]
-        low, high = (factor * printed_lost for factor in ABOUT)
-        claims += [
-            printed_claim(
-                f"about {printed_lost} of the positives of {label} with an IoU of 0.5 to 0.6 fall "
-                "under 0.5", low <= lost <= high, f"{lost:.3f}",
-                f"from {low:g} to {high:g} counts as about"),
+        found += [
+            printed_number(
+                f"share of the positives of {label} with an IoU of 0.5 to 0.6 that fall under 0.5",
+                lost, printed_lost, note="printed as about", tolerance=ABOUT * printed_lost),
             printed_claim(
                 f"the mean error grows for an IoU of {' and '.join(printed_worse)}, and only there",
                 [name.replace("1.0", "1") for name in worse] == printed_worse,
                 ", ".join(worse) or "nowhere"),
         ]  # fmt: skip
-    return claims
+    return found
 
 
 def regressor_table(series: Series) -> pd.DataFrame:

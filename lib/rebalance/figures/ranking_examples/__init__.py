@@ -2,12 +2,12 @@
 
 from rebalance.figures.family import FamilyFigure
 from rebalance.figures.ranking_examples.compute import (
-    alrp_claims,
-    localiser_claims,
-    primary_claims,
-    rank_sort_claims,
-    target_claims,
-    update_claims,
+    alrp_checks,
+    localiser_checks,
+    primary_checks,
+    rank_sort_checks,
+    target_checks,
+    update_checks,
 )
 from rebalance.figures.ranking_examples.draw import (
     plot_alrp_gradients,
@@ -19,10 +19,10 @@ from rebalance.figures.ranking_examples.draw import (
 )
 
 FIGURES: dict[str, FamilyFigure] = {
-    "localisers": FamilyFigure(localiser_claims, plot_localisers),
-    "alrp_gradients": FamilyFigure(alrp_claims, plot_alrp_gradients),
-    "rank_sort": FamilyFigure(rank_sort_claims, plot_rank_sort),
-    "primary_terms": FamilyFigure(primary_claims, plot_primary_terms),
-    "update": FamilyFigure(update_claims, plot_update),
-    "target_ranking": FamilyFigure(target_claims, plot_target_ranking),
+    "localisers": FamilyFigure(localiser_checks, plot_localisers),
+    "alrp_gradients": FamilyFigure(alrp_checks, plot_alrp_gradients),
+    "rank_sort": FamilyFigure(rank_sort_checks, plot_rank_sort),
+    "primary_terms": FamilyFigure(primary_checks, plot_primary_terms),
+    "update": FamilyFigure(update_checks, plot_update),
+    "target_ranking": FamilyFigure(target_checks, plot_target_ranking),
 }

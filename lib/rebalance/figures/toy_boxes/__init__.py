@@ -2,10 +2,10 @@
 
 from rebalance.figures.family import FamilyFigure
 from rebalance.figures.toy_boxes.compute import (
-    coverage_claims,
-    ggiou_claims,
-    prediction_claims,
-    slide_claims,
+    coverage_checks,
+    ggiou_checks,
+    prediction_checks,
+    slide_checks,
 )
 from rebalance.figures.toy_boxes.draw import (
     plot_coverage,
@@ -15,8 +15,8 @@ from rebalance.figures.toy_boxes.draw import (
 )
 
 FIGURES: dict[str, FamilyFigure] = {
-    "prediction_errors": FamilyFigure(prediction_claims, plot_prediction_errors),
-    "coverage": FamilyFigure(coverage_claims, plot_coverage),
-    "slide": FamilyFigure(slide_claims, plot_slide),
-    "ggiou": FamilyFigure(ggiou_claims, plot_ggiou),
+    "prediction_errors": FamilyFigure(prediction_checks, plot_prediction_errors),
+    "coverage": FamilyFigure(coverage_checks, plot_coverage),
+    "slide": FamilyFigure(slide_checks, plot_slide),
+    "ggiou": FamilyFigure(ggiou_checks, plot_ggiou),
 }

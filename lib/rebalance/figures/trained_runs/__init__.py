@@ -2,9 +2,9 @@
 
 from rebalance.figures.family import FigureOfRuns
 from rebalance.figures.trained_runs.compute import (
-    loss_setting_claims,
+    loss_setting_checks,
     loss_settings,
-    rpn_loss_claims,
+    rpn_loss_checks,
     rpn_losses,
 )
 from rebalance.figures.trained_runs.draw import (
@@ -13,6 +13,6 @@ from rebalance.figures.trained_runs.draw import (
 )
 
 FIGURES: dict[str, FigureOfRuns] = {
-    "loss_settings": FigureOfRuns(loss_setting_claims, plot_loss_settings, loss_settings),
-    "rpn_losses": FigureOfRuns(rpn_loss_claims, plot_rpn_losses, rpn_losses),
+    "loss_settings": FigureOfRuns(loss_setting_checks, plot_loss_settings, loss_settings),
+    "rpn_losses": FigureOfRuns(rpn_loss_checks, plot_rpn_losses, rpn_losses),
 }

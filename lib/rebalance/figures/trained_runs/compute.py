@@ -1,5 +1,6 @@
 """Figures with a point or a line per run (focal_eiou Figure 4, thesis Figure 3.17)."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from rebalance.errors import InputError
-from rebalance.figures.claims import Claim, printed_claim
+from rebalance.figures.checks import POINTS, Check, printed_claim, printed_number
 from rebalance.figures.family import Row
 from rebalance.figures.training_curves.compute import load_logs, smooth
 from rebalance.metrics.output import read_metrics
@@ -54,7 +55,7 @@ def _values(curve: pd.Series) -> str:
     return ", ".join(f"{value:g}: {ap:.1f}" for value, ap in curve.items())
 
 
-def loss_setting_claims(points: pd.DataFrame, numbers: Mapping[str, Any]) -> list[Claim]:
+def loss_setting_checks(points: pd.DataFrame, numbers: Mapping[str, Any]) -> list[Check]:
     """focal_eiou Figure 4: where the curves peak, and how they fall."""
     eiou, l1 = _curve(points, "EIoU"), _curve(points, "FocalL1")
     v1, focal, star = (_curve(points, f"Focal-EIoU{end}") for end in (" (v1)", "", "*"))
@@ -64,16 +65,22 @@ def loss_setting_claims(points: pd.DataFrame, numbers: Mapping[str, Any]) -> lis
     gamma = float(numbers["c"]["best_gamma_focal_eiou"])
     own = eiou[weight]
     drops = [float(curve.max() - curve.iloc[-1]) for curve in (star, focal)]
+    printed = [
+        printed_number(f"AP of {point['series']} at {point['value']:g}", point["AP"],
+                       point["reported"], tolerance=POINTS)
+        for point in points.to_dict("records") if not math.isnan(point["reported"])
+    ]  # fmt: skip
     return [
+        *printed,
+        printed_number("(a) gain of that weight over the baseline", own - baseline,
+                       numbers["a"]["best_gain_over_baseline"], tolerance=POINTS),
         printed_claim(f"(a) EIoU is best with a loss weight of {weight}", eiou.idxmax() == weight,
                       _values(eiou)),
         printed_claim(f"(a) AP drops for weights above {weight}",
                       bool((eiou[eiou.index > weight] < own).all()),
                       _values(eiou[eiou.index >= weight])),
         printed_claim(
-            f"(a) that weight gains over the baseline (printed: "
-            f"{numbers['a']['best_gain_over_baseline']})", own > baseline,
-            f"{own - baseline:+.1f}"),
+            "(a) that weight gains over the baseline", own > baseline, f"{own - baseline:+.1f}"),
         printed_claim(f"(b) FocalL1 is best with a beta of {beta}", l1.idxmax() == beta,
                       _values(l1)),
         printed_claim("(b) Focal-EIoU (v1) never improves on EIoU", bool((v1 <= own).all()),
@@ -122,14 +129,14 @@ def rpn_losses(runs: Runs, rows: Sequence[Row]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def rpn_loss_claims(losses: pd.DataFrame, numbers: Mapping[str, Any]) -> list[Claim]:
+def rpn_loss_checks(losses: pd.DataFrame, numbers: Mapping[str, Any]) -> list[Check]:
     """thesis Figure 3.17: classification falls faster."""
-    claims = []
+    found = []
     for label, some in losses.groupby("run"):
         left = {name: group["left"].to_numpy() for name, group in some.groupby("loss")}
         means = [float(left[name].mean()) for name in RPN_LOSSES]
         lower = float((left["classification"] < left["regression"]).mean())
-        claims += [
+        found += [
             printed_claim(f"{label}: the classification loss falls faster", means[0] < means[1],
                           f"of its start {means[0]:.2f} is left, against {means[1]:.2f}, on "
                           "average",
@@ -137,4 +144,4 @@ def rpn_loss_claims(losses: pd.DataFrame, numbers: Mapping[str, Any]) -> list[Cl
             printed_claim(f"{label}: less of it is left at most iterations", lower > 0.5,
                           f"{100 * lower:.0f} % of them"),
         ]  # fmt: skip
-    return claims
+    return found

@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from rebalance.figures.claims import PAPER_SCALE
+from rebalance.figures.checks import PAPER_SCALE
 from rebalance.figures.style import FIXED_COLOURS, INK, PALETTE, colours, figure, legend_below
 from rebalance.figures.trained_runs.compute import BASELINE, RPN_LOSSES
 

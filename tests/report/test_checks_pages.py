@@ -1,28 +1,29 @@
 """What comes out of a work's claims, as pages show it."""
 
 import pandas as pd
-from rebalance.figures.claims import printed_claim, printed_number
-from rebalance.report.claims import (
-    claims_heading_html,
-    claims_html,
+from rebalance.figures.checks import printed_claim, printed_number
+from rebalance.report.checks import (
+    checks_heading_html,
+    checks_html,
     departures_html,
     doubts_html,
     frame_html,
-    measured_claims_html,
+    measured_checks_html,
 )
 
 
 def test_page_escapes_and_says_what_does_not_hold():
-    claims = [printed_claim("a < b", True), printed_number("x & y", 0.8, 0.66, note="<why>")]
-    table = claims_html(claims)
+    checks = [printed_claim("a < b", True), printed_number("x & y", 0.8, 0.66, note="<why>")]
+    table = checks_html([*checks, printed_claim("c", None)])
     assert "a &lt; b" in table
     assert "&lt;why&gt;" in table
-    assert table.count("does not hold") == 1
-    assert "1 of 2 hold: differs" in claims_heading_html("T", "lead", claims)
-    on_data = claims_heading_html("T", "lead", claims, dataset="shapes")
-    assert "1 of 2 hold on shapes<" in on_data
-    assert "T · shapes" in on_data
-    assert "1 of 1 claims hold<" in claims_heading_html("T", "lead", claims[:1])
+    assert table.count("does not hold") == table.count("not measured") == 1
+    assert table.index("does not hold") < table.index("not measured") < table.index("a &lt; b")
+    assert "differs: 1 of 2 hold<" in checks_heading_html("T", "lead", checks)
+    assert "T · shapes" in checks_heading_html("T", "lead", checks, dataset="shapes")
+    assert "claims hold 1 of 1<" in checks_heading_html("T", "lead", checks[:1])
+    assert ">transcribed<" in checks_heading_html("T", "lead")
+    assert ">redrawn<" in checks_heading_html("T", "lead", checks[:1], kind="diagram")
     assert doubts_html([]) == ""
     assert "<li>a &amp; b</li>" in doubts_html(["a & b"])
 
@@ -41,11 +42,11 @@ def test_frame_shows_lists_booleans_and_undefined():
 
 
 def test_claims_about_what_is_measured_name_the_scale():
-    page = measured_claims_html([], "shapes", "small networks")
+    page = measured_checks_html([], "shapes", "small networks")
     assert "measured at the shapes scale" in page
     assert "small networks" in page
     assert "no reproduction" in page
-    assert "no reproduction" not in measured_claims_html([], "paper", "the works' own")
+    assert "no reproduction" not in measured_checks_html([], "paper", "the works' own")
 
 
 def test_departures_are_said_to_be_besides_what_another_scale_changes():

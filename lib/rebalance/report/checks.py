@@ -1,4 +1,4 @@
-"""HTML of pages with claims of a work: heading, what comes out, frames, doubts.
+"""HTML of what a page checks: heading with its verdict, one line per check, frames, doubts.
 
 Uses the classes of the report's style sheet.
 """
@@ -9,76 +9,76 @@ from typing import Any
 
 import pandas as pd
 
-from rebalance.figures.claims import CLAIMED, PAPER_SCALE, Claim, count_holding, verdict
+from rebalance.figures.checks import PAPER_SCALE, Check, Kind, verdict, verdict_words
 
-VERDICTS = {
-    "reproduced": "everything printed comes out",
-    "misprints": "comes out but for misprints",
-    "differs": "differs from what is printed",
-}
 NOT_SHOWN = "–"
 
 
-def claims_heading_html(
-    title: str, lead: str = "", claims: Sequence[Claim] = (), dataset: str | None = None
-) -> str:
-    """Title, one sentence on what to look at, and how much of the print comes out.
+def verdict_chip(checks: Sequence[Check], kind: Kind = "compared") -> str:
+    """The verdict of a page in its colour."""
+    found = verdict(checks, kind)
+    return f'<span class="chip {found}">{escape(verdict_words(found, checks))}</span>'
 
-    ``dataset`` names the data of a figure that describes one: it may not be the work's, so the page
-    says where its claims hold and not that the print comes out.
+
+def checks_heading_html(
+    title: str,
+    lead: str = "",
+    checks: Sequence[Check] = (),
+    dataset: str | None = None,
+    kind: Kind = "compared",
+) -> str:
+    """Title, one sentence on what to look at, and the verdict.
+
+    ``dataset`` names the data of a figure that describes one: it may not be the work's.
     """
-    chip = ""
-    if claims:
-        status = f"{count_holding(claims)} hold: {VERDICTS[verdict(claims)]}"
-        if dataset is not None:
-            status = f"{count_holding(claims)} hold on {escape(dataset)}"
-        elif all(claim.printed == CLAIMED for claim in claims):
-            status = f"{count_holding(claims)} claims hold"
-        chip = f'<span class="chip scale">{status}</span>'
+    made = "computed here, no training needed"
     if dataset is not None:
-        title = f"{title} · {dataset}"
+        title, made = f"{title} · {dataset}", f"computed here, on {escape(dataset)}"
     return (
-        '<header><p class="eyebrow"><span>computed here, no training needed</span>'
-        f"{chip}</p><h1>{escape(title)}</h1>"
+        f'<header><p class="eyebrow"><span>{made}</span>'
+        f"{verdict_chip(checks, kind)}</p><h1>{escape(title)}</h1>"
         + (f'<p class="lead">{escape(lead)}</p>' if lead else "")
         + "</header>"
     )
 
 
-def claims_html(claims: Sequence[Claim], kind: str = "figure") -> str:
-    """One line per printed number or claim: ours, printed, whether it holds, and why not.
+def checks_html(checks: Sequence[Check], kind: str = "figure") -> str:
+    """One line per check: measured, printed, whether it holds, and why not.
 
-    Those that do not hold come first.
+    Those that do not hold come first, then those that were not measured.
     """
-    if not claims:
-        return f'<p class="fine">The {kind} has no printed number that could be computed.</p>'
+    if not checks:
+        return f'<p class="fine">The {kind} prints nothing that could be computed.</p>'
+    order = {False: 0, None: 1, True: 2}
     lines = []
-    for claim in sorted(claims, key=lambda claim: claim.holds):  # what fails comes first
-        mark = "holds" if claim.holds else "misprint" if claim.misprint else "does not hold"
-        style = "" if claim.holds else ' style="color: var(--warn); font-weight: 600"'
+    for check in sorted(checks, key=lambda check: order[check.holds]):
+        mark = {None: "not measured", True: "holds", False: "does not hold"}[check.holds]
+        if check.misprint:
+            mark = "misprint"
+        style = "" if check.holds is not False else ' style="color: var(--warn); font-weight: 600"'
         lines.append(
-            f'<tr><td class="setting" {_WRAP}>{escape(claim.quantity)}</td>'
-            f'<td class="measured">{show(claim.ours)}</td>'
-            f'<td class="reported">{show(claim.printed)}</td>'
+            f'<tr><td class="setting" {_WRAP}>{escape(check.name)}</td>'
+            f'<td class="measured" {_WRAP}>{show(check.measured)}</td>'
+            f'<td class="reported" {_WRAP}>{show(check.printed)}</td>'
             f"<td{style}>{mark}</td>"
-            f'<td class="setting" {_WRAP}>{escape(claim.note)}</td></tr>'
+            f'<td class="setting" {_WRAP}>{escape(check.note)}</td></tr>'
         )
-    head = "".join(f"<th>{name}</th>" for name in ("what", "ours", "printed", "", "note"))
+    head = "".join(f"<th>{name}</th>" for name in ("what", "measured", "printed", "", "note"))
     return _scroll(f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody>")
 
 
-def measured_claims_html(claims: Sequence[Claim], scale: str, description: str) -> str:
-    """The claims of a figure of trained runs, under a heading that says where ours are from.
+def measured_checks_html(checks: Sequence[Check], scale: str, description: str) -> str:
+    """The checks of trained runs, under a heading that says where ours are from.
 
     Args:
-        claims: computed from what was measured.
+        checks: computed from what was measured.
         scale: at which the runs were trained.
         description: of the scale.
     """
     note = "" if scale == PAPER_SCALE else " A claim that holds here is no reproduction of it."
     return (
         f"<h2>What is claimed, on what is measured at the {escape(scale)} scale</h2>"
-        f'<p class="fine">{escape(description)}.{note}</p>' + claims_html(claims)
+        f'<p class="fine">{escape(description)}.{note}</p>' + checks_html(checks)
     )
 
 

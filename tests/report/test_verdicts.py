@@ -1,0 +1,141 @@
+"""What a card says follows from what its page computed; README's counts follow from the pages."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from rebalance.config.experiments import load_experiments
+from rebalance.figures.checks import (
+    name_misprints,
+    printed_claim,
+    save_checks,
+    verdict,
+)
+from rebalance.figures.family import find_figure, find_table
+from rebalance.report.index import VERDICTS, index_html
+from rebalance.report.manifest import index_manifest
+
+FAMILY_NOTEBOOKS = ("analytic_figure", "analytic_table")
+OTHER_VERDICTS = {
+    "annotated_images": "claims",  # of other data than the work's
+    "box_descent": "misprints",
+    "box_simulation": "claims",
+    "dataset_statistics": "claims",
+    "gains": "reproduced",
+    "papers_per_year": "claims",
+    "simulation_setups": "reproduced",
+    "taxonomy": "redrawn",
+}
+"""By the notebooks that show one family each; the tests of these families say the same."""
+
+
+@pytest.fixture(scope="module")
+def experiments(repository):
+    return load_experiments(repository, check_runs=False)
+
+
+def family_checks(target, numbers=None, rows=None):
+    """Kind and checks of a page that finds what it shows in a family."""
+    given = target.entry.parameters
+    family, what = given["family"], given["what"]
+    numbers = target.entry.numbers if numbers is None else numbers
+    misprints = [misprint.model_dump() for misprint in target.entry.misprints]
+    if target.notebook == "analytic_table":
+        if rows is None:
+            rows = [row.model_dump() for row in target.rows]
+        _, found = find_table(family, what)(rows, numbers)
+        return "compared", name_misprints(found, misprints)
+    figure = find_figure(family, what)
+    return figure.kind, name_misprints(figure.checks(numbers), misprints)
+
+
+@pytest.fixture
+def card(experiments, tmp_path, monkeypatch):
+    """The card of a target whose page wrote some checks."""
+    monkeypatch.chdir(tmp_path)
+
+    def make(target, checks, kind="compared", scale="shapes"):
+        files = target.outputs(experiments.results(scale))
+        for file in files.values():
+            Path(file).parent.mkdir(parents=True, exist_ok=True)
+            Path(file).touch()
+        save_checks(checks, files["checks"], kind)
+        manifest = index_manifest(experiments, scale)
+        cards = {card["name"]: card for work in manifest["works"] for card in work["targets"]}
+        shown = cards[target.name]["verdict"]
+        assert shown["words"] in index_html(manifest, Path("results") / scale)
+        return shown["status"], shown["words"]
+
+    return make
+
+
+def test_a_printed_number_less_changes_the_card(experiments, card):
+    target = experiments.target("thesis_table_5_1")
+    kind, checks = family_checks(target)
+    assert card(target, checks, kind) == ("reproduced", "reproduced: 14 of 14")
+    rows = [row.model_dump() for row in target.rows]
+    del rows[0]["reported"][next(iter(rows[0]["reported"]))]
+    assert card(target, family_checks(target, rows=rows)[1]) == (
+        "reproduced",
+        "reproduced: 13 of 13",
+    )
+    for row in rows:
+        row["reported"] = {}
+    assert card(target, family_checks(target, rows=rows)[1]) == ("transcribed", "transcribed")
+
+
+def test_a_spoilt_number_changes_the_card(experiments, card, monkeypatch):
+    target = experiments.target("thesis_figure_3_11")
+    assert card(target, family_checks(target)[1]) == ("reproduced", "reproduced: 9 of 9")
+    numbers = {"rows": [dict(row) for row in target.entry.numbers["rows"]]}
+    numbers["rows"][0]["L1"] += 0.01
+    spoilt = family_checks(target, numbers)[1]
+    assert card(target, spoilt) == ("differs", "differs: 8 of 9 hold")
+    from rebalance.figures.toy_boxes import compute
+
+    monkeypatch.setitem(compute.PREDICTIONS, "red", [0.0, 0.0, 8.0, 6.0])  # what is computed
+    assert card(target, family_checks(target)[1]) == ("differs", "differs: 6 of 9 hold")
+
+
+def test_a_misprint_that_is_no_longer_named_is_a_difference(experiments, card):
+    target = experiments.target("thesis_figure_M_1")
+    _, checks = family_checks(target)
+    assert card(target, checks)[0] == "misprints"
+    unnamed = [check._replace(misprint=False) for check in checks]
+    assert card(target, unnamed) == ("differs", "differs: 25 of 30 hold")
+
+
+def test_what_is_not_built_has_no_verdict(experiments, card, tmp_path):
+    target = experiments.target("thesis_table_3_2")
+    card(target, [printed_claim("a", True)])
+    manifest = index_manifest(experiments, "shapes")
+    cards = {card["name"]: card for work in manifest["works"] for card in work["targets"]}
+    assert (cards["r3cnn_table_1"]["status"], cards["r3cnn_table_1"]["verdict"]) == (
+        "not_built", None
+    )  # fmt: skip
+    assert cards["bbgen_table_7"]["status"] == "waiting"
+
+
+def test_no_verdict_is_typed(repository):
+    for path in (repository / "config").rglob("*.yaml"):
+        assert "verdict:" not in path.read_text(), path
+
+
+def test_the_readme_counts_the_verdicts_that_pages_compute(experiments, repository):
+    untrained = [t for t in experiments.targets.values() if t.made and not t.runs]
+    counts = Counter(
+        verdict(*family_checks(target)[::-1])
+        if target.notebook in FAMILY_NOTEBOOKS
+        else OTHER_VERDICTS[target.notebook]
+        for target in untrained
+    )
+    readme = (repository / "README.md").read_text()
+    shown = dict(re.findall(r"^\| ([a-z: ]+) \| (\d+) \|$", readme, re.MULTILINE))
+    named = {VERDICTS[status]: str(count) for status, count in counts.items()}
+    trained = {t.label for t in experiments.targets.values() if t.made and t.runs}
+    named["trained: numbers not measured below the paper scale"] = str(
+        len(trained - {t.label for t in untrained})
+    )
+    named["not built"] = str(sum(not t.made for t in experiments.targets.values()))
+    assert shown == named
