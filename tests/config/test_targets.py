@@ -36,14 +36,10 @@ def test_a_table_of_runs(experiments, results):
         "thumbnail": "results/tiny/work/table_1/table.png",
     }
     assert table.inputs(results) == [
-        f"{RUNS}/baseline/seed0/default/metrics.json",
-        f"{RUNS}/baseline/seed1/default/metrics.json",
-        f"{RUNS}/baseline/seed0/positives.json",
-        f"{RUNS}/baseline/seed1/positives.json",
-        f"{RUNS}/staged/seed0/tau_70/metrics.json",
-        f"{RUNS}/staged/seed1/tau_70/metrics.json",
-        f"{RUNS}/staged/seed0/positives.json",
-        f"{RUNS}/staged/seed1/positives.json",
+        f"{RUNS}/{folder}"
+        for run, variant in (("baseline", "default"), ("staged", "tau_70"))
+        for file in (f"{variant}/matches.npz", f"{variant}/metrics.json", "positives.json")
+        for folder in (f"{run}/seed0/{file}", f"{run}/seed1/{file}")
     ]
     given = table.parameters(results)
     assert given["title"] == "Table 1: Losses"
@@ -53,7 +49,7 @@ def test_a_table_of_runs(experiments, results):
         "setting": {"loss": "other"}, "run": None, "variant": "default",
         "reported": {"AP": 37.0}, "missing": "needs more",
     }  # fmt: skip
-    assert given["files"][2] == {"log": [], "metrics": [], "positives": []}
+    assert given["files"][2] == {"log": [], "matches": [], "metrics": [], "positives": []}
     assert given["files"][0]["log"] == [f"{RUNS}/baseline/seed{seed}/log.csv" for seed in (0, 1)]
 
 

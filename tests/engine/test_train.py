@@ -34,7 +34,7 @@ def test_outputs_are_complete_and_nothing_else_is_left(run, finished):
         _, _, loss, class_loss, box_loss, _ = map(float, row.split(","))
         assert loss == pytest.approx(class_loss + box_loss, rel=1e-6)
     settings = yaml.safe_load((finished / "run.yaml").read_text())
-    assert {key: settings[key] for key in run} == parse(Run, run, "run").model_dump()
+    assert {key: settings[key] for key in Run.model_fields} == parse(Run, run, "run").model_dump()
     assert settings["classes"]["ids"] == list(range(1, 9))
     assert settings["made_with"]["threads"] == 1
     assert torch.__version__.startswith(settings["made_with"]["versions"]["torch"])
@@ -293,8 +293,10 @@ def test_a_loss_that_becomes_nan_stops_the_run(run, tmp_path):
     assert "images " in str(error.value)
 
 
-def test_a_run_that_may_diverge_ends_with_its_log(run, tmp_path, capsys):
+@pytest.mark.parametrize("detector", [None, STAGED], ids=["dense", "staged"])
+def test_a_run_that_may_diverge_ends_with_its_log(run, tmp_path, capsys, detector):
     """The figure needs the values up to the one that is not finite; the model is that before it."""
+    run["detector"] = detector or run["detector"]
     run["schedule"]["lr"] = 1e30
     run["may_diverge"] = True
     assert train(run, tmp_path, threads=1)
@@ -307,9 +309,11 @@ def test_a_run_that_may_diverge_ends_with_its_log(run, tmp_path, capsys):
     assert f"diverged: iteration {len(log)}: " in capsys.readouterr().err
     weights = load_file(tmp_path / "model.safetensors")
     assert all(weight.isfinite().all() for weight in weights.values())
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "model.safetensors", "log.csv", "run.yaml"
-    }  # fmt: skip
+    assert not list(tmp_path.glob("*checkpoint*"))
+    before = results(tmp_path)
+    assert train(run, tmp_path, threads=1)
+    assert results(tmp_path) == before
+    assert "diverged" not in capsys.readouterr().err  # it is finished: nothing was trained again
 
 
 def test_a_run_that_may_diverge_and_does_not_is_like_any_other(run, finished, tmp_path):

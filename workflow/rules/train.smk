@@ -28,4 +28,4 @@ rule train:
         out=lambda w, output: os.path.dirname(output.model),
     shell:
         "exec rebalance train {wildcards.run} --scale {wildcards.scale} --seed {wildcards.seed}"
-        " --data {params.data} --threads {threads} --out {params.out} >> {log} 2>&1"
+        " --data {params.data:q} --threads {threads} --out {params.out:q} >> {log:q} 2>&1"
