@@ -20,7 +20,7 @@ rule train:
     resources:
         mem_mb=scale_resources("train", "mem_mb"),
         runtime=scale_resources("train", "runtime"),
-        gres=gpus_of("train"),
+        gres=training_gpus,
     params:
         code=lambda w: training_code(resolved(w)),
         run=training_settings,

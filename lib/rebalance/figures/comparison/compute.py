@@ -41,6 +41,7 @@ class Metric:
         better: "higher", "lower", or None where neither is better.
         measured: False for what the work reports and no file of a run has (memory, ...).
         reads: kind of the file that has it, "metrics" or "positives".
+        at: the setting of a row that says at which IoU this is its AP; None: none does.
     """
 
     name: str
@@ -48,10 +49,15 @@ class Metric:
     better: str | None
     measured: bool = True
     reads: str = "metrics"
+    at: str | None = None
+
+    def key(self, row: Mapping[str, Any]) -> str:
+        """Of a row's number in its file."""
+        return self.name if self.at is None else f"AP{100 * row['setting'][self.at]:.0f}"
 
 
 def read_metric(entry: Mapping[str, Any]) -> Metric:
-    """A Metric from its description {name, percent, better[, measured][, reads]}.
+    """A Metric from its description {name, percent, better[, measured][, reads][, at]}.
 
     Raises:
         InputError: a key is missing or unknown, or ``better`` is none of higher, lower, null.
@@ -60,8 +66,8 @@ def read_metric(entry: Mapping[str, Any]) -> Metric:
         metric = Metric(**entry)
     except TypeError:
         raise InputError(
-            "a metric has the keys name, percent, better and perhaps measured and reads, "
-            f"got {dict(entry)}"
+            "a metric has the keys name, percent, better and perhaps measured, reads and "
+            f"at, got {dict(entry)}"
         ) from None
     if metric.better not in BETTER:
         raise InputError(
@@ -81,7 +87,7 @@ def assemble(
     Args:
         rows: each {setting: {column: value}, run: name or None, variant, reported:
             {metric: value as printed, or None}, missing: why it is not measured, or None}.
-        metrics: each {name, percent, better[, measured][, reads]}; see Metric.
+        metrics: each {name, percent, better[, measured][, reads][, at]}; see Metric.
         files: for each row, kind of file -> the file of each seed; none where ``missing``. Kinds
             are those that metrics read, and others to be linked ("log").
 
@@ -105,7 +111,7 @@ def assemble(
         seeds = {
             kind: [
                 read_metrics(
-                    Path(file), [m.name for m in columns if m.measured and m.reads == kind]
+                    Path(file), [m.key(row) for m in columns if m.measured and m.reads == kind]
                 )
                 for file in row_files[kind]
             ]
@@ -113,7 +119,7 @@ def assemble(
         }
         for metric in columns:
             values = np.array(
-                [seed[metric.name] for seed in seeds[metric.reads]] if metric.measured else []
+                [seed[metric.key(row)] for seed in seeds[metric.reads]] if metric.measured else []
             )
             measured = float(values.mean()) if len(values) else float("nan")
             reported = as_fraction(row["reported"].get(metric.name), metric.percent)
