@@ -2,7 +2,7 @@
 
 import json
 import stat
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from rebalance.errors import InputError
@@ -31,6 +31,18 @@ def check_is_file(path: str | Path, what: str = "file") -> Path:
         kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
         raise InputError(f"{path}: must be a file, is {kind}")
     return path
+
+
+def is_inside(name: object) -> bool:
+    """Whether a file name in some data is a name at all, and stays in the folder it belongs to."""
+    if not isinstance(name, str) or not name or "\0" in name:
+        return False
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts
 
 
 def read_bytes(path: str | Path, what: str = "file") -> bytes:

@@ -53,7 +53,8 @@ backbones:
 detectors:
   retinanet: {neck: {channels: 48}}
 schedules:
-  short: {iterations: 10, batch_size: 2, lr: 0.01, decay: {name: step, at: [8]}}
+  short: {iterations: 10, batch_size: 2, lr: 0.01, decay: {name: step, at: [8]},
+          departures: [Is short.]}
 hardware: {devices: 1}
 resources:
   train: {threads: 1, gpus: 0, mem_mb: 1000, runtime: 5}
@@ -72,6 +73,7 @@ runs:
     schedule: short
     detector:
       box: {rois: {name: generator, preset: uniform}}
+    departures: [Draws its RoIs.]
     variants:
       tau_70: {evaluate: {tau: 0.7}}
       few: {test: {max_detections: 10}}
@@ -102,9 +104,11 @@ targets:
       rows:
         - {setting: {source: RPN}, run: staged, reported: {}}
       doubts: [One epoch.]
+      departures: [Once more.]
       parameters: {what: sources}
   figure_4:
     title: AP against weight
+    departures: [Weights are ours., Is short.]
     kind: trained
     notebook: of_runs
     reads: metrics
@@ -176,3 +180,15 @@ def changed():
         return result
 
     return change
+
+
+@pytest.fixture
+def edit(root: Path, changed):
+    """Changes one value of a file below ``config``."""
+
+    def replace(file: str, path: tuple[Any, ...], value: Any) -> None:
+        source = root / "config" / file
+        contents = changed(yaml.safe_load(source.read_text()), path, value)
+        source.write_text(yaml.safe_dump(contents))
+
+    return replace

@@ -61,6 +61,24 @@ MISTAKES = {
     "row with neither run nor reason": (
         WORK, ("targets", "table_1", "rows", 2), {"setting": {"a": 1}, "reported": {}},
         "targets.table_1.rows[2]: needs a run, or waits"),
+    "departure that is no sentence": (
+        WORK, ("runs", "baseline", "departures"), [3], "runs.baseline.departures[0]: must be text"),
+    "departures of a detector that are no list": (
+        "detectors.yaml", ("retinanet", "departures"), "Is short.",
+        "retinanet.departures: must be a list"),
+    "empty departure of a schedule": (
+        "scales/tiny.yaml", ("schedules", "short", "departures"), [""],
+        "schedules.short.departures[0]: must not be empty"),
+    "seeds of a target that there is not": (
+        "scales/tiny.yaml", ("seeds_of",), {"work_table_2": [1]}, "seeds_of: no target named",
+        "(did you mean 'work_table_5'?)"),
+    "AP at an IoU that rows do not say": (
+        WORK, ("targets", "table_1", "metrics", 0),
+        {"name": "AP", "percent": True, "better": "higher", "at": "iou"},
+        "targets.table_1.rows[0].setting: 'iou' must be a number in (0, 1)", "got None"),
+    "recovered number that is not there": (
+        WORK, ("targets", "table_1", "rows", 0, "recovered"), ["APP"],
+        "targets.table_1.rows[0].recovered: must be a column of the row, got 'APP'", "'AP'"),
     "two rows of one name": (
         WORK, ("targets", "table_1", "rows", 1, "setting"), {"loss": "plain"},
         "targets.table_1.rows[1].setting: rows[0] is called 'plain', too"),
@@ -188,6 +206,17 @@ def test_what_is_evaluated_follows_from_what_is_shown(root):
     assert experiments.ious("baseline") == [0.6, 0.9]  # table_1 and figure_4
     assert experiments.ious("staged", "tau_70") == [0.6]
     assert experiments.ious("staged", "few") == []
+
+
+def test_an_ap_may_be_at_an_iou_of_its_row(root, edit):
+    metric = {"name": "AP_at_iou", "percent": True, "better": "higher", "at": "iou"}
+    edit(WORK, ("targets", "table_1", "metrics"), [metric])
+    rows = [
+        {"setting": {"iou": iou}, "run": "baseline", "reported": {"AP_at_iou": 1.0}}
+        for iou in (0.5, 0.7)
+    ]
+    edit(WORK, ("targets", "table_1", "rows"), rows)
+    assert load_experiments(root).ious("baseline") == [0.7, 0.9]  # 0.9: figure_4
 
 
 def test_unknown_runs_and_targets_are_refused_with_the_nearest(root):

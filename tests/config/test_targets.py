@@ -1,7 +1,7 @@
 """What each type of table and figure reads, gets and writes."""
 
 import pytest
-from rebalance.config.experiments import load_experiments
+from rebalance.config.experiments import load_experiments, resolve_run
 
 RUNS = "results/tiny/runs"
 
@@ -63,6 +63,56 @@ def test_a_quoted_row_is_shown_and_nothing_trained_for_it(root, results):
     assert (row["run"], row["missing"]) == (None, "quoted from another publication")
     assert row["reported"] == {"AP": 37.0}
     assert len(table.runs) == 2
+
+
+def test_a_page_says_where_it_differs_from_the_work_each_sentence_once(root, edit):
+    """What the target, then for each run its schedule, its detector and the run itself say."""
+    edit("detectors.yaml", ("faster_rcnn", "departures"), ["Has a pyramid."])
+    experiments = load_experiments(root)
+    results = experiments.results("tiny")
+    expected = {
+        "work_table_1": ["Is short.", "Has a pyramid.", "Draws its RoIs."],
+        "work_table_1_curves": ["Is short.", "Has a pyramid.", "Draws its RoIs."],
+        "work_figure_3_14_trained": [
+            "Once more.",
+            "Is short.",
+            "Has a pyramid.",
+            "Draws its RoIs.",
+        ],
+        "work_figure_4": ["Weights are ours.", "Is short."],
+    }
+    for name, departures in expected.items():
+        assert experiments.target(name).parameters(results)["departures"] == departures
+    assert experiments.target("work_figure_3_14").departures(results) == []
+
+
+def test_departures_change_no_setting_of_a_run(root, edit):
+    before = resolve_run(load_experiments(root), "staged", "tiny")
+    edit("detectors.yaml", ("faster_rcnn", "departures"), ["Another."])
+    edit("scales/tiny.yaml", ("schedules", "short", "departures"), [])
+    edit("papers/work.yaml", ("runs", "staged", "departures"), ["Another."])
+    assert resolve_run(load_experiments(root), "staged", "tiny") == before
+
+
+def test_a_target_may_have_seeds_of_its_own(root, edit):
+    edit("scales/tiny.yaml", ("seeds_of",), {"work_table_1": [4, 5, 6]})
+    experiments = load_experiments(root)
+    results = experiments.results("tiny")
+    table, figure = experiments.target("work_table_1"), experiments.target("work_figure_4")
+    assert table.parameters(results)["seeds"] == [4, 5, 6]
+    assert f"{RUNS}/baseline/seed5/default/metrics.json" in table.inputs(results)
+    assert len(experiments.target("work_table_1_curves").inputs(results)) == 6
+    assert figure.seeds(results) == [0, 1]
+    chosen = experiments.results("tiny", seeds=[9])
+    assert table.seeds(chosen) == figure.seeds(chosen) == [9]
+
+
+def test_a_small_batch_has_few_devices(root, edit):
+    edit("scales/tiny.yaml", ("hardware", "devices"), 4)
+    for batch_size, devices in ((1, 1), (2, 2), (6, 2), (8, 4)):
+        edit("scales/tiny.yaml", ("schedules", "short", "batch_size"), batch_size)
+        run = resolve_run(load_experiments(root), "baseline", "tiny")
+        assert run.hardware.devices == devices
 
 
 def test_its_curves(experiments, results):

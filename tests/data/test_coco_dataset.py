@@ -173,7 +173,7 @@ BAD = {
     "same file": (broken(lambda c: c["images"][1].update(file_name="a.jpg")), "must be used once"),
     "file outside": (
         broken(lambda c: c["images"][1].update(file_name="../a.jpg")),
-        "image 4: file_name must stay inside the image folder, got '../a.jpg'",
+        "image 4: file_name must be a name and stay inside the image folder, got '../a.jpg'",
     ),
     "absolute file": (broken(lambda c: c["images"][1].update(file_name="/a.jpg")), "stay inside"),
     "crowd of 2": (

@@ -59,3 +59,13 @@ def test_without_any_object_it_trains_every_parameter(detector):
     sum(losses.values()).backward()
     trained = {name: p for name, p in detector.named_parameters() if p.requires_grad}
     assert [name for name, p in trained.items() if p.grad is None] == []
+
+
+@pytest.mark.parametrize("base", ["solov2", "rs_solov2"])
+def test_cells_have_no_boxes_to_log_the_iou_of(base):
+    settings = EXPERIMENTS.detector_settings(base, "shapes")
+    settings["grid"]["objective"]["log"] = True
+    detector = build_detector({"backbone": BACKBONE, "detector": settings}, num_classes=3)
+    values = detector(torch.zeros(1, 3, SIZE, SIZE), [target_of([[4, 6, 30, 34]], [1])], rngs(1))
+    assert "gradient_ratio" in values
+    assert "score_iou_correlation" not in values

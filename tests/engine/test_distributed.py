@@ -1,6 +1,5 @@
 """Two processes with half of each batch compute what one process computes with all of it."""
 
-import copy
 import os
 import socket
 from pathlib import Path
@@ -17,8 +16,6 @@ from rebalance.engine.train import train
 from rebalance.errors import InputError
 from safetensors.torch import load_file
 
-from .conftest import STAGED
-
 
 def free_port():
     with socket.socket() as listener:
@@ -28,7 +25,7 @@ def free_port():
 
 def assert_same_training(one, other):
     logs = [pd.read_csv(folder / "log.csv") for folder in (one, other)]
-    pd.testing.assert_frame_equal(*logs, rtol=1e-4, atol=1e-5)
+    pd.testing.assert_frame_equal(*logs, check_dtype=False, rtol=1e-4, atol=1e-5)
     weights = [load_file(folder / "model.safetensors") for folder in (one, other)]
     for name, value in weights[0].items():
         torch.testing.assert_close(weights[1][name], value, rtol=1e-3, atol=1e-5)
@@ -39,10 +36,7 @@ def finish(process):
     assert process.returncode == 0, errors
 
 
-@pytest.mark.parametrize("family", ["dense", pytest.param("staged", marks=pytest.mark.slow)])
-def test_one_task_with_two_devices_trains_like_one_process(run, start, tmp_path, family):
-    if family == "staged":
-        run["detector"] = copy.deepcopy(STAGED)
+def test_one_task_with_two_devices_trains_like_one_process(run, start, tmp_path):
     run["schedule"]["iterations"] = 5
     train(run, tmp_path / "one", threads=1)
     run["hardware"]["devices"] = 2

@@ -1,4 +1,4 @@
-"""Mask detectors from images to metrics: training, prediction, evaluation, and finding nothing."""
+"""Mask detectors from images to metrics: training, prediction with more loops, evaluation."""
 
 import copy
 import json
@@ -8,8 +8,7 @@ from rebalance.engine.predict import predict
 from rebalance.engine.train import train
 from rebalance.metrics import evaluate_boxes_and_masks
 
-from .conftest import STAGED, Interrupted, results
-from .test_distributed import assert_same_training, finish
+from .conftest import STAGED
 
 MASK = {
     "pooling": {"size": 4},
@@ -62,23 +61,3 @@ def test_from_images_to_metrics_of_boxes_and_masks(mask_run, tmp_path):
     assert found["nothing"] == []
     assert metrics["mask_AP50"] == 0
     assert metrics["mask_oLRP"] == 1
-
-
-def test_a_resumed_training_has_the_same_bytes(mask_run, tmp_path, interrupt):
-    mask_run["schedule"]["iterations"] = 6
-    train(mask_run, tmp_path / "whole", threads=1)
-    restore = interrupt(4 * 5)
-    with pytest.raises(Interrupted):
-        train(mask_run, tmp_path / "cut", threads=1)
-    restore()
-    train(mask_run, tmp_path / "cut", threads=1)
-    assert results(tmp_path / "whole") == results(tmp_path / "cut")
-
-
-@pytest.mark.slow
-def test_two_devices_train_like_one_process(mask_run, start, tmp_path):
-    mask_run["schedule"]["iterations"] = 3
-    train(mask_run, tmp_path / "one", threads=1)
-    mask_run["hardware"]["devices"] = 2
-    finish(start(mask_run, tmp_path / "two", SLURM_NTASKS="1", SLURM_STEP_NUM_TASKS="1"))
-    assert_same_training(tmp_path / "one", tmp_path / "two")

@@ -9,7 +9,7 @@ from rebalance.engine.train import train
 from safetensors.torch import load_file
 
 from .conftest import STAGED, results
-from .test_distributed import assert_same_training, finish
+from .test_distributed import finish
 
 AP = {
     "name": "ranking",
@@ -89,16 +89,6 @@ def test_a_resumed_training_keeps_the_balance(run, tmp_path, monkeypatch):
     state = load_file(tmp_path / "whole" / "model.safetensors")
     (name,) = (name for name in state if name.endswith("epoch.weight"))
     assert state[name] != 50
-
-
-@pytest.mark.parametrize("objective", [RANK_SORT, ALRP], ids=["rank_sort", "alrp"])
-def test_two_processes_with_one_ranking_train_like_one_process(run, start, tmp_path, objective):
-    run = with_objective(run, {**objective, "over": "batch", "log": True})
-    run["schedule"]["iterations"] = 4
-    train(run, tmp_path / "one", threads=1)
-    run["hardware"]["devices"] = 2
-    finish(start(run, tmp_path / "two", SLURM_NTASKS="1", SLURM_STEP_NUM_TASKS="1"))
-    assert_same_training(tmp_path / "one", tmp_path / "two")
 
 
 def test_two_processes_may_rank_their_own_images(run, start, tmp_path):

@@ -34,7 +34,7 @@ def test_outputs_are_complete_and_nothing_else_is_left(run, finished):
         _, _, loss, class_loss, box_loss, _ = map(float, row.split(","))
         assert loss == pytest.approx(class_loss + box_loss, rel=1e-6)
     settings = yaml.safe_load((finished / "run.yaml").read_text())
-    assert {key: settings[key] for key in run} == parse(Run, run, "run").model_dump()
+    assert {key: settings[key] for key in Run.model_fields} == parse(Run, run, "run").model_dump()
     assert settings["classes"]["ids"] == list(range(1, 9))
     assert settings["made_with"]["threads"] == 1
     assert torch.__version__.startswith(settings["made_with"]["versions"]["torch"])

@@ -205,6 +205,11 @@ def test_command_writes_metrics_and_classes(files, capsys):
             id="no such PNG",
         ),
         pytest.param(
+            lambda c: c["annotations"][0].update(file_name="../gt/1.png"),
+            r"annotations\[0\].file_name: got '../gt/1.png', must be the name of a PNG",
+            id="outside the folder",
+        ),
+        pytest.param(
             lambda c: c["annotations"][0].pop("segments_info"),
             r"annotations\[0\].segments_info: is missing",
             id="no segments",

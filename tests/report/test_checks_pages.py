@@ -5,6 +5,7 @@ from rebalance.figures.checks import printed_claim, printed_number
 from rebalance.report.checks import (
     checks_heading_html,
     checks_html,
+    departures_html,
     doubts_html,
     frame_html,
     measured_checks_html,
@@ -46,3 +47,11 @@ def test_claims_about_what_is_measured_name_the_scale():
     assert "small networks" in page
     assert "no reproduction" in page
     assert "no reproduction" not in measured_checks_html([], "paper", "the works' own")
+
+
+def test_departures_are_said_to_be_besides_what_another_scale_changes():
+    at_paper, at_shapes = (departures_html(["a & b"], scale) for scale in ("paper", "shapes"))
+    assert "<h2>Where this differs from the work</h2>" in at_paper
+    assert "differs from the work, beside what its scale changes</h2>" in at_shapes
+    assert all("<li>a &amp; b</li>" in html for html in (at_paper, at_shapes))
+    assert "Nowhere that is known" in departures_html([], "paper")

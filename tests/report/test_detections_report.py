@@ -2,8 +2,9 @@
 
 import json
 
+import nbformat
 import pytest
-from rebalance.cli import main
+from rebalance.cli import evaluation, main
 from rebalance.figures.detections.compute import class_curves, error_shares
 from rebalance.figures.detections.draw import (
     plot_error_shares,
@@ -73,4 +74,19 @@ def test_bad_files_leave_no_page(tmp_path):
     (tmp_path / "dt.json").write_text("[]")
     paths = ["--gt", f"{tmp_path}/gt.json", "--dt", f"{tmp_path}/dt.json"]
     assert main(["evaluate", *paths, "--html", f"{tmp_path}/report.html"]) == 2
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_a_report_that_fails_keeps_its_notebook(golden, tmp_path, monkeypatch, capsys):
+    for name, content in zip(("gt", "dt"), golden, strict=True):
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    notebook = nbformat.read(evaluation.REPORT_NOTEBOOK, as_version=4)
+    parameters = next(c for c in notebook.cells if "parameters" in c.metadata.get("tags", []))
+    notebook.cells = [parameters, nbformat.v4.new_code_cell("1 / 0")]
+    nbformat.write(notebook, tmp_path / "failing.ipynb")
+    monkeypatch.setattr(evaluation, "REPORT_NOTEBOOK", tmp_path / "failing.ipynb")
+    paths = ["--gt", f"{tmp_path}/gt.json", "--dt", f"{tmp_path}/dt.json"]
+    assert main(["evaluate", *paths, "--html", f"{tmp_path}/report.html"]) == 1
+    assert f"{tmp_path}/report.failed.ipynb" in capsys.readouterr().err
+    assert "ZeroDivisionError" in (tmp_path / "report.failed.ipynb").read_text()
     assert not (tmp_path / "report.html").exists()

@@ -88,6 +88,22 @@ def test_shows_every_target_with_its_status(manifest):
         assert expected in text
 
 
+@pytest.mark.parametrize(
+    ("departures", "said"),
+    [
+        (2, "2 differences noted"),
+        (1, "1 difference noted"),
+        (0, None),
+        (None, None),
+    ],
+)
+def test_a_card_counts_the_differences_from_the_work(manifest, departures, said):
+    manifest["works"][0]["targets"][1]["departures"] = departures
+    text = index_html(manifest, Path("results/shapes"))
+    assert (f'<span class="chip">{said}</span>' in text) == (said is not None)
+    assert ("noted</span>" in text) == (said is not None)
+
+
 def test_shows_what_is_the_suites_own_without_counting_it(manifest):
     manifest["works"][1]["own"] = True
     text = index_html(manifest, Path("results/shapes"))

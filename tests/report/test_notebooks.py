@@ -245,6 +245,7 @@ def table_parameters(results):
         "scale": "shapes",
         "description": "What it is.",
         "doubts": ["A doubt."],
+        "departures": ["A < B there."],
         "claims": [{"says": "b is better", "gains": [{"rows": [[1, 0]], "metrics": ["AP"]}]}],
         "metrics": [
             {"name": "AP", "percent": True, "better": "higher"},
@@ -287,6 +288,8 @@ def test_table_notebook_from_metrics_to_page(repository, results, tmp_path):
         "+1.6",  # 37.5 - 35.9
         "needs masks",
         "A doubt.",
+        "Where this differs from the work",
+        "A &lt; B there.",
         "b is better",
         "claims hold 1 of 1, 3 not measured",
     ):
@@ -306,6 +309,7 @@ def test_training_curves_notebook_from_logs_to_figure(repository, results):
         "paper": "A work",
         "scale": "shapes",
         "description": "",
+        "departures": [],
         "runs": {
             name: [f"{folder}/log.csv" for folder in seeds] for name, seeds in results.items()
         },

@@ -77,6 +77,19 @@ def cell(tidy, loss, metric):
     return tidy[(tidy["loss"] == loss) & (tidy["metric"] == metric)].iloc[0]
 
 
+def test_a_metric_may_be_the_ap_at_an_iou_that_each_row_says(tmp_path):
+    file = tmp_path / "metrics.json"
+    file.write_text(json.dumps({"AP50": 0.5, "AP70": 0.7}))
+    metrics = [{"name": "AP_at_iou", "percent": True, "better": "higher", "at": "iou"}]
+    rows = [
+        {**row("a", {"AP_at_iou": 48.0}), "setting": {"iou": 0.5}},
+        {**row("a", {"AP_at_iou": 71.0}), "setting": {"iou": 0.7}},
+    ]
+    tidy = assemble(rows, metrics, [{"metrics": [str(file)]}] * 2)
+    assert list(tidy["measured"]) == [0.5, 0.7]
+    assert list(tidy["reported"]) == [0.48, 0.71]
+
+
 def test_numbers_equal_those_worked_out_by_hand(table):
     rows, files = table
     tidy = assemble(rows, METRICS, files)

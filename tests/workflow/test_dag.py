@@ -233,6 +233,16 @@ def test_a_missing_dataset_folder_is_named(make_project):
     assert "raw/coco_tiny/annotations/instances_train2017.json" in done.stdout
 
 
+def test_data_may_lie_in_a_folder_of_any_name(make_project):
+    project = make_project()
+    data = 'my "data", it\'s $HOME'
+    project.edit("config/config.yaml", lambda settings: settings.update(data=data))
+    metrics = "results/shapes/runs/retinanet_r50_focal_l1/seed0/default/metrics.json"
+    project.snakemake(metrics)
+    assert "AP50" in json.loads((project.root / metrics).read_text())
+    assert (project.root / data / "shapes" / "annotations" / "train.json").exists()
+
+
 def test_lint_finds_nothing_but_the_absent_conda_environments(make_project):
     report = make_project().run("snakemake", "--lint", check=False).stdout
     findings = {line.strip() for line in report.splitlines() if line.startswith("    * ")}

@@ -126,6 +126,12 @@ def gpus_of(job):
     return value
 
 
+def training_gpus(wildcards):
+    """As ``gpus_of``: no more than the run trains on, which a small batch limits."""
+    gpus = resources_of(wildcards.scale, "train").gpus
+    return f"gpu:{min(gpus, resolved(wildcards).hardware.devices)}" if gpus else ""
+
+
 def dataset_of(wildcards):
     """Entry of a data set in config/datasets.yaml."""
     return EXPERIMENTS.datasets[wildcards.dataset]
@@ -245,9 +251,10 @@ def target_parameters(wildcards):
 
 def seeds_option(wildcards):
     """Seeds of the runs that the target shows; nothing if it shows none, and depends on no seed."""
-    if not target_of(wildcards).runs:
+    target = target_of(wildcards)
+    if not target.runs:
         return ""
-    return f"--seeds {' '.join(map(str, results_of(wildcards.scale).seeds))}"
+    return f"--seeds {' '.join(map(str, target.seeds(results_of(wildcards.scale))))}"
 
 
 def outputs_of(targets):

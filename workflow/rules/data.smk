@@ -12,7 +12,7 @@ rule shapes:
         drawing=drawing_options,
         out=f"{DATA}/{{dataset}}",
     shell:
-        "rebalance data shapes --out {params.out} {params.drawing} > {log} 2>&1"
+        "rebalance data shapes --out {params.out:q} {params.drawing} > {log:q} 2>&1"
 
 
 rule shapes_voc_layout:
@@ -26,7 +26,7 @@ rule shapes_voc_layout:
         code=code_of("rebalance.data.voc"),
         drawing=drawing_options,
     shell:
-        "rebalance data shapes-voc --out {output} {params.drawing} > {log} 2>&1"
+        "rebalance data shapes-voc --out {output:q} {params.drawing} > {log:q} 2>&1"
 
 
 rule shapes_voc:
@@ -45,8 +45,8 @@ rule shapes_voc:
         train=image_sets("train", f"{DATA}/raw/{{dataset}}"),
         val=image_sets("val", f"{DATA}/raw/{{dataset}}"),
     shell:
-        "rebalance data voc --out {params.out} --classes {params.classes}"
-        " --train {params.train} --val {params.val} > {log} 2>&1"
+        "rebalance data voc --out {params.out:q} --classes {params.classes:q}"
+        " --train {params.train:q} --val {params.val:q} > {log:q} 2>&1"
 
 
 # A cut download leaves <file>.part beside the output and goes on from there. Its progress bar is
@@ -62,7 +62,7 @@ rule download:
     retries: 2
     localrule: True
     shell:
-        "rebalance data download --source {wildcards.archive} --out {output} 2>&1 | tee {log}"
+        "rebalance data download --source {wildcards.archive} --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule extract:
@@ -78,7 +78,7 @@ rule extract:
         mem_mb=1000,
         runtime=240,
     shell:
-        "rebalance data extract --archive {input} --out {output} > {log} 2>&1"
+        "rebalance data extract --archive {input:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule coco_download:
@@ -100,7 +100,7 @@ rule coco_download:
         raw=f"{DATA}/raw",
         out=f"{DATA}/{{dataset}}",
     shell:
-        "rebalance data coco --raw {params.raw} --out {params.out} > {log} 2>&1"
+        "rebalance data coco --raw {params.raw:q} --out {params.out:q} > {log:q} 2>&1"
 
 
 rule voc_download:
@@ -123,8 +123,8 @@ rule voc_download:
         train=image_sets("train", f"{DATA}/raw"),
         val=image_sets("val", f"{DATA}/raw"),
     shell:
-        "rebalance data voc --out {params.out}"
-        " --train {params.train} --val {params.val} > {log} 2>&1"
+        "rebalance data voc --out {params.out:q}"
+        " --train {params.train:q} --val {params.val:q} > {log:q} 2>&1"
 
 
 rule coco_folder:
@@ -146,9 +146,9 @@ rule coco_folder:
             f"--first {dataset_of(w).first}" if dataset_of(w).first else ""
         ),
     shell:
-        "rebalance data coco-folder --out {params.out} {params.first}"
-        " --train-annotations {input.train} --train-images {input.train_images}"
-        " --val-annotations {input.val} --val-images {input.val_images} > {log} 2>&1"
+        "rebalance data coco-folder --out {params.out:q} {params.first}"
+        " --train-annotations {input.train:q} --train-images {input.train_images:q}"
+        " --val-annotations {input.val:q} --val-images {input.val_images:q} > {log:q} 2>&1"
 
 
 rule weights:
@@ -161,4 +161,4 @@ rule weights:
     params:
         code=code_of("rebalance.data.weights"),
     shell:
-        "rebalance data weights --weights {input.archive} --out {output} > {log} 2>&1"
+        "rebalance data weights --weights {input.archive:q} --out {output:q} > {log:q} 2>&1"

@@ -20,8 +20,8 @@ rule predict:
         test=test_settings,
         run_dir=lambda w, input: os.path.dirname(input.model),
     shell:
-        "rebalance predict --run-dir {params.run_dir} --settings {params.test:q}"
-        " --threads {threads} --out {output} > {log} 2>&1"
+        "rebalance predict --run-dir {params.run_dir:q} --settings {params.test:q}"
+        " --threads {threads} --out {output:q} > {log:q} 2>&1"
 
 
 rule evaluate:
@@ -44,9 +44,9 @@ rule evaluate:
         ious=ious_option,
         masks=lambda w: "--with-masks" if resolved(w).detector.needs_masks else "",
     shell:
-        "rebalance evaluate --gt {input.annotations} --dt {input.detections} {params.masks}"
-        " {params.evaluate} {params.ious} --out {output.metrics} --matches {output.matches}"
-        " > {log} 2>&1"
+        "rebalance evaluate --gt {input.annotations:q} --dt {input.detections:q} {params.masks}"
+        " {params.evaluate} {params.ious} --out {output.metrics:q} --matches {output.matches:q}"
+        " > {log:q} 2>&1"
 
 
 # What the positives look like that a trained detector would be trained on next; some figures show them.
@@ -69,7 +69,7 @@ rule positives:
         code=run_code_of("rebalance.engine.positives"),
         run_dir=lambda w, input: os.path.dirname(input.model),
     shell:
-        "rebalance positives --run-dir {params.run_dir} --threads {threads} --out {output} > {log} 2>&1"
+        "rebalance positives --run-dir {params.run_dir:q} --threads {threads} --out {output:q} > {log:q} 2>&1"
 
 
 # What a detections file gets right and where it fails: `snakemake report_<run>` for a trained run,
@@ -90,8 +90,8 @@ rule detections_report:
         code=lambda w: notebook_code("notebooks/detections_report.ipynb"),
         tau=lambda w: variant_of(w).evaluate.tau,
     shell:
-        "rebalance evaluate --gt {input.annotations} --dt {input.detections}"
-        " --tau {params.tau} --html {output} > {log} 2>&1"
+        "rebalance evaluate --gt {input.annotations:q} --dt {input.detections:q}"
+        " --tau {params.tau} --html {output:q} > {log:q} 2>&1"
 
 
 if config["detections"]:
@@ -114,6 +114,6 @@ if config["detections"]:
             code=lambda w: notebook_code("notebooks/detections_report.ipynb"),
             iou_type=config["detections"]["iou_type"],
         shell:
-            "rebalance evaluate --gt {input.gt} --dt {input.dt}"
-            " --iou-type {params.iou_type} --out {output.metrics}"
-            " --per-class {output.per_class} --html {output.html} > {log} 2>&1"
+            "rebalance evaluate --gt {input.gt:q} --dt {input.dt:q}"
+            " --iou-type {params.iou_type} --out {output.metrics:q}"
+            " --per-class {output.per_class:q} --html {output.html:q} > {log:q} 2>&1"

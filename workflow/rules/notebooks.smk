@@ -29,8 +29,8 @@ rule table:
         seeds=seeds_option,
     shell:
         "rebalance render {wildcards.work}_{wildcards.target} --scale {wildcards.scale}"
-        " --data {params.data} {params.seeds} --executed {log.notebook} --html {output.html}"
-        " && cp {log.notebook} {output.notebook}"
+        " --data {params.data:q} {params.seeds} --executed {log.notebook:q} --html {output.html:q}"
+        " && cp {log.notebook:q} {output.notebook:q}"
 
 
 rule figure:
@@ -61,5 +61,5 @@ rule figure:
         seeds=seeds_option,
     shell:
         "rebalance render {wildcards.work}_{wildcards.target} --scale {wildcards.scale}"
-        " --data {params.data} {params.seeds} --executed {log.notebook} --html {output.html}"
-        " && cp {log.notebook} {output.notebook}"
+        " --data {params.data:q} {params.seeds} --executed {log.notebook:q} --html {output.html:q}"
+        " && cp {log.notebook:q} {output.notebook:q}"

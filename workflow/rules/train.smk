@@ -20,7 +20,7 @@ rule train:
     resources:
         mem_mb=scale_resources("train", "mem_mb"),
         runtime=scale_resources("train", "runtime"),
-        gres=gpus_of("train"),
+        gres=training_gpus,
     params:
         code=lambda w: training_code(resolved(w)),
         run=training_settings,
@@ -28,4 +28,4 @@ rule train:
         out=lambda w, output: os.path.dirname(output.model),
     shell:
         "exec rebalance train {wildcards.run} --scale {wildcards.scale} --seed {wildcards.seed}"
-        " --data {params.data} --threads {threads} --out {params.out} >> {log} 2>&1"
+        " --data {params.data:q} --threads {threads} --out {params.out:q} >> {log:q} 2>&1"

@@ -35,14 +35,19 @@ class Metric(Options):
     """Which file of each run has it."""
     key: Text | None = section()
     """What that file calls it, if not by its name: ``correlation.Spearman``."""
+    at: Text | None = section()
+    """The setting of a row that says at which IoU this is its AP, where rows differ in it."""
 
-    @property
-    def iou(self) -> float | None:
-        """The threshold of an AP at one IoU that COCO's own numbers lack: 0.6 of AP60."""
+    def iou(self, setting: Mapping[str, Any]) -> float | None:
+        """The threshold of a row's AP at one IoU that COCO's own numbers lack: 0.6 of AP60."""
         number = self.name.removeprefix("mask_").removeprefix("AP")
-        if number == self.name or not number.isdecimal() or int(number) / 100 in COCO_IOUS:
+        if self.at is not None:
+            iou = float(setting[self.at])
+        elif number != self.name and number.isdecimal():
+            iou = int(number) / 100
+        else:
             return None
-        return int(number) / 100
+        return None if iou in COCO_IOUS else iou
 
 
 class Row(Options):
@@ -52,6 +57,8 @@ class Row(Options):
     """What the row is called by; columns of the table."""
     reported: dict[str, float | None]
     """The work's numbers, by metric."""
+    recovered: list[Text] = Field(default_factory=list)
+    """Columns that are illegible in the work's text, from what its authors publish beside it."""
 
 
 class RunRow(Row):
@@ -168,6 +175,20 @@ class Entry(Options):
     def _check_rows(self) -> Self:
         known = [metric.name for metric in self.metrics]
         for index, row in enumerate(self.row_entries()):
+            for metric in self.metrics:
+                if metric.at is not None and not _is_share(row.setting.get(metric.at)):
+                    raise refusal(
+                        f"{metric.at!r} must be a number in (0, 1): {metric.name} is the AP there, "
+                        f"got {row.setting.get(metric.at)!r}",
+                        at=("rows", index, "setting"),
+                    )
+            for name in row.recovered:
+                if name not in row.reported and name not in row.setting:
+                    raise refusal(
+                        f"must be a column of the row, got {name!r}"
+                        f"{nearest(name, [*row.setting, *row.reported])}",
+                        at=("rows", index, "recovered"),
+                    )
             for name in row.reported:
                 if name not in known:
                     raise refusal(
@@ -192,6 +213,10 @@ class Entry(Options):
                 if max(row for pair in gain.rows for row in pair) >= count:
                     raise refusal(f"must be below {count}, got {gain.rows}", at=(*at, "rows"))
         return self
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, float) and 0 < value < 1
 
 
 class NotMade(Entry):
@@ -222,6 +247,9 @@ class OfNotebook(Entry):
 
 class _RowsToldApart(Entry):
     """An entry whose rows stand beside each other in a legend."""
+
+    departures: list[Text] = Field(default_factory=list)
+    """Where it differs from the work, besides what its runs, detectors and schedules say."""
 
     @model_validator(mode="after")
     def _check_row_names(self) -> Self:
@@ -288,6 +316,8 @@ class TrainedSeries(Options):
     """Of that notebook, beyond those that all get."""
     doubts: list[Text] = Field(default_factory=list)
     """Beyond those of the figure."""
+    departures: list[Text] = Field(default_factory=list)
+    """Where it differs from the work, besides what its runs, detectors and schedules say."""
 
 
 class OfNotebookFigure(OfNotebook):
@@ -305,6 +335,7 @@ class OfNotebookFigure(OfNotebook):
             kind="trained",
             numbers=self.numbers,
             doubts=[*self.doubts, *self.trained.doubts],
+            departures=self.trained.departures,
             notebook=self.trained.notebook,
             reads=self.trained.reads,
             rows=self.trained.rows,

@@ -5,6 +5,7 @@ and then what the run itself says. The scale also says what a data set, a backbo
 of that name are. Nothing here imports torch: Snakemake calls it each time it parses the workflow.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from rebalance.config.entries import (
     RunRow,
     parse_entry,
 )
-from rebalance.config.files import Datasets, Detectors, Scale, Settings, Work
+from rebalance.config.files import Datasets, Detectors, NamedDetector, Scale, Settings, Work
 from rebalance.config.options.backbones import Backbone
 from rebalance.config.options.dataset import Dataset
 from rebalance.config.options.detector import Detector
@@ -50,7 +51,7 @@ class Experiments:
     root: Path
     settings: Settings
     datasets: dict[str, Dataset]
-    bases: dict[str, dict[str, Any]]
+    bases: dict[str, NamedDetector]
     scales: dict[str, Scale]
     works: dict[str, Work]
     targets: dict[str, Target] = field(default_factory=dict)
@@ -91,7 +92,7 @@ class Experiments:
             InputError: it is like one that there is not, or that is like it in turn.
         """
         chain, file = [base], self.place("detectors.yaml")
-        while (like := self.bases[chain[0]].get("like")) is not None:
+        while (like := self.bases[chain[0]].like) is not None:
             place = file.at(chain[0], "like")
             _named(self.bases, like, place, file)
             if like in chain:
@@ -103,7 +104,7 @@ class Experiments:
         """What the files say of a detector, the lowest first: of its kin, then at a scale."""
         kin = self.kin(base)
         file = self.place("detectors.yaml")
-        layers = [Layer(file.at(name), _without_like(self.bases[name])) for name in kin]
+        layers = [Layer(file.at(name), self.bases[name].settings) for name in kin]
         if scale is not None:
             file = self.place("scales", f"{scale}.yaml")
             changes = self.scales[scale].detectors
@@ -160,18 +161,27 @@ class Experiments:
             InputError: no such scale.
         """
         at = self.scale(scale)
+        chosen = seeds or self.settings.seeds
         return Results(
             scale,
             at.title,
-            tuple(seeds or self.seeds(scale)),
+            tuple(chosen or at.seeds),
             at.datasets,
             data or self.settings.data,
+            {} if chosen else at.seeds_of,
+            {run: self.departures(run, scale) for run in self.runs},
         )
+
+    def departures(self, run: str, scale: str) -> list[str]:
+        """Where a run differs from its work at a scale, as its schedule, detector and entry say."""
+        entry = self.runs[run]
+        schedule, base = self.scale(scale).schedules[entry.schedule], self.bases[entry.base]
+        return [*schedule.departures, *base.departures, *entry.departures]
 
     def ious(self, run: str, variant: str = DEFAULT_VARIANT) -> list[float]:
         """Thresholds whose AP some table or figure shows of a run, beyond COCO's own."""
         asked = {
-            metric.iou
+            metric.iou(row.setting)
             for target in self.targets.values()
             for row, metrics in target.asks()
             if (row.run, row.variant) == (run, variant)
@@ -220,6 +230,7 @@ def load_experiments(
             for target in _targets(key, work.title, target_id, entry, place):
                 _check_target(experiments, target, place)
                 experiments.targets[target.name] = target
+    _check_seeds(experiments)
     for scale in experiments.scales if check_runs else ():
         for run in experiments.runs:
             resolve_run(experiments, run, scale)
@@ -265,6 +276,8 @@ def resolve_run(
         for layers in (below, images)
     )
     detector = _merged(below)
+    # Every device has the same number of images, and at least one.
+    devices = math.gcd(at.hardware.devices, schedule.batch_size)
     variants = {DEFAULT_VARIANT: Variant(), **entry.variants}
     for variant, changes in variants.items():
         if changes.test:
@@ -289,10 +302,10 @@ def resolve_run(
             "image": _merged(images),
             "backbone": _with_weights(backbone, data),
             "detector": detector,
-            "schedule": schedule.model_dump(),
+            "schedule": schedule.model_dump(exclude={"departures"}),
             "may_diverge": entry.may_diverge,
             "variants": {name: variant.model_dump() for name, variant in variants.items()},
-            "hardware": at.hardware.model_dump(),
+            "hardware": {**at.hardware.model_dump(), "devices": devices},
         },
         Layers([
             Layer(place, {}),
@@ -323,10 +336,6 @@ def _check_heads(detector: Detector, layer: Layer) -> None:
                 f"{layer.place.at('heads', head)}: no step names this head; steps name "
                 f"{', '.join(used)}{nearest(head, used)}"
             )
-
-
-def _without_like(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in settings.items() if key != "like"}
 
 
 def _merged(layers: Iterable[Layer]) -> dict[str, Any]:
@@ -425,6 +434,17 @@ def _check_target(experiments: Experiments, target: Target, place: Place) -> Non
     for index, row in enumerate(target.rows):
         if isinstance(row, RunRow):
             _check_run_row(experiments, row, place.at(*keys, index))
+
+
+def _check_seeds(experiments: Experiments) -> None:
+    """Targets that have seeds of their own exist."""
+    for name, scale in experiments.scales.items():
+        for target in scale.seeds_of:
+            if target not in experiments.targets:
+                raise InputError(
+                    f"{experiments.place('scales', f'{name}.yaml').at('seeds_of')}: "
+                    f"no target named {target!r}{nearest(target, experiments.targets)}"
+                )
 
 
 def _check_run_row(experiments: Experiments, row: RunRow, place: Place) -> None:

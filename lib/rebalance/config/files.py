@@ -13,7 +13,7 @@ from rebalance.config.options.detector import Detector
 from rebalance.config.options.hardware import Hardware, Resources
 from rebalance.config.options.image import Image
 from rebalance.config.options.schedule import Schedule
-from rebalance.config.part import Described, Options, refusal
+from rebalance.config.part import Described, Options, refusal, section
 from rebalance.config.run import Changes, RunEntry, TrainedRun
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
@@ -54,6 +54,13 @@ class Settings(Options):
     """What ``snakemake own_detections`` reports on."""
 
 
+class NamedSchedule(Schedule):
+    """A schedule, as runs name it."""
+
+    departures: list[Text] = Field(default_factory=list)
+    """Where runs that are trained so differ from the work, in short sentences that pages show."""
+
+
 class Scale(Options):
     """``config/scales/<scale>.yaml``: what the names in runs mean at this scale."""
 
@@ -61,6 +68,8 @@ class Scale(Options):
     """How rendered pages name the scale."""
     seeds: Seeds
     """Every run is trained once with each."""
+    seeds_of: dict[Name, Seeds] = Field(default_factory=dict)
+    """Other seeds of the runs in one table or figure, by its name: the work averages its runs."""
     datasets: dict[Name, Text]
     """Data set in a run -> data set used."""
     image: Image
@@ -71,7 +80,7 @@ class Scale(Options):
     """Backbone in a run -> backbone used."""
     detectors: dict[Name, Changes]
     """Changes to the detectors of ``config/detectors.yaml``."""
-    schedules: dict[Name, Schedule]
+    schedules: dict[Name, NamedSchedule]
     """Schedule in a run -> schedule used."""
     hardware: Hardware
     """What runs are trained on."""
@@ -100,16 +109,25 @@ class Datasets(RootModel[dict[Name, Dataset]]):
     model_config = ConfigDict(strict=True, defer_build=True)
 
 
-class LikeDetector(BaseModel):
-    """A detector that is written as what it changes of another one."""
+class NamedDetector(BaseModel):
+    """A detector as runs name it; beside these keys it has those of a detector."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", strict=True)
 
-    like: Text
-    """The other one, whose settings it has, also those that a scale gives it."""
+    like: Text | None = section()
+    """Another one, whose settings it has, also those that a scale gives it."""
+    departures: list[Text] = Field(default_factory=list)
+    """Where runs that start from it differ from the work, in short sentences that pages show."""
+
+    @property
+    def settings(self) -> Changes:
+        """What it says, over what it is like."""
+        return dict(self.model_extra or {})
 
 
-class Detectors(RootModel[dict[Name, Annotated[Changes, Described(Detector, LikeDetector)]]]):
+class Detectors(
+    RootModel[dict[Name, Annotated[NamedDetector, Described(Detector, NamedDetector)]]]
+):
     """``config/detectors.yaml``: the detectors that runs start from."""
 
     model_config = ConfigDict(strict=True, defer_build=True)

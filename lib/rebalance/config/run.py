@@ -60,6 +60,8 @@ class RunEntry(Options):
     """Whether a loss that becomes nan or infinite ends the training with its log; else it fails."""
     variants: dict[str, Variant] = Field(default_factory=dict)
     """Other ways to test and evaluate it, by name."""
+    departures: list[Text] = Field(default_factory=list)
+    """Where it differs from the work, in short sentences that pages show."""
 
 
 class SplitFiles(Options):

@@ -1,7 +1,7 @@
 """Tables and figures as types: each knows its inputs, notebook, parameters and outputs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -35,6 +35,8 @@ class Results:
         seeds: of every run.
         datasets: data set in a run -> data set used.
         data: folder of the data sets.
+        seeds_of: other seeds, by the name of a target.
+        departures: of every run: where it differs from its work.
     """
 
     scale: str
@@ -42,28 +44,21 @@ class Results:
     seeds: tuple[int, ...]
     datasets: Mapping[str, str]
     data: str = "data"
+    seeds_of: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    departures: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
         """Of everything made at this scale."""
         return Path("results") / self.scale
 
-    def seed_folders(self, run: str) -> list[Path]:
-        """Of a run's trainings, one per seed."""
-        return [self.folder / "runs" / run / f"seed{seed}" for seed in self.seeds]
+    def seed_folders(self, run: str, target: str | None = None) -> list[Path]:
+        """Of a run's trainings, one per seed; those that a target shows, if its name is given."""
+        return [self.folder / "runs" / run / f"seed{seed}" for seed in self.seeds_for(target)]
 
-    def run_files(self, row: Row, kind: str) -> list[str]:
-        """Files that a row's run left, one per seed; none for a row without a run."""
-        if not isinstance(row, RunRow):
-            return []
-        name = {
-            "metrics": f"{row.variant}/metrics.json",
-            "matches": f"{row.variant}/matches.npz",
-            "log": "log.csv",
-            "positives": "positives.json",
-            "settings": "run.yaml",
-        }[kind]
-        return [str(folder / name) for folder in self.seed_folders(row.run)]
+    def seeds_for(self, target: str | None) -> Sequence[int]:
+        """Seeds of the runs that a target shows."""
+        return self.seeds if target is None else self.seeds_of.get(target, self.seeds)
 
     def annotations(self, dataset: str) -> dict[str, str]:
         """Annotation files of a data set, by split."""
@@ -162,6 +157,33 @@ class Target(ABC):
         files = {**pages, **shown}
         return {role: str(folder / name) for role, name in files.items()}
 
+    def seeds(self, results: Results) -> list[int]:
+        """Of its runs."""
+        return list(results.seeds_for(self._entry_name))
+
+    def departures(self, results: Results) -> list[str]:
+        """Where it and its runs differ from the work, each sentence once."""
+        of_runs = (sentence for row in self.runs for sentence in results.departures[row.run])
+        return _once([*getattr(self.entry, "departures", []), *of_runs])
+
+    @property
+    def _entry_name(self) -> str:
+        """Name of its entry, which may bring several targets."""
+        return f"{self.label.work}_{self.label.sort}_{self.label.number}"
+
+    def _run_files(self, results: Results, row: Row, kind: str) -> list[str]:
+        """Files that a row's run left, one per seed; none for a row without a run."""
+        if not isinstance(row, RunRow):
+            return []
+        name = {
+            "metrics": f"{row.variant}/metrics.json",
+            "matches": f"{row.variant}/matches.npz",
+            "log": "log.csv",
+            "positives": "positives.json",
+            "settings": "run.yaml",
+        }[kind]
+        return [str(folder / name) for folder in results.seed_folders(row.run, self._entry_name)]
+
     def _written(self, results: Results) -> dict[str, str]:
         """Parameters that say where the notebook writes what it shows."""
         files = self.outputs(results)
@@ -199,7 +221,7 @@ class Target(ABC):
         """Files of each run by what its row is called."""
         names = row_names([{"setting": row.setting} for row in self.rows])
         return {
-            name: results.run_files(row, kind)
+            name: self._run_files(results, row, kind)
             for name, row in zip(names, self.rows, strict=True)
             if isinstance(row, RunRow)
         }
@@ -248,7 +270,7 @@ class Table(Target):
             file
             for row in self.rows
             for kind in self.kinds
-            for file in results.run_files(row, kind)
+            for file in self._run_files(results, row, kind)
         )
 
     def parameters(self, results: Results) -> dict[str, Any]:
@@ -256,6 +278,7 @@ class Table(Target):
         return {
             **self._heading(results),
             "doubts": self.entry.doubts,
+            "departures": self.departures(results),
             "claims": [claim.model_dump(exclude_unset=True) for claim in self.entry.claims],
             "metrics": [metric.model_dump(exclude_unset=True) for metric in self.entry.metrics],
             "rows": [
@@ -270,11 +293,11 @@ class Table(Target):
                 for row in self.rows
             ],
             "files": [
-                {kind: results.run_files(row, kind) for kind in ("log", *self.kinds)}
+                {kind: self._run_files(results, row, kind) for kind in ("log", *self.kinds)}
                 for row in self.rows
             ],
             "baselines": self.entry.baselines,
-            "seeds": list(results.seeds),
+            "seeds": self.seeds(results),
             **self._written(results),
         }
 
@@ -292,12 +315,17 @@ class Curves(Target):
 
     def inputs(self, results: Results) -> list[str]:
         """See ``Target``."""
-        return _once(file for row in self.rows for file in results.run_files(row, "log"))
+        return _once(file for row in self.rows for file in self._run_files(results, row, "log"))
 
     def parameters(self, results: Results) -> dict[str, Any]:
         """See ``Target``."""
         runs = self._files_by_row(results, "log")
-        return {**self._heading(results), "runs": runs, **self._written(results)}
+        return {
+            **self._heading(results),
+            "departures": self.departures(results),
+            "runs": runs,
+            **self._written(results),
+        }
 
 
 class Figure(Target):
@@ -342,7 +370,9 @@ class FigureOfRuns(Target):
 
     def inputs(self, results: Results) -> list[str]:
         """See ``Target``."""
-        files = (file for row in self.rows for file in results.run_files(row, self.entry.reads))
+        files = (
+            file for row in self.rows for file in self._run_files(results, row, self.entry.reads)
+        )
         return [*_once(files), *super().inputs(results)]
 
     def parameters(self, results: Results) -> dict[str, Any]:
@@ -350,6 +380,7 @@ class FigureOfRuns(Target):
         return {
             **self._said(results),
             **self._heading(results),
+            "departures": self.departures(results),
             "runs": self._files_by_row(results, self.entry.reads),
             **self._written(results),
         }
@@ -393,5 +424,5 @@ def _why_not_measured(row: Row) -> str | None:
     return None
 
 
-def _once(files: Iterator[str]) -> list[str]:
-    return list(dict.fromkeys(files))
+def _once(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(texts))

@@ -8,7 +8,7 @@ https://cocodataset.org/#format-data, with ``area`` and ``iscrowd`` always prese
 
 import math
 from collections.abc import Iterable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from rebalance.errors import InputError
-from rebalance.inputs import check_is_file, read_json
+from rebalance.inputs import check_is_file, is_inside, read_json
 from rebalance.rle import MAX_PIXELS, SegmentationError, compressed_masks
 
 _IMAGE_FIELDS = ("id", "file_name", "width", "height")
@@ -110,10 +110,9 @@ def _index_by_id(
 
 def _check_image(image: dict[str, Any], file_names: set[str], source: str | Path) -> None:
     name = image["file_name"]
-    if not isinstance(name, str) or not name:
-        raise _refused(source, "image", image, "file_name", "must be a non-empty string")
-    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-        raise _refused(source, "image", image, "file_name", "must stay inside the image folder")
+    if not is_inside(name):
+        allowed = "must be a name and stay inside the image folder"
+        raise _refused(source, "image", image, "file_name", allowed)
     if name in file_names:
         raise _refused(source, "image", image, "file_name", "must be used once")
     file_names.add(name)

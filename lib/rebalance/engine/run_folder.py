@@ -12,7 +12,7 @@ import yaml
 from lightning_fabric import Fabric
 from safetensors.torch import save as safetensors_bytes
 
-from rebalance.config.run import read_trained_run
+from rebalance.config.run import Run, read_trained_run
 from rebalance.data.coco import CocoDataset
 from rebalance.data.files import write_atomically
 from rebalance.detectors.build import num_trainable
@@ -35,8 +35,8 @@ from rebalance.locks import locked
 
 MODEL, LOG, SETTINGS = "model.safetensors", "log.csv", "run.yaml"
 STALE_CHECKPOINT = "checkpoint.stale.pt"
-WITHOUT_INFLUENCE = ("hardware", "variants", "classes", "diverged", "made_with")
-"""Settings that may change between the parts of a training, and those that its end adds."""
+WITHOUT_INFLUENCE = ("hardware", "variants")
+"""Settings that may change between the parts of one training."""
 
 
 @contextmanager
@@ -86,9 +86,11 @@ class RunFolder:
                     f"{self.path / SETTINGS}: {key}: the finished training here is of "
                     f"{found[key]!r}, asked for is {self.settings[key]!r}: give another --out"
                 )
-        if _influential(found) == _influential(self.settings):
-            return found["made_with"].get("code") == self.code
-        return False
+        if (self.path / CHECKPOINT).exists():  # killed just before the end, or begun anew
+            return False
+        settings = {key: found[key] for key in Run.model_fields}
+        same_settings = _influential(settings) == _influential(self.settings)
+        return same_settings and found["made_with"].get("code") == self.code
 
     def open(self) -> dict[str, Any] | None:
         """The checkpoint to go on from, if there is one; the log is then open for writing.

@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from rebalance.errors import InputError
-from rebalance.inputs import read_json
+from rebalance.inputs import check_is_file, is_inside, read_json
 from rebalance.metrics.lrp import lrp_error, mean_of_defined
 from rebalance.metrics.records import (
     Record,
@@ -232,10 +232,12 @@ def _read_panoptic(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: must be an object with a list of annotations")
     name = f"{path}: annotations"
     unique_ids(name, content["annotations"], "image_id")
-    for field, kind in (("file_name", str), ("segments_info", list)):
-        for index, value in enumerate(column(name, content["annotations"], field)):
-            if not isinstance(value, kind):
-                raise refuse(name, index, field, value, f"a {kind.__name__}")
+    for index, value in enumerate(column(name, content["annotations"], "file_name")):
+        if not is_inside(value):
+            raise refuse(name, index, "file_name", value, "the name of a PNG in the folder")
+    for index, value in enumerate(column(name, content["annotations"], "segments_info")):
+        if not isinstance(value, list):
+            raise refuse(name, index, "segments_info", value, "a list")
     return content
 
 
@@ -280,10 +282,12 @@ def _read_png(
     file = Path(folder if folder is not None else path.with_suffix("")) / entry["file_name"]
     name = f"{path}: annotations"
     try:
+        check_is_file(file, "PNG")
         with Image.open(file) as image:
-            if image.mode != "RGB":
-                raise refuse(name, index, "file_name", f"{file} of mode {image.mode}", "an RGB PNG")
-            colours = np.asarray(image, dtype=np.int64)
-    except (OSError, UnidentifiedImageError) as error:
+            mode, colours = image.mode, np.asarray(image, dtype=np.int64)
+    # What Pillow reports damage by, see ``read_image``.
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise refuse(name, index, "file_name", str(file), f"a readable PNG ({error})") from error
+    if mode != "RGB":
+        raise refuse(name, index, "file_name", f"{file} of mode {mode}", "an RGB PNG")
     return colours @ np.array([1, 1 << 8, 1 << 16])

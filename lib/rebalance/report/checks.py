@@ -104,6 +104,16 @@ def doubts_html(doubts: Sequence[str]) -> str:
     return f'<h2>Misprints, readings and doubts</h2><ul class="fine">{items}</ul>'
 
 
+def departures_html(departures: Sequence[str], scale: str) -> str:
+    """Where the runs of a page differ from the work's recipe at a scale."""
+    beside = "" if scale == PAPER_SCALE else ", beside what its scale changes"
+    heading = f"<h2>Where this differs from the work{beside}</h2>"
+    if not departures:
+        return f'{heading}<p class="fine">Nowhere that is known.</p>'
+    items = "".join(f"<li>{escape(departure)}</li>" for departure in departures)
+    return f'{heading}<ul class="fine">{items}</ul>'
+
+
 def show(value: Any) -> str:
     """A cell: yes or no, four significant digits, lists joined."""
     if value is None or (isinstance(value, float) and pd.isna(value)):

@@ -67,10 +67,11 @@ def index_html(manifest: Mapping[str, Any], folder: Path) -> str:
 
     Args:
         manifest: {scale, works: [{key, title, authors (optional), own (optional), targets: [{name,
-            title, kind, status, reason, verdict, html, thumbnail, csv}]}]}. own works are shown and
-            not counted among those made; status is one of STATUSES; reason says why a target is not
-            made; verdict is {status (one of VERDICTS), words, note} as its page computed it; paths
-            are relative to the working directory, and html must exist where the status is "made".
+            title, kind, status, reason, verdict, departures, html, thumbnail, csv}]}]}. own works
+            are shown and not counted among those made; status is one of STATUSES; reason says why a
+            target is not made; verdict is {status (one of VERDICTS), words, note} as its page
+            computed it; departures is how many differences from the work its page notes; paths are
+            relative to the working directory, and html must exist where the status is "made".
         folder: where the page will be; links are relative to it.
 
     Raises:
@@ -124,7 +125,7 @@ def _check_keys(where: str, entry: Mapping[str, Any], needed: set[str], optional
 
 def _check_target(target: Mapping[str, Any]) -> None:
     where = f"target {target.get('name')!r}"
-    _check_keys(where, target, _TARGET_KEYS, {"reason", "verdict", *_FILE_KEYS})
+    _check_keys(where, target, _TARGET_KEYS, {"reason", "verdict", "departures", *_FILE_KEYS})
     if target["status"] not in STATUSES:
         raise InputError(
             f"manifest, {where}: status must be one of {list(STATUSES)}, got {target['status']!r}"
@@ -211,6 +212,10 @@ def _card(work: Mapping[str, Any], target: Mapping[str, Any], folder: Path) -> s
     chips = f'<span class="chip {status}">{STATUSES[status]}</span>'
     if verdict:
         chips = f'<span class="chip {verdict["status"]}">{escape(verdict["words"])}</span>'
+    departures = ""
+    if target.get("departures"):
+        several = "difference" if target["departures"] == 1 else "differences"
+        departures = f'<span class="chip">{target["departures"]} {several} noted</span>'
     return (
         f'<article class="card {status}" data-status="{status}" '
         f'data-verdict="{verdict.get("status", "")}" '
@@ -218,7 +223,7 @@ def _card(work: Mapping[str, Any], target: Mapping[str, Any], folder: Path) -> s
         f'<p class="name">{escape(target["name"])}</p>'
         + (f'<p class="reason">{escape(reason)}</p>' if reason and not made else "")
         + note
-        + f'<div class="foot">{chips}<span class="chip">{escape(kind)}</span>{table}'
+        + f'<div class="foot">{chips}<span class="chip">{escape(kind)}</span>{departures}{table}'
         "</div></div></article>\n"
     )
 

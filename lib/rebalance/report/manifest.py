@@ -34,7 +34,8 @@ def index_manifest(experiments: Experiments, scale: str) -> dict[str, Any]:
 
 
 def _card(experiments: Experiments, target: Target, scale: str) -> dict[str, Any]:
-    files = target.outputs(experiments.results(scale))
+    results = experiments.results(scale)
+    files = target.outputs(results)
     is_there = target.made and all(Path(file).is_file() for file in files.values())
     status = "not_built"
     if is_there:
@@ -48,6 +49,7 @@ def _card(experiments: Experiments, target: Target, scale: str) -> dict[str, Any
         "kind": target.entry.kind,
         "status": status,
         "reason": "" if is_there else _reason(experiments, target, scale),
+        "departures": len(target.departures(results)) if target.runs else None,
         "verdict": None,
         "html": None,
         "thumbnail": None,

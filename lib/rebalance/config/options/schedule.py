@@ -1,6 +1,6 @@
 """How a run is trained."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from annotated_types import Len
 from pydantic import Field, model_validator
@@ -14,7 +14,7 @@ from rebalance.config.bounds import (
     ShareAboveZero,
     ShareBelowOne,
 )
-from rebalance.config.part import Options, Part, refusal
+from rebalance.config.part import Options, Part, refusal, section
 
 
 class Decay(Part, noun="decay"):
@@ -46,10 +46,21 @@ class CosineDecay(Decay, name="cosine"):
 class Warmup(Options):
     """How the learning rate rises at the start."""
 
+    name: Literal["linear", "constant"] = "linear"
+    """Whether it rises evenly, or stays low and then jumps."""
     iterations: Index = 500
-    """Over which it rises; 0: none."""
+    """After which it is reached; 0: none."""
     factor: ShareAboveZero = 0.1
     """Share of the rate at the start."""
+
+
+class BiasFactors(Options):
+    """What biases of convolutions and linear layers have instead of the rate and decay of all."""
+
+    lr_factor: Positive = 1.0
+    """Of the learning rate."""
+    decay_factor: NonNegative = 1.0
+    """Of the weight decay."""
 
 
 class Schedule(Options):
@@ -66,7 +77,9 @@ class Schedule(Options):
     weight_decay: NonNegative = 1.0e-4
     """Of the optimiser."""
     warmup: Warmup = Field(default_factory=Warmup)
-    """Linear."""
+    """Of the learning rate."""
+    bias: BiasFactors | None = section()
+    """Of biases (Caffe's detectors); without it they train as everything else."""
     decay: Decay
     """After the warm-up."""
     clip_norm: Positive | None = None

@@ -35,12 +35,14 @@ def score_iou_correlation(matched: Matched, scores: Tensor) -> dict[str, Tensor]
     """Spearman's correlation of the scores of positives and the IoUs of their boxes.
 
     An indicator of how well the sorting works (thesis 8.5.1.1). nan for fewer than two different
-    scores or IoUs.
+    scores or IoUs; nothing of cells, which have masks and no boxes.
 
     Args:
         matched: its boxes.
         scores: [P, C] of the positives; that of the positive's own class counts.
     """
+    if matched.predictions.deltas is None:
+        return {}
     own = scores.gather(1, matched.positive_labels[:, None] - 1).squeeze(1)
     return {"score_iou_correlation": spearman(own.detach(), matched.ious)}
 

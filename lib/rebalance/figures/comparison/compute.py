@@ -42,6 +42,7 @@ class Metric:
         measured: False for what the work reports and no file of a run has (memory, ...).
         reads: kind of the file that has it, "metrics", "positives" or "settings".
         key: what that file calls it, with points between levels; None: by its name.
+        at: the setting of a row that says at which IoU this is its AP; None: none does.
     """
 
     name: str
@@ -50,15 +51,17 @@ class Metric:
     measured: bool = True
     reads: str = "metrics"
     key: str | None = None
+    at: str | None = None
 
-    @property
-    def found_as(self) -> str:
-        """What the file calls it."""
+    def found_as(self, row: Mapping[str, Any]) -> str:
+        """What the file calls a row's number."""
+        if self.at is not None:
+            return f"AP{100 * row['setting'][self.at]:.0f}"
         return self.key or self.name
 
 
 def read_metric(entry: Mapping[str, Any]) -> Metric:
-    """A Metric from its description {name, percent, better[, measured][, reads][, key]}.
+    """A Metric from its description {name, percent, better[, measured][, reads][, key][, at]}.
 
     Raises:
         InputError: a key is missing or unknown, or ``better`` is none of higher, lower, null.
@@ -67,8 +70,8 @@ def read_metric(entry: Mapping[str, Any]) -> Metric:
         metric = Metric(**entry)
     except TypeError:
         raise InputError(
-            "a metric has the keys name, percent, better and perhaps measured, reads and key, "
-            f"got {dict(entry)}"
+            "a metric has the keys name, percent, better and perhaps measured, reads, key and "
+            f"at, got {dict(entry)}"
         ) from None
     if metric.better not in BETTER:
         raise InputError(
@@ -89,7 +92,7 @@ def assemble(
         rows: each {setting: {column: value}, run: name or None, variant, reported:
             {metric: value as printed, or None}, missing: why it is not measured, or None,
             measures (optional): metrics that its files have, or None: all}.
-        metrics: each {name, percent, better[, measured][, reads][, key]}; see Metric.
+        metrics: each {name, percent, better[, measured][, reads][, key][, at]}; see Metric.
         files: for each row, kind of file -> the file of each seed; none where ``missing``. Kinds
             are those that metrics read, and others to be linked ("log").
 
@@ -113,14 +116,14 @@ def assemble(
         measured = [metric for metric in columns if _is_measured(metric, row)]
         seeds = {
             kind: [
-                read_metrics(Path(file), [m.found_as for m in measured if m.reads == kind])
+                read_metrics(Path(file), [m.found_as(row) for m in measured if m.reads == kind])
                 for file in row_files[kind]
             ]
             for kind in kinds
         }
         for metric in columns:
             values = np.array(
-                [seed[metric.found_as] for seed in seeds[metric.reads]]
+                [seed[metric.found_as(row)] for seed in seeds[metric.reads]]
                 if metric in measured
                 else []
             )
