@@ -79,10 +79,11 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained(repository):
-    """Settings of a trained run."""
+def trained(repository, folder):
+    """Settings of a trained run whose data set is not there, so that nothing is trained."""
     experiments = load_experiments(repository, check_runs=False)
-    run = resolve_run(experiments, "retinanet_r50_eiou", "shapes").model_dump()
+    nowhere = str(folder / "nowhere")
+    run = resolve_run(experiments, "retinanet_r50_eiou", "shapes", data=nowhere).model_dump()
     return {**run, "classes": {"ids": [1], "names": ["disc"]}, "made_with": {}}
 
 
