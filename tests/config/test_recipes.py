@@ -328,6 +328,24 @@ def weigh(run):
     return classifier(run)["objective"].get("weigh", {"name": "none"})
 
 
+def box_losses(printed, run):
+    """Focal-EIoU is to be that of both stages, others differ between them."""
+    names = [box_loss(run)["name"]]
+    if printed == "focal_eiou" and "rpn" in run["detector"]:
+        names.append(run["detector"]["rpn"]["objective"]["box"]["name"])
+    return names
+
+
+def rate(printed, run, row):
+    """One that is not given by loss is Rank & Sort's; YOLACT's baseline has its decays there."""
+    words, decay = str(chosen(printed, run)), run["schedule"]["decay"]
+    of_ranked, _, of_baseline = words.partition("; baseline decays at epochs")
+    if not numbers(of_ranked) or (not isinstance(printed, dict) and loss(run) != "RS"):
+        return not of_baseline or DECAY_EPOCHS.agrees(of_baseline, run, row)
+    is_close = _close(numbers(of_ranked)[0], run["schedule"]["lr"])
+    return is_close and ("cosine" in of_ranked) == (decay["name"] == "cosine")
+
+
 def auxiliary_head(run):
     heads = run["detector"]["heads"]
     if "mask_iou" in heads:
@@ -520,21 +538,14 @@ FIELDS: dict[str, Field] = {
     "reg_loss": Field(
         lambda printed, run, row: (
             printed in ("own", "unchanged", None)
-            or plain(printed).startswith(plain(box_loss(run)["name"]))
-            or (not is_ranked(run) and printed not in row.values())
+            or all(plain(printed).startswith(plain(name)) for name in box_losses(printed, run))
+            or (printed == "GIoU Loss" and not is_ranked(run))
         ),
-        "another loss",
+        "box loss",
     ),
     # of the thesis, chapters 7 and 8
     "batch_size": counted(lambda run: run["schedule"]["batch_size"], "images a step"),
-    "learning_rate": Field(
-        lambda printed, run, row: (
-            chosen(printed, run) is None
-            or (not isinstance(printed, dict) and loss(run) != "RS")
-            or _close(numbers(chosen(printed, run))[0], run["schedule"]["lr"])
-        ),
-        "learning rate",
-    ),
+    "learning_rate": Field(rate, "learning rate"),
     "aLRP_row": of_loss("aLRP", named(lambda run: f"rate {run['schedule']['lr']:g},", "rate")),
     "optimiser": named(lambda run: f"momentum {run['schedule']['momentum']:g}", "momentum"),
     "train_image_scale": resized("train"),
@@ -590,7 +601,7 @@ FIELDS: dict[str, Field] = {
     "cls_loss": Field(
         lambda printed, run, row: (
             re.split("[ ,]", printed)[0] == loss(run)
-            or (not is_ranked(run) and printed not in row.values())
+            or (printed.startswith("RS Loss") and not is_ranked(run))
         ),
         "another loss",
     ),
@@ -843,6 +854,28 @@ SPOILED = {
         "focal_eiou_table_2", "retinanet_r50_eiou: loss_weight, the work has 2.5"),
     "seeds of a mean": (
         "scales/paper.yaml", ("seeds_of",), {}, "bbgen_table_2", "runs_averaged, the work has 3"),
+    "a rate in a mapping by loss": (
+        "scales/paper.yaml", ("schedules", "alrp_staged", "lr"), 0.04,
+        "thesis_table_7_7", "alrp_faster_rcnn: learning_rate, the work has {'aLRP': 0.012"),
+    "decays in words": (
+        "scales/paper.yaml", ("schedules", "yolact", "decay", "at"), [1, 2, 3, 4],
+        "thesis_table_8_7", "yolact: learning_rate, the work has '0.006 with cosine"),
+    "an image size": (
+        "scales/paper.yaml", ("image_of", "coco2017_480_960", "train", "resize", "min_size"), 800,
+        "thesis_table_P_5", "rs_faster_rcnn_r101_dcn: ms_train_range, the work has '[480,960]'"),
+    "the order of loops": (
+        "papers/r3cnn.yaml",
+        ("runs", "r3cnn_naive_falling", "detector", "steps"),
+        ["rpn", *({"box": "box", "iou": iou} for iou in (0.5, 0.6, 0.7))],
+        "r3cnn_table_1", "r3cnn_naive_falling: iou_thresholds, the work has"),
+    "weights of positives of one run": (
+        "papers/thesis.yaml",
+        ("runs", "rs_atss_iou_w2", "detector", "dense", "objective", "weigh"), "score",
+        "thesis_table_8_1", "rs_atss_iou_w2: instance_weight, the work has 'iou'"),
+    "the images of SSD": (
+        "scales/paper.yaml",
+        ("image_of", "coco2017_512_square", "test", "resize", "size"), 500,
+        "ggiou_table_6", "ssd512: detector, the work has 'SSD512'"),
     "a departure that is no longer said": (
         "detectors.yaml", ("faster_rcnn_voc", "departures"), [],
         "thesis_table_4_1", "implementation_followed, the work has 'jwyang/faster-rcnn.pytorch'"),
