@@ -7,7 +7,7 @@ Where it differs, or the work does not print it, one of the departures on the pa
 import math
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -215,12 +215,17 @@ def of_loss(name: str, field: Field) -> Field:
     )
 
 
-def translated(
-    names: dict[str, Any], read: Callable[[dict[str, Any]], Any], departure: str
+def same(
+    read: Callable[[dict[str, Any]], Any], departure: str, names: Mapping[str, Any] | None = None
 ) -> Field:
-    """A word of the works by its name here; sentences stand for what rows say."""
+    """A word or truth value of the works; with names only these words, by their names here."""
     return Field(
-        lambda printed, run, row: printed not in names or names[printed] == read(run), departure
+        lambda printed, run, row: (
+            printed == read(run)
+            if names is None
+            else printed not in names or names[printed] == read(run)
+        ),
+        departure,
     )
 
 
@@ -352,6 +357,15 @@ def auxiliary_head(run):
         return "mask_iou_head"
     quality = heads.get("dense", {}).get("quality")
     return {"iou": "iou_head"}.get(quality, quality) or "none"
+
+
+def samplers(run):
+    steps = (run["detector"].get(name, {}) for name in ("rpn", "box", "dense", "prototypes"))
+    return {step["sampler"]["name"] for step in steps if "sampler" in step}
+
+
+def mask_loss(run):
+    return section(run, "mask", "prototypes", "grid")["objective"]["mask"]["name"]
 
 
 def sampler(run, step):
@@ -612,10 +626,10 @@ FIELDS: dict[str, Field] = {
         ),
         "another loss",
     ),
-    "upsample": translated(
-        {"default": "fpn", "carafe": "carafe_fpn"},
+    "upsample": same(
         lambda run: run["detector"]["neck"]["name"].replace("balanced_", ""),
         "another upsampling",
+        {"default": "fpn", "carafe": "carafe_fpn"},
     ),
     "dcn": Field(
         lambda printed, run, row: (
@@ -636,17 +650,16 @@ FIELDS: dict[str, Field] = {
         "RS",
         Field(lambda printed, run, row: printed.startswith(weigh(run)["name"]), "weights of the"),
     ),
-    "sampler": translated(
-        {"random": "combined", "none": "all"},
-        lambda run: box_step(run)["sampler"]["name"],
+    "sampler": Field(
+        lambda printed, run, row: (
+            samplers(run) <= {"combined" if printed == "random" else "all"}
+            if printed in ("random", "none") or (printed == "removed" and loss(run) == "RS")
+            else True
+        ),
         "sampling",
     ),
-    "sampler_rpn": Field(
-        lambda printed, run, row: printed == sampler(run, "rpn"), "sampling of anchors"
-    ),
-    "sampler_rcnn": Field(
-        lambda printed, run, row: printed == sampler(run, "box"), "sampling of RoIs"
-    ),
+    "sampler_rpn": same(lambda run: sampler(run, "rpn"), "sampling of anchors"),
+    "sampler_rcnn": same(lambda run: sampler(run, "box"), "sampling of RoIs"),
     "rpn": of_loss("RS", counted(lambda run: run["detector"]["rpn"]["weight"], "loss weight")),
     "rpn_loss_weight": of_loss(
         "aLRP", counted(lambda run: run["detector"]["rpn"]["weight"], "loss weight")
@@ -668,26 +681,25 @@ FIELDS: dict[str, Field] = {
             "loss weight",
         ),
     ),
-    "label": translated(
-        LABELS,
+    "label": same(
         lambda run: run["detector"]["prototypes"]["objective"].get("labels", "iou"),
         "labels",
+        LABELS,
     ),
-    "ohem": Field(
-        lambda printed, run, row: (
-            printed == (run["detector"]["prototypes"]["sampler"]["name"] == "hard_negative")
-        ),
-        "sampling",
+    "ohem": same(lambda run: samplers(run) == {"hard_negative"}, "sampling"),
+    "size_based_norm": same(lambda run: mask_loss(run) == "size_normalised_mask", "normalisation"),
+    "sem_segm_head": same(lambda run: run["detector"]["heads"]["dense"]["semantic"], "semantic"),
+    "mask_loss": of_loss(
+        "RS", Field(lambda printed, run, row: mask_loss(run) in printed.lower(), "mask loss")
     ),
-    "size_based_norm": Field(
-        lambda printed, run, row: (
-            printed == (classifier(run)["objective"]["mask"]["name"] == "size_normalised_mask")
-        ),
-        "normalisation",
+    "qfl_on_paa": of_loss(
+        "QFL", Field(lambda printed, run, row: detector_name(run) != "PAA", "better of")
     ),
-    "sem_segm_head": Field(
-        lambda printed, run, row: printed == run["detector"]["heads"]["dense"]["semantic"],
-        "semantic",
+    "scale": setting(lambda run: run["image"]["test"]["resize"]["min_size"], "size of the images"),
+    "case": same(
+        lambda run: run["ranking"],
+        "ranking",
+        {"aLRP Loss": "scores", "lower bound": "lower", "upper bound": "upper"},
     ),
     "baseline_weights": Field(
         lambda printed, run, row: (
@@ -728,12 +740,7 @@ FIELDS: dict[str, Field] = {
         ),
         "scores from",
     ),
-    "plus": Field(
-        lambda printed, run, row: (
-            printed not in (None, "groie", "gcnet", "dcn") or printed == added(run)
-        ),
-        "another part",
-    ),
+    "plus": same(added, "another part", {part: part for part in (None, "groie", "gcnet", "dcn")}),
     "groie": Field(
         lambda printed, run, row: (
             added(run) != "groie"
@@ -768,10 +775,10 @@ IN_WORDS = {
     # what parts are and do, and how losses are defined: their own tests say it
     "interleaved", "boxes_at_test", "advanced", "localisation_error", "localisation_weight",
     "no_self_balance", "bounds", "varied", "reg_loss_averaging", "classifier_aLRP", "classifier",
-    "num_hyperparameters_aLRP", "baseline_rows", "box_loss", "atss_default", "qfl_on_paa", "paa",
-    "unified", "bias", "mask_loss", "heuristics", "default", "evaluated_at",
+    "num_hyperparameters_aLRP", "baseline_rows", "box_loss", "atss_default", "paa",
+    "unified", "bias", "heuristics", "default", "evaluated_at",
     # of rows
-    "number", "iou_order", "scale", "rank_based", "rank_based_cls", "rank_based_reg", "case",
+    "number", "iou_order", "rank_based", "rank_based_cls", "rank_based_reg",
     "group", "quoted", "tta", "reference", "training", "chosen", "task",
     "setting", "schedule", "loss_weighting", "iou_distribution", "runs",
 }  # fmt: skip
@@ -806,6 +813,14 @@ def fields_of(entry: dict[str, Any], row: dict[str, Any]) -> Iterator[tuple[str,
     yield from {**recipe, **authors, **own}.items()
 
 
+def agrees(field: Field, printed: Any, run: dict[str, Any], row: dict[str, Any]) -> bool:
+    """A detector that lacks what the recipe speaks of does not."""
+    try:
+        return field.agrees(printed, run, row)
+    except KeyError:
+        return False
+
+
 def unsaid(experiments, recipes: dict[str, Any], name: str) -> list[str]:
     """Differences of a table's runs from its recipe that no departure of its page names."""
     target, entry = experiments.targets[name], recipes[name]
@@ -816,17 +831,16 @@ def unsaid(experiments, recipes: dict[str, Any], name: str) -> list[str]:
         if not isinstance(row, RunRow):
             continue
         run = resolve_run(experiments, row.run, "paper").model_dump()
+        variant = run["variants"][row.variant]
         run |= {
             "seeds": target.seeds(results),
-            "tau": run["variants"][row.variant]["evaluate"]["tau"],
-            "loops": run["variants"][row.variant]["test"].get("loops"),
+            "loops": variant["test"].get("loops"),
+            **variant["evaluate"],
         }
         for key, value in fields_of(entry, printed):
             if key in FIELDS:
-                field = FIELDS[key]
-                if (
-                    not field.agrees(value, run, printed)
-                    and field.departure.lower() not in departures
+                if not agrees(FIELDS[key], value, run, printed) and (
+                    FIELDS[key].departure.lower() not in departures
                 ):
                     found.append(f"{name}, {row.run}: {key}, the work has {value!r}")
             elif key not in IN_WORDS:
