@@ -218,15 +218,17 @@ def of_loss(name: str, field: Field) -> Field:
 def same(
     read: Callable[[dict[str, Any]], Any], departure: str, names: Mapping[str, Any] | None = None
 ) -> Field:
-    """A word or truth value of the works; with names only these words, by their names here."""
+    """A word or truth value, by its name here; of sentences the rows say more."""
     return Field(
         lambda printed, run, row: (
-            printed == read(run)
-            if names is None
-            else printed not in names or names[printed] == read(run)
+            is_sentence(printed) or (names or {}).get(printed, printed) == read(run)
         ),
         departure,
     )
+
+
+def is_sentence(printed):
+    return isinstance(printed, str) and printed.count(" ") > 2
 
 
 def epochs(run, iterations):
@@ -542,13 +544,7 @@ FIELDS: dict[str, Field] = {
         ),
         "beta",
     ),
-    "assigner": Field(
-        lambda printed, run, row: (
-            {**ASSIGNERS, "max_iou": "max_iou", "max_ggiou": "max_ggiou"}.get(printed)
-            in (None, assigned(run))
-        ),
-        "another assignment",
-    ),
+    "assigner": same(assigned, "another assignment", ASSIGNERS),
     "reg_loss": Field(
         lambda printed, run, row: (
             printed in ("own", "unchanged", None)
@@ -596,10 +592,8 @@ FIELDS: dict[str, Field] = {
     "self_balance": Field(balanced_by_epochs, "self-balance"),
     "task_balance": Field(
         lambda printed, run, row: (
-            BALANCES.get(printed, balance(run)["name"]) == balance(run)["name"]
-            and (
-                "value-based" not in printed or loss(run) != "RS" or balance(run)["name"] == "value"
-            )
+            BALANCES.get(printed) == balance(run)["name"]
+            or ("lambda" in printed and (loss(run) != "RS" or balance(run)["name"] == "value"))
         ),
         "task balance",
     ),
@@ -740,7 +734,7 @@ FIELDS: dict[str, Field] = {
         ),
         "scores from",
     ),
-    "plus": same(added, "another part", {part: part for part in (None, "groie", "gcnet", "dcn")}),
+    "plus": same(added, "another part"),
     "groie": Field(
         lambda printed, run, row: (
             added(run) != "groie"
