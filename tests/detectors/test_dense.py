@@ -156,7 +156,7 @@ def test_what_is_averaged_over_box_steps_by_hand(detector, average, expected):
     boxes = make_candidates([torch.tensor(APART[:2])])
     flow.last = detector.steps[0], Predictions(logits[-1], torch.zeros(2, 1, 4)), boxes
     settings = make_detection_settings(nms={"name": "nms"}, score_threshold=0.1, average=average)
-    assert select_detections(flow, settings).scores.tolist() == pytest.approx(expected)
+    assert select_detections([flow], settings).scores.tolist() == pytest.approx(expected)
 
 
 def test_a_heads_estimate_enters_the_scores_after_or_before_the_threshold(detector):

@@ -122,11 +122,16 @@ def test_numbers_that_say_nothing(values, nothing):
     assert says_nothing(pd.concat([frame, other])) == (nothing or np.isnan(values[0]))
 
 
-def test_every_table_of_losses_samplers_and_assigners_has_a_baseline(repository):
+OF_PUBLISHED_DETECTORS = {"thesis_table_7_5", "thesis_table_8_5", "thesis_table_8_9"}
+OF_OUR_DETECTORS = {"detectors_table_1", "detectors_table_2", "detectors_table_3"}
+OF_ONE_METHOD = {"thesis_table_P_5"}
+
+
+def test_every_other_table_of_runs_has_a_baseline(repository):
     experiments = load_experiments(repository, check_runs=False)
     without = {
         target.name
         for target in experiments.targets.values()
         if isinstance(target, Table) and not target.entry.baselines
     }
-    assert all(name.startswith("detectors_") for name in without)
+    assert without == OF_PUBLISHED_DETECTORS | OF_OUR_DETECTORS | OF_ONE_METHOD
