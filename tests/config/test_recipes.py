@@ -5,8 +5,9 @@ Where it differs, or the work does not print it, one of the departures on the pa
 """
 
 import math
+import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +24,25 @@ TABLES = [
 ]
 IMAGES = {"coco2017": 117_266, "voc2007": 10_022, "voc0712": 16_551}
 """Images of an epoch; faster-rcnn.pytorch counts those of VOC 2007 mirrored, too."""
+
+
+LOSSES = {
+    "ap": "AP", "alrp": "aLRP", "rank_sort": "RS", "focal": "Focal", "quality_focal": "QFL",
+    "softmax_cross_entropy": "CrossEntropy",
+}  # fmt: skip
+ASSIGNERS = {
+    "iou": "max_iou",
+    "atss": "atss",
+    "ATSS": "atss",
+    "FoveaBox standard": "foveabox",
+    "dynamic": "dynamic",
+}
+BALANCES = {
+    "none": "constant", "constant": "constant", "self_balance": "epoch", "self-balance": "epoch",
+    "self_balance_value": "value", "self_balance_magnitude": "magnitude",
+}  # fmt: skip
+LABELS = {"binary": "binary", "IoU": "iou", "Dice": "dice", "(IoU+Dice)/2": "mean"}
+"""Words of the works, and their names here."""
 
 
 class Field(NamedTuple):
@@ -42,6 +62,8 @@ def setting(read: Callable[[dict[str, Any]], Any], departure: str) -> Field:
 
     def agrees(printed: Any, run: dict[str, Any], row: dict[str, Any]) -> bool:
         ours = read(run)
+        if isinstance(ours, list) and isinstance(printed, str):
+            printed = numbers(printed)[: len(ours)]
         if isinstance(printed, list):
             return len(printed) == len(ours) and all(map(_close, printed, ours))
         return not isinstance(printed, str) and _close(printed, ours)
@@ -51,7 +73,7 @@ def setting(read: Callable[[dict[str, Any]], Any], departure: str) -> Field:
 
 def named(read: Callable[[dict[str, Any]], str], departure: str) -> Field:
     """A name that the recipe's words have in them."""
-    return Field(lambda printed, run, row: read(run) in printed, departure)
+    return Field(lambda printed, run, row: read(run) in str(printed), departure)
 
 
 def unless_conventional(field: Field) -> Field:
@@ -74,12 +96,139 @@ def is_dense(run):
     return run["detector"]["steps"] == ["dense"]
 
 
+def section(run, *names):
+    """Settings of the detector's first step of these kinds."""
+    return next(run["detector"][name] for name in names if name in run["detector"])
+
+
+def classifier(run):
+    return section(run, "dense", "prototypes", "grid", "box")
+
+
 def box_step(run):
     return run["detector"]["box"]
 
 
+def box_steps(run):
+    return [step for step in run["detector"]["steps"] if isinstance(step, dict) and "box" in step]
+
+
 def box_loss(run):
-    return run["detector"]["dense" if is_dense(run) else "box"]["objective"]["box"]
+    return classifier(run)["objective"].get("box") or {"name": "none"}
+
+
+def loss(run):
+    """Of the classes, as the thesis writes it."""
+    name = classifier(run)["objective"]["class"]["name"]
+    return LOSSES.get(name, name)
+
+
+def is_ranked(run):
+    return loss(run) in ("AP", "aLRP", "RS")
+
+
+def detector_name(run):
+    detector, heads = run["detector"], run["detector"]["heads"]
+    if "grid" in detector:
+        return "SOLOv2"
+    if "prototypes" in detector:
+        return "YOLACT"
+    if "dense" in detector:
+        assigner = detector["dense"]["assigner"]["name"]
+        return {
+            "fovea": "FoveaBox",
+            "ssd": f"SSD{run['image']['test']['resize'].get('size')}",
+            "retina": "RetinaNet",
+            "atss": assigner.upper(),
+        }[heads["dense"]["name"]]
+    if "mask" not in detector:
+        return "Cascade R-CNN" if len(box_steps(run)) > 1 else "Faster R-CNN"
+    if not detector["mask"]["refined"]:
+        return "Mask R-CNN"
+    return "R3-CNN" if heads["mask"]["residual"] else "HTC"
+
+
+def backbone_names(run):
+    """As works write it, one of them shorter than the others."""
+    backbone = run["backbone"]
+    if backbone["name"] == "vgg":
+        return ["VGG16"]
+    depth = backbone["depth"]
+    if backbone["groups"] == 1:
+        return [f"ResNet-{depth}", f"R-{depth}"]
+    groups = f"{backbone['groups']}x{backbone['width_per_group']}d"
+    return [f"ResNeXt-{depth} {groups}", f"ResNeXt-{groups}-{depth}", f"X-{depth}"]
+
+
+def chosen(printed, run):
+    """The entry of a mapping by loss and size, as AP_loss_scale500; None where it has none."""
+    if not isinstance(printed, dict):
+        return printed
+    sizes = {500: "scale500", 800: "scale800"}
+    words = {
+        "loss",
+        loss(run).lower(),
+        box_loss(run)["name"],
+        "" if is_ranked(run) else "baselines",
+        sizes.get(run["image"]["test"]["resize"].get("min_size")),
+        "light" if run["backbone"].get("depth") == 34 else "full",
+    }
+    found = (value for key, value in printed.items() if set(key.lower().split("_")) <= words)
+    return next(found, None)
+
+
+def numbers(text):
+    return [float(number) for number in re.findall(r"\d+(?:\.\d+)?", str(text))]
+
+
+def resized(split):
+    """Short side, or those it is drawn from, and where both are printed the long one."""
+
+    def agrees(printed, run, row):
+        resize, words = run["image"][split]["resize"], str(chosen(printed, run))
+        if "of the row" in words or not numbers(words):
+            return row.get("ms_train_range", 0) is not None or resize["min_size"] == 800
+        short = resize["size"] if resize["name"] == "square" else resize["min_size"]
+        sides = numbers(short)
+        if re.fullmatch(r"(\d+)x(\d+).*", words):
+            sides.append(resize.get("max_size", short))
+        return set(sides) <= set(numbers(words))
+
+    return Field(agrees, "size of the images")
+
+
+def counted(read: Callable[[dict[str, Any]], Any], departure: str) -> Field:
+    """A number, in words or in the entry for this run; nothing to compare where it has none."""
+    return Field(
+        lambda printed, run, row: (
+            not numbers(chosen(printed, run)) or _close(numbers(chosen(printed, run))[0], read(run))
+        ),
+        departure,
+    )
+
+
+def of_loss(name: str, field: Field) -> Field:
+    """Only for runs with this loss of the classes; others are a work's baselines."""
+    return Field(
+        lambda printed, run, row: loss(run) != name or field.agrees(printed, run, row),
+        field.departure,
+    )
+
+
+def same(
+    read: Callable[[dict[str, Any]], Any], departure: str, names: Mapping[str, Any] | None = None
+) -> Field:
+    """A word or truth value, by its name here; of sentences the rows say more."""
+    return Field(
+        lambda printed, run, row: (
+            is_sentence(printed) or (names or {}).get(printed, printed) == read(run)
+        ),
+        departure,
+    )
+
+
+def is_sentence(printed):
+    return isinstance(printed, str) and printed.count(" ") > 2
 
 
 def epochs(run, iterations):
@@ -99,10 +248,16 @@ def rois(run, key):
     return box_step(run)["rois"].get(key)
 
 
+def overlap(run):
+    """By which boxes are assigned."""
+    return section(run, "dense", "rpn")["assigner"].get("overlap", {"name": "iou"})
+
+
 def ggiou(run, of_assigner, of_loss):
     """A parameter of GGIoU in the assignment, or else in the loss."""
-    overlap = run["detector"]["dense"]["assigner"]["overlap"]
-    return overlap.get(of_assigner) if overlap["name"] == "ggiou" else box_loss(run).get(of_loss)
+    if overlap(run)["name"] == "ggiou":
+        return overlap(run).get(of_assigner)
+    return box_loss(run).get(of_loss)
 
 
 def follows(printed, run, row):
@@ -111,12 +266,14 @@ def follows(printed, run, row):
         return run["detector"]["neck"]["name"] != "fpn"
     if "mmdetection" not in printed.lower():
         return True
-    first = run["detector"]["dense" if is_dense(run) else "rpn"]
+    first = section(run, "dense", "prototypes", "grid", "rpn")
+    from_input = detector_name(run) in ("RetinaNet", "FoveaBox", "YOLACT")
+    extra_from = "input" if from_input else "output"
     return (
-        not first["candidates"]["rounded"]
-        and first["coder"]["two_sided"]
-        and run["backbone"]["norm"] == "frozen_statistics"
-        and run["detector"]["neck"]["extra_from"] == ("input" if is_dense(run) else "output")
+        not first.get("candidates", {}).get("rounded")
+        and first.get("coder", {}).get("two_sided", True)
+        and run["backbone"].get("norm", "frozen_statistics") == "frozen_statistics"
+        and run["detector"]["neck"].get("extra_from", extra_from) == extra_from
     )
 
 
@@ -129,6 +286,140 @@ def as_in_atss(printed, run, row):
     )
 
 
+def plain(name):
+    return re.sub("alrp|[ _]", "", name.lower())
+
+
+def assigned(run):
+    if "dynamic" in run["detector"].get("box", {}):
+        return "dynamic"
+    name = section(run, "dense", "rpn")["assigner"]["name"]
+    return "max_ggiou" if overlap(run)["name"] == "ggiou" else name
+
+
+def taus(printed, run, row):
+    """Of LRP, and of the aLRP loss, in two stages its own in each."""
+    if not isinstance(printed, dict):
+        of_loss = classifier(run)["objective"].get("tau", printed)
+        return _close(printed, run["tau"]) and (loss(run) != "aLRP" or of_loss == printed)
+    stages = [run["detector"][stage]["objective"].get("tau") for stage in ("rpn", "box")]
+    return loss(run) != "aLRP" or stages == [printed["rpn"], printed["rcnn"]]
+
+
+def balance(run):
+    return classifier(run)["objective"].get("balance", {"name": "constant"})
+
+
+def balanced_by_epochs(printed, run, row):
+    """Starting from 50, or what the row says, with the mean of an epoch."""
+    if balance(run)["name"] != "epoch":
+        return True
+    period = epochs(run, balance(run)["period"])
+    starts = "initial_w_r" in row or balance(run)["initial"] in numbers(printed)
+    return math.isclose(period, 1, rel_tol=1e-3) and starts
+
+
+def anchors(assigners):
+    def agrees(printed, run, row):
+        candidates = run["detector"].get("dense", {}).get("candidates", {})
+        if "2^(" not in printed or assigned(run) not in assigners:
+            return True
+        count = candidates["scales_per_octave"]
+        scales = ", ".join(f"2^({i}/{count})" for i in range(count))
+        return f"[{scales}]" in printed
+
+    return Field(agrees, "scales of the anchors")
+
+
+def weigh(run):
+    return classifier(run)["objective"].get("weigh", {"name": "none"})
+
+
+def box_losses(printed, run):
+    """Focal-EIoU is to be that of both stages, others differ between them."""
+    names = [box_loss(run)["name"]]
+    if printed == "focal_eiou" and "rpn" in run["detector"]:
+        names.append(run["detector"]["rpn"]["objective"]["box"]["name"])
+    return names
+
+
+def rate(printed, run, row):
+    """One that is not given by loss is Rank & Sort's; YOLACT's baseline has its decays there."""
+    words, decay = str(chosen(printed, run)), run["schedule"]["decay"]
+    of_ranked, _, of_baseline = words.partition("; baseline decays at epochs")
+    if not numbers(of_ranked) or (not isinstance(printed, dict) and loss(run) != "RS"):
+        return not of_baseline or DECAY_EPOCHS.agrees(of_baseline, run, row)
+    is_close = _close(numbers(of_ranked)[0], run["schedule"]["lr"])
+    return is_close and ("cosine" in of_ranked) == (decay["name"] == "cosine")
+
+
+def auxiliary_head(run):
+    heads = run["detector"]["heads"]
+    if "mask_iou" in heads:
+        return "mask_iou_head"
+    quality = heads.get("dense", {}).get("quality")
+    return {"iou": "iou_head"}.get(quality, quality) or "none"
+
+
+def samplers(run):
+    steps = (run["detector"].get(name, {}) for name in ("rpn", "box", "dense", "prototypes"))
+    return {step["sampler"]["name"] for step in steps if "sampler" in step}
+
+
+def mask_loss(run):
+    return section(run, "mask", "prototypes", "grid")["objective"]["mask"]["name"]
+
+
+def sampler(run, step):
+    """As table 8.3 writes it."""
+    settings = run["detector"][step]["sampler"]
+    if settings["name"] != "combined":
+        return "none"
+    return f"random 1:{1 / settings['positive_fraction'] - 1:g}"
+
+
+def loops(run):
+    return [step["iou"] for step in box_steps(run)]
+
+
+def of_loops(text):
+    """Numbers of all loops, from words that set the fourth apart."""
+    return numbers(re.sub(r"\(4 loops: (\S+) more\)", r"\1", text))
+
+
+def thresholds(printed, run, row):
+    """Of the loops, rising but where the row says falling; two stages have the first."""
+    ours = loops(run)[::-1] if row.get("iou_order") == "decreasing" else loops(run)
+    return ours == of_loops(printed)[: len(ours)]
+
+
+def loop_weights(printed, run, row):
+    own, of_htc = map(of_loops, printed.split("; HTC keeps "))
+    ours = [step.get("weight") or 1.0 for step in box_steps(run)]
+    return ours == (of_htc if detector_name(run) == "HTC" else own)[: len(ours)]
+
+
+def coders_of_loops(printed, run, row):
+    """In every loop the same, but for HTC."""
+    own = [step for step in box_steps(run) if step.get("coder")]
+    return bool(own) == (detector_name(run) == "HTC")
+
+
+def added(run):
+    backbone = run["backbone"]
+    parts = {
+        "groie": box_step(run)["pooling"]["name"] == "groie",
+        "gcnet": bool(backbone["context_stages"]),
+        "dcn": bool(backbone["deformable_stages"]),
+    }
+    return next((name for name, is_there in parts.items() if is_there), None)
+
+
+def proposals(printed, run, row):
+    wanted = 2000 if detector_name(run) == "Cascade R-CNN" else 1000
+    return run["detector"]["rpn"]["proposals"]["train"]["post_nms"] == wanted
+
+
 BATCH = setting(lambda run: run["schedule"]["batch_size"], "images a step")
 RATE = setting(lambda run: run["schedule"]["lr"], "learning rate")
 EPOCHS = setting(lambda run: epochs(run, run["schedule"]["iterations"]), "epochs")
@@ -138,10 +429,13 @@ BG = setting(lambda run: box_step(run)["sampler"]["num"] - foreground(run), "RoI
 LAST_EPOCH = named(lambda run: "last epoch", "best epoch")
 
 FIELDS: dict[str, Field] = {
-    "detector": named(
-        lambda run: "RetinaNet" if is_dense(run) else "Faster R-CNN", "another detector"
+    "detector": named(detector_name, "another detector"),
+    "backbone": Field(
+        lambda printed, run, row: (
+            printed == "row" or any(name in printed for name in backbone_names(run))
+        ),
+        "another backbone",
     ),
-    "backbone": named(lambda run: f"ResNet-{run['backbone']['depth']}", "another backbone"),
     "implementation": Field(follows, "feature pyramid"),
     "implementation_followed": Field(follows, "feature pyramid"),
     "framework": Field(follows, "not as in MMDetection"),
@@ -164,15 +458,15 @@ FIELDS: dict[str, Field] = {
     ),
     "image_scale": Field(
         lambda printed, run, row: (
-            sorted(printed)
-            == [run["image"]["train"]["resize"][key] for key in ("min_size", "max_size")]
+            sorted(numbers(printed))
+            == [run["image"]["train"]["resize"].get(key) for key in ("min_size", "max_size")]
         ),
         "size of the images",
     ),
     "selection": LAST_EPOCH,
     "epoch_selection": LAST_EPOCH,
     "runs_averaged": setting(lambda run: len(run["seeds"]), "mean of"),
-    "tau": setting(lambda run: run["tau"], "another tau"),
+    "tau": Field(taus, "another tau"),
     "fg": FG,
     "bg": BG,
     "fg_rois_per_image": FG,
@@ -250,33 +544,236 @@ FIELDS: dict[str, Field] = {
         ),
         "beta",
     ),
-    "assigner": Field(
-        lambda printed, run, row: (
-            printed not in ("max_iou", "max_ggiou")
-            or printed == f"max_{run['detector']['dense']['assigner']['overlap']['name']}"
-        ),
-        "another assignment",
-    ),
+    "assigner": same(assigned, "another assignment", ASSIGNERS),
     "reg_loss": Field(
         lambda printed, run, row: (
-            printed in ("own", "unchanged", box_loss(run)["name"])
-            or box_loss(run)["name"] == "smooth_l1"
+            printed in ("own", "unchanged", None)
+            or all(plain(printed).startswith(plain(name)) for name in box_losses(printed, run))
+            or (printed == "GIoU Loss" and not is_ranked(run))
+        ),
+        "box loss",
+    ),
+    # of the thesis, chapters 7 and 8
+    "batch_size": counted(lambda run: run["schedule"]["batch_size"], "images a step"),
+    "learning_rate": Field(rate, "learning rate"),
+    "aLRP_row": of_loss("aLRP", named(lambda run: f"rate {run['schedule']['lr']:g},", "rate")),
+    "optimiser": named(lambda run: f"momentum {run['schedule']['momentum']:g}", "momentum"),
+    "train_image_scale": resized("train"),
+    "train_scale": resized("train"),
+    "ms_train_range": resized("train"),
+    "test_image_scale": resized("test"),
+    "test_scale": resized("test"),
+    "augmentation": Field(
+        lambda printed, run, row: (
+            ("SSD" in printed) == (run["image"]["train"].get("augment") == "ssd")
+        ),
+        "augmentation",
+    ),
+    "nms": named(lambda run: f"{run['detector']['test']['nms']['iou']:.2f}", "suppression"),
+    "nms_score_threshold": of_loss(
+        "RS", counted(lambda run: run["detector"]["test"]["score_threshold"], "scores from")
+    ),
+    "anchors": anchors(["max_iou"]),
+    "anchors_with_atss": anchors(["atss"]),
+    "delta": Field(
+        lambda printed, run, row: (
+            loss(run) not in ("AP", "aLRP")
+            or _close(numbers(printed)[0], classifier(run)["objective"]["class"]["delta"])
+        ),
+        "delta",
+    ),
+    "delta_RS": of_loss(
+        "RS", counted(lambda run: classifier(run)["objective"]["class"]["delta"], "delta")
+    ),
+    "delta_loc": Field(
+        lambda printed, run, row: printed == "default" or weigh(run)["delta_loc"] == printed,
+        "delta",
+    ),
+    "self_balance": Field(balanced_by_epochs, "self-balance"),
+    "task_balance": Field(
+        lambda printed, run, row: (
+            BALANCES.get(printed) == balance(run)["name"]
+            or ("lambda" in printed and (loss(run) != "RS" or balance(run)["name"] == "value"))
+        ),
+        "task balance",
+    ),
+    "w_r": counted(lambda run: box_loss(run)["weight"], "loss weight"),
+    "lambda_box": counted(lambda run: box_loss(run)["weight"], "loss weight"),
+    "initial_w_r": counted(lambda run: balance(run)["initial"], "loss weight"),
+    "box_loss_weight": Field(
+        lambda printed, run, row: (
+            is_ranked(run) or _close(chosen(printed, run), box_loss(run)["weight"])
+        ),
+        "loss weight",
+    ),
+    "cls_loss": Field(
+        lambda printed, run, row: (
+            re.split("[ ,]", printed)[0] == loss(run)
+            or (printed.startswith("RS Loss") and not is_ranked(run))
         ),
         "another loss",
+    ),
+    "method": Field(
+        lambda printed, run, row: (
+            printed.startswith("RS-") == (loss(run) == "RS")
+            and printed.startswith("aLRP") == (loss(run) == "aLRP")
+        ),
+        "another loss",
+    ),
+    "upsample": same(
+        lambda run: run["detector"]["neck"]["name"].replace("balanced_", ""),
+        "another upsampling",
+        {"default": "fpn", "carafe": "carafe_fpn"},
+    ),
+    "dcn": Field(
+        lambda printed, run, row: (
+            run["backbone"]["modulated"] == ("v1" not in printed) or added(run) != "dcn"
+            if isinstance(printed, str)
+            else printed == bool(run["backbone"].get("deformable_stages"))
+        ),
+        "deformable",
+    ),
+    "aux_head": Field(
+        lambda printed, run, row: (
+            printed == auxiliary_head(run)
+            or (printed == "removed" and (not is_ranked(run) or auxiliary_head(run) == "none"))
+        ),
+        "another auxiliary head",
+    ),
+    "instance_weight": of_loss(
+        "RS",
+        Field(lambda printed, run, row: printed.startswith(weigh(run)["name"]), "weights of the"),
+    ),
+    "sampler": Field(
+        lambda printed, run, row: (
+            samplers(run) <= {"combined" if printed == "random" else "all"}
+            if printed in ("random", "none") or (printed == "removed" and loss(run) == "RS")
+            else True
+        ),
+        "sampling",
+    ),
+    "sampler_rpn": same(lambda run: sampler(run, "rpn"), "sampling of anchors"),
+    "sampler_rcnn": same(lambda run: sampler(run, "box"), "sampling of RoIs"),
+    "rpn": of_loss("RS", counted(lambda run: run["detector"]["rpn"]["weight"], "loss weight")),
+    "rpn_loss_weight": of_loss(
+        "aLRP", counted(lambda run: run["detector"]["rpn"]["weight"], "loss weight")
+    ),
+    "rcnn_proposals": of_loss("RS", Field(proposals, "proposals")),
+    "sampling_aLRP": of_loss("aLRP", Field(proposals, "proposals")),
+    "mask_head": Field(
+        lambda printed, run, row: (
+            "200 proposals" not in printed
+            or "mask" not in run["detector"]
+            or run["detector"]["mask"].get("max_masks") == 200
+        ),
+        "proposals",
+    ),
+    "stage_weights": of_loss(
+        "RS",
+        Field(
+            lambda printed, run, row: len({step.get("weight") for step in box_steps(run)}) == 1,
+            "loss weight",
+        ),
+    ),
+    "label": same(
+        lambda run: run["detector"]["prototypes"]["objective"].get("labels", "iou"),
+        "labels",
+        LABELS,
+    ),
+    "ohem": same(lambda run: samplers(run) == {"hard_negative"}, "sampling"),
+    "size_based_norm": same(lambda run: mask_loss(run) == "size_normalised_mask", "normalisation"),
+    "sem_segm_head": same(lambda run: run["detector"]["heads"]["dense"]["semantic"], "semantic"),
+    "mask_loss": of_loss(
+        "RS", Field(lambda printed, run, row: mask_loss(run) in printed.lower(), "mask loss")
+    ),
+    "qfl_on_paa": of_loss(
+        "QFL", Field(lambda printed, run, row: detector_name(run) != "PAA", "better of")
+    ),
+    "scale": setting(lambda run: run["image"]["test"]["resize"]["min_size"], "size of the images"),
+    "case": same(
+        lambda run: run["ranking"],
+        "ranking",
+        {"aLRP Loss": "scores", "lower bound": "lower", "upper bound": "upper"},
+    ),
+    "baseline_weights": Field(
+        lambda printed, run, row: (
+            is_ranked(run)
+            or numbers(printed)
+            == [classifier(run)["objective"][key]["weight"] for key in ("box", "mask")]
+        ),
+        "loss weight",
+    ),
+    # of r3cnn, some from the authors' code
+    "iou_thresholds": Field(thresholds, "thresholds"),
+    "loops_train": setting(lambda run: len(loops(run)), "loops"),
+    "loops_eval": setting(lambda run: run["loops"] or len(loops(run)), "loops"),
+    "heads": setting(lambda run: len({step["box"] for step in box_steps(run)}), "heads"),
+    "stage_loss_weights": Field(loop_weights, "loss weight"),
+    "rois": Field(
+        lambda printed, run, row: (
+            numbers(printed)
+            == [box_step(run)["sampler"][key] for key in ("num", "positive_fraction")]
+            and rois(run, "add_ground_truth")
+        ),
+        "RoIs an image",
+    ),
+    "box_coder_stds": Field(coders_of_loops, "box coder"),
+    "bbox_head": Field(
+        lambda printed, run, row: (
+            detector_name(run) != "R3-CNN"
+            or all(
+                run["detector"]["heads"][step["box"]]["class_agnostic"] for step in box_steps(run)
+            )
+        ),
+        "class-agnostic",
+    ),
+    "test_score_threshold": Field(
+        lambda printed, run, row: (
+            detector_name(run) == "Mask R-CNN"
+            or _close(numbers(printed)[0], run["detector"]["test"]["score_threshold"])
+        ),
+        "scores from",
+    ),
+    "plus": same(added, "another part"),
+    "groie": Field(
+        lambda printed, run, row: (
+            added(run) != "groie"
+            or "sampling ratio {sampling_ratio}".format(**box_step(run)["pooling"]) in printed
+        ),
+        "sampling ratio",
+    ),
+    "gcnet": Field(
+        lambda printed, run, row: (
+            added(run) != "gcnet"
+            or (
+                f"ratio {Fraction(run['backbone']['context_ratio'])} " in printed
+                and run["backbone"]["norm"] == "batch"
+            )
+        ),
+        "synchronised",
     ),
 }
 IN_WORDS = {
     # what FIELDS or other tests have under another name: gpus and images_per_gpu are the batch,
     # weights of IoU bins are compared with table 9, settings of losses and generators by rows
     "gpus", "images_per_gpu", "iou_bins", "iou_weights", "bin_weights", "external", "roi_source",
-    "proi_source", "roi_source_settings", "positives", "sampler", "ofb_rule", "hard_sampling",
+    "proi_source", "roi_source_settings", "positives", "ofb_rule", "hard_sampling",
     "loss", "ggiou", "s1", "s2", "normaliser", "focal_l1_alpha", "focal_eiou_gamma",
     "focal_eiou_v1", "balanced_l1", "own", "optimizer", "seeds", "evaluation",
     # data, machines, measurements and reasons
     "train_images", "test_images", "images", "gpu", "speed_measured_on", "exception",
     "schedule_exception", "fg_rule", "fg_bg_rule", "mean_rois_in_that_first_run",
     "train_seconds_per_iter_conventional", "source",
+    "htc", "inference", "mask_rcnn_3x", "memory", "speed", "fps", "model", "loops", "r3_cnn_l",
+    "quoted_rows", "others", "note", "same_as", "base_model", "scale_notation", "rho", "oLRP",
+    # what parts are and do, and how losses are defined: their own tests say it
+    "interleaved", "boxes_at_test", "advanced", "localisation_error", "localisation_weight",
+    "no_self_balance", "bounds", "varied", "reg_loss_averaging", "classifier_aLRP", "classifier",
+    "num_hyperparameters_aLRP", "baseline_rows", "box_loss", "atss_default", "paa",
+    "unified", "bias", "heuristics", "default", "evaluated_at",
     # of rows
+    "number", "iou_order", "rank_based", "rank_based_cls", "rank_based_reg",
+    "group", "quoted", "tta", "reference", "training", "chosen", "task",
     "setting", "schedule", "loss_weighting", "iou_distribution", "runs",
 }  # fmt: skip
 """Fields without a number to compare."""
@@ -296,14 +793,26 @@ def fields_of(entry: dict[str, Any], row: dict[str, Any]) -> Iterator[tuple[str,
     """What the recipe of a table, and one of its rows, say."""
     recipe = dict(entry["recipe"])
     authors = recipe.pop("from_authors_code", {})
+    trainings = {name: recipe.pop(name, {}) for name in ("standard", "heavy")}
+    recipe |= trainings.get(row.get("training"), {})
     counts = [recipe.get(key) for key in ("gpus", "images_per_gpu")]
     if all(isinstance(count, int) for count in counts):
         yield "batch", math.prod(counts)
-    elif counts[0] is not None:
+    elif counts[0] is not None and "batch_size" not in recipe:
         yield "batch", "not printed"
     metrics = {metric["name"] for metric in entry["metrics"]} | {"as_read", "suspect"}
     own = {key: value for key, value in row.items() if key not in metrics}
+    if "epoch" in own:
+        own["epochs"] = own.pop("epoch")
     yield from {**recipe, **authors, **own}.items()
+
+
+def agrees(field: Field, printed: Any, run: dict[str, Any], row: dict[str, Any]) -> bool:
+    """A detector that lacks what the recipe speaks of does not."""
+    try:
+        return field.agrees(printed, run, row)
+    except KeyError:
+        return False
 
 
 def unsaid(experiments, recipes: dict[str, Any], name: str) -> list[str]:
@@ -316,16 +825,16 @@ def unsaid(experiments, recipes: dict[str, Any], name: str) -> list[str]:
         if not isinstance(row, RunRow):
             continue
         run = resolve_run(experiments, row.run, "paper").model_dump()
+        variant = run["variants"][row.variant]
         run |= {
             "seeds": target.seeds(results),
-            "tau": run["variants"][row.variant]["evaluate"]["tau"],
+            "loops": variant["test"].get("loops"),
+            **variant["evaluate"],
         }
         for key, value in fields_of(entry, printed):
             if key in FIELDS:
-                field = FIELDS[key]
-                if (
-                    not field.agrees(value, run, printed)
-                    and field.departure.lower() not in departures
+                if not agrees(FIELDS[key], value, run, printed) and (
+                    FIELDS[key].departure.lower() not in departures
                 ):
                     found.append(f"{name}, {row.run}: {key}, the work has {value!r}")
             elif key not in IN_WORDS:
@@ -353,6 +862,28 @@ SPOILED = {
         "focal_eiou_table_2", "retinanet_r50_eiou: loss_weight, the work has 2.5"),
     "seeds of a mean": (
         "scales/paper.yaml", ("seeds_of",), {}, "bbgen_table_2", "runs_averaged, the work has 3"),
+    "a rate in a mapping by loss": (
+        "scales/paper.yaml", ("schedules", "alrp_staged", "lr"), 0.04,
+        "thesis_table_7_7", "alrp_faster_rcnn: learning_rate, the work has {'aLRP': 0.012"),
+    "decays in words": (
+        "scales/paper.yaml", ("schedules", "yolact", "decay", "at"), [1, 2, 3, 4],
+        "thesis_table_8_7", "yolact: learning_rate, the work has '0.006 with cosine"),
+    "an image size": (
+        "scales/paper.yaml", ("image_of", "coco2017_480_960", "train", "resize", "min_size"), 800,
+        "thesis_table_P_5", "rs_faster_rcnn_r101_dcn: ms_train_range, the work has '[480,960]'"),
+    "the order of loops": (
+        "papers/r3cnn.yaml",
+        ("runs", "r3cnn_naive_falling", "detector", "steps"),
+        ["rpn", *({"box": "box", "iou": iou} for iou in (0.5, 0.6, 0.7))],
+        "r3cnn_table_1", "r3cnn_naive_falling: iou_thresholds, the work has"),
+    "weights of positives of one run": (
+        "papers/thesis.yaml",
+        ("runs", "rs_atss_iou_w2", "detector", "dense", "objective", "weigh"), "score",
+        "thesis_table_8_1", "rs_atss_iou_w2: instance_weight, the work has 'iou'"),
+    "the images of SSD": (
+        "scales/paper.yaml",
+        ("image_of", "coco2017_512_square", "test", "resize", "size"), 500,
+        "ggiou_table_6", "ssd512: detector, the work has 'SSD512'"),
     "a departure that is no longer said": (
         "detectors.yaml", ("faster_rcnn_voc", "departures"), [],
         "thesis_table_4_1", "implementation_followed, the work has 'jwyang/faster-rcnn.pytorch'"),
