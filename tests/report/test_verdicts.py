@@ -111,7 +111,7 @@ def test_what_is_not_built_has_no_verdict(experiments, card, tmp_path):
     card(target, [printed_claim("a", True)])
     manifest = index_manifest(experiments, "shapes")
     cards = {card["name"]: card for work in manifest["works"] for card in work["targets"]}
-    assert (cards["r3cnn_table_1"]["status"], cards["r3cnn_table_1"]["verdict"]) == (
+    assert (cards["thesis_table_5_4"]["status"], cards["thesis_table_5_4"]["verdict"]) == (
         "not_built", None
     )  # fmt: skip
     assert cards["bbgen_table_7"]["status"] == "waiting"

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from rebalance.cli import main
 from rebalance.config.experiments import load_experiments
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("plans")]
@@ -58,14 +59,22 @@ def test_after_a_failure_everything_is_planned_and_the_index_shows_what_is_missi
     assert planned == pages(project)
 
 
-def test_a_page_of_another_seed_names_that_seed(project):
+def test_a_page_of_another_seed_names_that_seed(project, random_scene):
+    truth, detections = random_scene(1, num_images=4)
+    files = {name: project.root / f"{name}.json" for name in ("gt", "dt")}
+    for name, content in (("gt", truth), ("dt", detections)):
+        files[name].write_text(json.dumps(content))
     rows = load_experiments(project.root).targets["focal_eiou_table_1"].runs
     for row in rows:
         folder = project.root / f"results/shapes/runs/{row.run}/seed7"
         (folder / "default").mkdir(parents=True)
         (folder / "log.csv").write_text("iteration,lr,loss\n1,0.1,1.0\n")
-        metrics = dict.fromkeys(["AP", "AP50", "AP75", "APS", "APM", "APL"], 0.5)
-        (folder / "default/metrics.json").write_text(json.dumps(metrics))
+        outputs = {"--out": "metrics.json", "--matches": "matches.npz"}
+        main([
+            "evaluate", "--gt", str(files["gt"]), "--dt", str(files["dt"]),
+            *(part for option, name in outputs.items()
+              for part in (option, str(folder / "default" / name))),
+        ])  # fmt: skip
     name = "focal_eiou_table_1"
     (project.root / "seeds.yaml").write_text("seeds: [7]")
     project.snakemake("--configfile", "seeds.yaml", "--allowed-rules", "table", name, "--", name)

@@ -252,9 +252,9 @@ def identity_update(ranks: Ranks, *terms: PrimaryTerms) -> Tensor:
     )
     for error, pmf, keep_unshared in terms:
         shared = ranks.valid & ~(pmf.mass <= pmf.eps)  # nan goes on into the gradient
-        handed_on = torch.where(shared, error, 0) / ranks.count
-        pmf.spread(handed_on / torch.where(shared, pmf.mass, 1), gradient)
-        gradient.positives.sub_(error / ranks.count if keep_unshared else handed_on)
+        passed_down = torch.where(shared, error, 0) / ranks.count
+        pmf.spread(passed_down / torch.where(shared, pmf.mass, 1), gradient)
+        gradient.positives.sub_(error / ranks.count if keep_unshared else passed_down)
     of_positives = ranks.of_positives(gradient.positives).to(loss.dtype)
     gradient.examples.index_add_(0, ranks.idxs, of_positives)
     return _WithGradient.apply(ranks.logits, loss, gradient.examples.to(ranks.logits.dtype))
