@@ -168,5 +168,4 @@ def test_configured_generators_reach_the_threshold_of_their_stage(repository, sc
         (iou,) = {step["iou"] for step in detector["steps"][1:]}
         rois = source(PROPOSALS[:0], TARGET, rng=torch.Generator().manual_seed(0), iou=iou)
         assert len(rois.boxes) == settings["num_rois"], name
-        assert detector["box"]["assigner"]["negative_floor"] == 0.1
     assert found > 0
