@@ -193,7 +193,6 @@ def test_records_come_back_as_they_were_and_bytes_are_the_same(files):
         (["a", "absent.json"], [], "absent.json: is no file, nor a folder with detections.json"),
         (["a", "gt"], [], "gt.json: must be a list of results, got dict"),
         (["a", "other"], ["--resamples", "1"], "resamples must be at least 2, got 1"),
-        (["a", "other"], ["--seed", "-1"], "seed must be at least 0, got -1"),
         (["a", "other"], ["--iou-type", "box"], "iou_type must be one of"),
         (["a", "other"], ["--areas-of", "x"], "areas_of must be one of ('boxes', 'masks')"),
         (["a", "other"], ["--names", "x"], "names: got 1 for 2 results"),
@@ -206,6 +205,16 @@ def test_bad_input_is_one_message_and_writes_nothing(files, capsys, dts, more, m
     assert last.startswith("rebalance compare: ")
     assert message in last
     assert not out.parent.exists()
+
+
+def test_a_negative_seed_is_refused_before_any_work(files, capsys):
+    with pytest.raises(InputError, match="seed must be at least 0, got -1"):
+        compare(files["gt"], [files["a"], files["other"]], seed=-1)
+    with pytest.raises(SystemExit, match="2"):
+        run(files, "--seed", "-1")
+    assert capsys.readouterr().err == (
+        "rebalance compare: argument --seed: must be at least 0, got -1\n"
+    )
 
 
 def test_a_damaged_file_of_matches_is_named(files, tmp_path):
