@@ -4,6 +4,7 @@ import pytest
 from rebalance.config.experiments import load_experiments, resolve_run
 
 RUNS = "results/tiny/runs"
+PAGES = "results/tiny/work"
 
 
 @pytest.fixture
@@ -29,11 +30,11 @@ def test_a_table_of_runs(experiments, results):
     table = experiments.target("work_table_1")
     assert table.notebook == "table"
     assert table.outputs(results) == {
-        "html": "results/tiny/work/table_1/notebook.html",
-        "notebook": "results/tiny/work/table_1/notebook.ipynb",
-        "checks": "results/tiny/work/table_1/checks.json",
-        "table": "results/tiny/work/table_1/table.csv",
-        "thumbnail": "results/tiny/work/table_1/table.png",
+        "html": f"{PAGES}/table_1/notebook.html",
+        "notebook": f"{PAGES}/table_1/notebook.ipynb",
+        "checks": f"{PAGES}/table_1/checks.json",
+        "table": f"{PAGES}/table_1/table.csv",
+        "thumbnail": f"{PAGES}/table_1/table.png",
     }
     assert table.inputs(results) == [
         f"{RUNS}/{folder}"
@@ -121,7 +122,7 @@ def test_its_curves(experiments, results):
     assert given["title"] == "Table 1, training curves: Losses"
     assert list(given["runs"]) == ["plain", "staged"]
     assert curves.inputs(results) == [file for files in given["runs"].values() for file in files]
-    assert given["figure"] == "results/tiny/work/table_1_curves/figure.svg"
+    assert given["figure"] == f"{PAGES}/table_1_curves/figure.svg"
     assert curves.notebook == "training_curves"
 
 
@@ -132,9 +133,9 @@ def test_a_figure_and_the_same_with_runs_in_it(experiments, results):
         "title": "Figure 3.14: Sources", "numbers": {}, "rows": [],
         "doubts": ["One draw of chance.", "Axes are not printed."], "what": "sources",
         "misprints": [{"cell": "share", "printed": 0.5, "correct": 0.6}],
-        "figure": "results/tiny/work/figure_3_14/figure.svg",
-        "bitmap": "results/tiny/work/figure_3_14/figure.png",
-        "checks": "results/tiny/work/figure_3_14/checks.json",
+        "figure": f"{PAGES}/figure_3_14/figure.svg",
+        "bitmap": f"{PAGES}/figure_3_14/figure.png",
+        "checks": f"{PAGES}/figure_3_14/checks.json",
     }  # fmt: skip
     trained = experiments.target("work_figure_3_14_trained")
     files = [f"{RUNS}/staged/seed{seed}/positives.json" for seed in (0, 1)]
@@ -157,5 +158,5 @@ def test_a_figure_of_runs_gets_one_file_per_seed_of_each_row(experiments, result
 def test_a_table_without_runs_has_a_notebook_of_its_own(experiments, results):
     table = experiments.target("work_table_5")
     assert table.notebook == "analytic"
-    assert table.outputs(results)["table"] == "results/tiny/work/table_5/table.csv"
+    assert table.outputs(results)["table"] == f"{PAGES}/table_5/table.csv"
     assert not table.runs

@@ -165,25 +165,19 @@ def test_data_sets_in_coco_layout(folder, data):
     check(code, errors.replace(" left out ", ""), [train, val, folder / "images"], [made])
 
 
+@pytest.mark.parametrize(("name", "command", "result"), [
+    ("run.yaml", ["predict", "--run-dir", "{folder}"], "detections.json"),
+    ("mine.yaml", ["train", "--run-file", "{folder}/mine.yaml"], "training/model.safetensors"),
+])  # fmt: skip
 @fuzz
 @given(data=st.data())
-def test_settings_of_a_trained_run(folder, trained, data):
-    file = folder / "run.yaml"
+def test_settings_of_a_run(folder, trained, data, name, command, result):
+    file, out = folder / name, folder / result.split("/")[0]
     file.write_text(yaml.safe_dump(data.draw(mutated(trained))))
-    code, errors = run("predict", "--run-dir", folder, "--out", folder / "detections.json")
+    code, errors = run(*(part.format(folder=folder) for part in command), "--out", out)
     # The data set is not there: what passes the settings is refused by its name.
     assert code == 2
-    check(code, errors, [file, Path("annotations")], [folder / "detections.json"])
-
-
-@fuzz
-@given(data=st.data())
-def test_settings_of_a_run_to_train(folder, trained, data):
-    file = folder / "mine.yaml"
-    file.write_text(yaml.safe_dump(data.draw(mutated(trained))))
-    code, errors = run("train", "--run-file", file, "--out", folder / "training")
-    assert code == 2
-    check(code, errors, [file, Path("annotations")], [folder / "training" / "model.safetensors"])
+    check(code, errors, [file, Path("annotations")], [folder / result])
 
 
 @fuzz
