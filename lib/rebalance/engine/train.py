@@ -37,7 +37,8 @@ from rebalance.engine.loading import (
     to_device,
 )
 from rebalance.engine.progress import progress_bar
-from rebalance.engine.run_folder import MODEL, RunFolder, one_training
+from rebalance.engine.provenance import contents_of
+from rebalance.engine.run_folder import RunFolder, one_training
 from rebalance.engine.seeds import keyed_rng, seed_of
 from rebalance.engine.updates import Updates
 from rebalance.errors import InputError
@@ -56,7 +57,7 @@ def train(
     """Train, or go on from the checkpoint that an unfinished training left in ``out_dir``.
 
     While another process trains there this one waits for it. The result of a finished training of
-    the same settings and code is left as it is.
+    the same settings, code and data is left as it is.
 
     Args:
         run: settings, see ``rebalance.config.run.Run``; what is left out has its default.
@@ -100,12 +101,18 @@ def train(
                 f"schedule.batch_size must be a multiple of hardware.devices, got "
                 f"{run['schedule']['batch_size']} and {fabric.world_size}"
             )
-        folder = RunFolder(out, run, training_code(checked), fabric)
+        folder = RunFolder(out, run, _made_from(checked), fabric)
         if folder.is_finished():
-            say(f"{out}: this training is finished; remove {MODEL} to train again")
+            say(f"{out}: this training is finished; remove the folder to train again")
             return True
         with _reproducible(fabric.device):
             return _Training(fabric, run, dataset, folder).run_to_end(stop_requested)
+
+
+def _made_from(run: Run) -> dict[str, str]:
+    weights = getattr(run.backbone, "weights", None)
+    files = [run.dataset.train.annotations, *([weights] if weights else [])]
+    return {"code": training_code(run), "data": contents_of(files)}
 
 
 class _Training:
