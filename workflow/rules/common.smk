@@ -9,6 +9,7 @@ from rebalance.config.code import fingerprint, notebook_imports, run_code, train
 from rebalance.config.experiments import load_experiments, resolve_run
 from rebalance.config.run import DEFAULT_VARIANT
 from rebalance.errors import InputError
+from rebalance.locks import remove_unless_in_use
 from snakemake.exceptions import WorkflowError
 
 try:
