@@ -194,7 +194,8 @@ def test_settings(wildcards):
 
 def training_settings(wildcards):
     """What a training depends on: all but how the trained detector is tested and evaluated."""
-    settings = resolved(wildcards).model_dump(exclude={"variants": True})
+    without = {"variants": True, "hardware": {"timeout", "num_workers"}}
+    settings = resolved(wildcards).model_dump(exclude=without)
     del settings["detector"]["test"]
     return settings
 
