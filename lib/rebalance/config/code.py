@@ -82,10 +82,13 @@ def _reached(roots: Iterable[str], used: Iterable[type[Part]] | None) -> set[_Sy
     waiting = [symbol for root in roots for symbol in _symbols(root)]
     for part in used or ():
         waiting += _part_symbols(part)
+    # Settings name parts to check each other (isinstance); in other runs those do nothing.
+    used_classes = {above for part in (PARTS if used is None else used) for above in part.__mro__}
+    unused = {_class_symbol(part) for part in PARTS if part not in used_classes}
     found = set[_Symbol]()
     while waiting:
         symbol = waiting.pop()
-        if symbol in found:
+        if symbol in found or symbol in unused:
             continue
         found.add(symbol)
         waiting += [(symbol[0], ""), *_references(*symbol)]
@@ -99,6 +102,10 @@ def _part_symbols(part: type[Part]) -> list[_Symbol]:
     return [symbol for code in part.code() for symbol in _symbols(code.replace(":", "."))]
 
 
+def _class_symbol(part: type[Part]) -> _Symbol:
+    return part.__module__, part.__name__
+
+
 @cache
 def _parts_of_kinds() -> dict[_Symbol, list[type[Part]]]:
     """Definition of a kind of parts -> its parts."""
@@ -106,7 +113,7 @@ def _parts_of_kinds() -> dict[_Symbol, list[type[Part]]]:
     for part in PARTS:
         for above in part.__mro__:
             if issubclass(above, Part) and above is not Part and above.called is None:
-                found.setdefault((above.__module__, above.__name__), []).append(part)
+                found.setdefault(_class_symbol(above), []).append(part)
     return found
 
 
