@@ -43,6 +43,8 @@ def output_file(text: str) -> Path:
     path = Path(text)
     if not text or path.is_dir():
         raise argparse.ArgumentTypeError(f"must be a file to write, {text!r} is a folder")
+    if path.exists() and not path.is_file():  # it would be replaced: files are written beside
+        raise argparse.ArgumentTypeError(f"must be a file to write, {text} is a pipe or a device")
     _check_writable(path, path.parent)
     return path
 

@@ -18,6 +18,8 @@ from rebalance.errors import InputError
 CHECKPOINT, PREVIOUS, DAMAGED = (
     "checkpoint.pt", "checkpoint.previous.pt", "checkpoint.damaged.pt"
 )  # fmt: skip
+KEYS = {"settings", "threads", "iteration", "log_bytes", "model"}
+"""Of every checkpoint."""
 UNFINISHED_LOG = "log.unfinished.csv"
 
 
@@ -72,13 +74,18 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     # torch reports what it cannot read by any of these.
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, UnpicklingError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
             f"{path}: no checkpoint of a training ({reason}); delete it to train from the start"
         ) from None
+    if not isinstance(state, dict) or not state.keys() >= KEYS:
+        raise InputError(
+            f"{path}: no checkpoint of this version; delete it to train from the start"
+        )
+    return state
 
 
 def remove_checkpoints(folder: Path) -> None:

@@ -221,7 +221,7 @@ class RunFolder:
         reason = None
         if checkpoint["settings"] != _influential(self.settings):
             reason = "other settings"
-        elif checkpoint["made_from"] != self.made_from:
+        elif checkpoint.get("made_from") != self.made_from:
             reason = "other code or data"
         if reason is not None:
             say(
