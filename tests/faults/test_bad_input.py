@@ -30,7 +30,6 @@ from rebalance.engine.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from rebalance.errors import InputError
 
 from .mutations import arguments, damaged, mutated
 
@@ -341,21 +340,6 @@ def test_damaged_checkpoints(tmp_path_factory, data):
     assert all(found["model"][name].equal(value) for name, value in STATE["model"].items())
     kept = {CHECKPOINT, DAMAGED} if messages else {CHECKPOINT, PREVIOUS}
     assert {path.name for path in folder.iterdir()} == kept
-
-
-@fuzz
-@given(data=st.data())
-def test_checkpoints_of_something_else(tmp_path_factory, data):
-    folder = tmp_path_factory.mktemp("run")
-    torch.save(data.draw(mutated(STATE)), folder / CHECKPOINT)
-    assert choose_checkpoint(folder) == []
-    message = None
-    try:
-        load_checkpoint(folder)
-    except InputError as error:
-        message = str(error)
-    event("refused" if message else "accepted")
-    assert message is None or str(folder / CHECKPOINT) in message
 
 
 COMMANDS = [
