@@ -175,6 +175,9 @@ def test_data_sets_in_coco_layout(folder, data):
                        folder / "images", "--val-annotations", val, "--val-images",
                        folder / "images", "--out", out)  # fmt: skip
     made = [out / "annotations" / f"{split}.json" for split in ("train", "val")]
+    if code == 0:
+        for path in made:
+            load_coco(path)
     check(code, errors, [train, val, folder / "images"], made)
 
 

@@ -4,7 +4,6 @@ import csv
 import io
 import os
 import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from pickle import UnpicklingError
@@ -12,7 +11,7 @@ from typing import Any
 
 import torch
 
-from rebalance.data.files import write_atomically
+from rebalance.data.files import DAMAGED_ZIP, write_atomically
 from rebalance.errors import InputError
 
 CHECKPOINT, PREVIOUS, DAMAGED = (
@@ -104,7 +103,7 @@ def _damage(path: Path) -> str | None:
             broken = archive.testzip()
     except FileNotFoundError:
         return None
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except DAMAGED_ZIP as error:
         return str(error)
     return None if broken is None else f"the checksum of {broken} is wrong"
 
