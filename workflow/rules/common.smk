@@ -9,6 +9,7 @@ from rebalance.config.code import fingerprint, notebook_imports, run_code, train
 from rebalance.config.experiments import load_experiments, resolve_run
 from rebalance.config.run import DEFAULT_VARIANT
 from rebalance.errors import InputError
+from rebalance.locks import remove_unless_in_use
 from snakemake.exceptions import WorkflowError
 
 try:
@@ -193,7 +194,8 @@ def test_settings(wildcards):
 
 def training_settings(wildcards):
     """What a training depends on: all but how the trained detector is tested and evaluated."""
-    settings = resolved(wildcards).model_dump(exclude={"variants": True})
+    without = {"variants": True, "hardware": {"timeout", "num_workers"}}
+    settings = resolved(wildcards).model_dump(exclude=without)
     del settings["detector"]["test"]
     return settings
 
