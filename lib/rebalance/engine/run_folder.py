@@ -34,6 +34,8 @@ from rebalance.errors import InputError
 from rebalance.locks import locked
 
 MODEL, LOG, SETTINGS = "model.safetensors", "log.csv", "run.yaml"
+EPOCHS = "epochs"
+"""Folder of the weights after each epoch, ``<iteration>.safetensors``, where these are kept."""
 STALE_CHECKPOINT = "checkpoint.stale.pt"
 WITHOUT_INFLUENCE = ("hardware", "variants")
 """Settings that may change between the parts of one training."""
@@ -65,14 +67,24 @@ class RunFolder:
         settings: of the run.
         code: fingerprint of the code that the training depends on.
         fabric: of the training.
+        epochs: equal parts of the training after each of which the weights are kept; 0: none.
     """
 
-    def __init__(self, path: Path, settings: Mapping[str, Any], code: str, fabric: Fabric) -> None:
+    def __init__(
+        self,
+        path: Path,
+        settings: Mapping[str, Any],
+        code: str,
+        fabric: Fabric,
+        epochs: int = 0,
+    ) -> None:
         self.path, self.settings, self.code, self.fabric = path, settings, code, fabric
         self.log: TrainingLog | None = None
+        iterations = settings["schedule"]["iterations"]
+        self.epoch_ends = {-(-iterations * (k + 1) // epochs) for k in range(epochs)}
 
     def is_finished(self) -> bool:
-        """Whether it holds the result of this very training: same settings, same code.
+        """Whether it holds the result of this very training: same settings, code and epochs.
 
         Raises:
             InputError: it holds that of another run or seed, or its settings cannot be read.
@@ -90,7 +102,9 @@ class RunFolder:
             return False
         settings = {key: found[key] for key in Run.model_fields}
         same_settings = _influential(settings) == _influential(self.settings)
-        return same_settings and found["made_with"].get("code") == self.code
+        same_code = found["made_with"].get("code") == self.code
+        same_epochs = not self.epoch_ends or self.epoch_ends == set(epoch_weights(self.path))
+        return same_settings and same_code and same_epochs
 
     def open(self) -> dict[str, Any] | None:
         """The checkpoint to go on from, if there is one; the log is then open for writing.
@@ -109,6 +123,10 @@ class RunFolder:
         if checkpoint is not None:
             checkpoint = self._usable(checkpoint)
         if self.fabric.is_global_zero:
+            reached = checkpoint["iteration"] if checkpoint else 0
+            for iteration, weights in epoch_weights(self.path).items():
+                if iteration > reached or iteration not in self.epoch_ends:
+                    weights.unlink()  # of another training, or to be written again
             self.log = TrainingLog(self.path, checkpoint["log_bytes"] if checkpoint else 0)
         return checkpoint
 
@@ -142,6 +160,17 @@ class RunFolder:
             return str(error)
         return None
 
+    def keep_epoch(self, iteration: int, detector: Detector) -> str | None:
+        """Write the weights if an epoch ends here; what went wrong, if anything."""
+        if self.log is None or iteration not in self.epoch_ends:
+            return None
+        path = self.path / EPOCHS / f"{iteration}.safetensors"
+        try:
+            write_atomically(path, _weights_bytes(detector))
+        except OSError as error:
+            return f"{path}: cannot be written: {error.strerror or error}; make room and go on"
+        return None
+
     def finish(self, detector: Detector, dataset: CocoDataset, diverged: int | None) -> None:
         """Write model, settings and log, and remove the checkpoint.
 
@@ -157,7 +186,6 @@ class RunFolder:
             return
         self.log.sync()
         self.log.close()
-        state = {name: value.cpu().contiguous() for name, value in detector.state_dict().items()}
         settings = {
             **self.settings,
             "classes": {"ids": list(dataset.class_ids), "names": list(dataset.class_names)},
@@ -173,7 +201,7 @@ class RunFolder:
             "diverged": diverged,
         }
         try:
-            write_atomically(self.path / MODEL, safetensors_bytes(state))
+            write_atomically(self.path / MODEL, _weights_bytes(detector))
             text = yaml.safe_dump(settings, sort_keys=False)
             write_atomically(self.path / SETTINGS, text.encode())
             write_atomically(self.path / LOG, self.log.path.read_bytes())
@@ -191,6 +219,10 @@ class RunFolder:
             reason = "other settings"
         elif checkpoint["code"] != self.code:
             reason = "other code"
+        elif not {end for end in self.epoch_ends if end <= checkpoint["iteration"]} <= set(
+            epoch_weights(self.path)
+        ):
+            reason = "a training that did not keep the weights of its epochs"
         if reason is not None:
             say(
                 f"{self.path / CHECKPOINT} is of {reason}: it becomes {STALE_CHECKPOINT}, "
@@ -207,6 +239,17 @@ class RunFolder:
             )
         say(f"going on after iteration {checkpoint['iteration']}")
         return checkpoint
+
+
+def epoch_weights(path: Path) -> dict[int, Path]:
+    """Weights that a training kept after its epochs: iteration -> file, in order; none at all."""
+    files = {int(file.stem): file for file in (path / EPOCHS).glob("*.safetensors")}
+    return dict(sorted(files.items()))
+
+
+def _weights_bytes(detector: Detector) -> bytes:
+    state = {name: value.cpu().contiguous() for name, value in detector.state_dict().items()}
+    return safetensors_bytes(state)
 
 
 def _influential(settings: Mapping[str, Any]) -> str:
