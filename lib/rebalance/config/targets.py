@@ -22,7 +22,7 @@ from rebalance.config.entries import (
 from rebalance.config.rows import row_names
 
 Sort = Literal["table", "figure"]
-Files = Literal["metrics", "matches", "log", "positives", "settings"]
+Files = Literal["metrics", "matches", "log", "positives", "settings", "speed"]
 
 
 @dataclass(frozen=True)
@@ -181,6 +181,7 @@ class Target(ABC):
             "log": "log.csv",
             "positives": "positives.json",
             "settings": "run.yaml",
+            "speed": "speed.json",
         }[kind]
         return [str(folder / name) for folder in results.seed_folders(row.run, self._entry_name)]
 
