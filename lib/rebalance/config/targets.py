@@ -258,7 +258,8 @@ class Table(Target):
     @property
     def kinds(self) -> list[str]:
         """Kinds of files that its numbers and their intervals are in."""
-        return sorted({"metrics", "matches", *(metric.reads for metric in self.entry.metrics)})
+        kinds = {metric.reads for metric in self.entry.metrics}
+        return sorted({*kinds, "matches"} if "metrics" in kinds else kinds)
 
     def asks(self) -> Iterator[tuple[RunRow, list[Metric]]]:
         """See ``Target``."""

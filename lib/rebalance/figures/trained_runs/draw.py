@@ -107,7 +107,7 @@ def plot_wrong_target(curves: pd.DataFrame, scale: str) -> Figure:
         scale: where the runs were trained.
     """
     fig, left, right = _ratio_and_loss(curves, scale)
-    left.set(title="(a) gradients", ylim=(0, None))
+    left.set(title="(a) gradients")
     right.set(title="(b) aLRP loss")
     return fig
 
