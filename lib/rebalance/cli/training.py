@@ -1,4 +1,4 @@
-"""The sub-commands ``train``, ``predict``, ``evaluate-epochs`` and ``positives``."""
+"""The sub-commands ``train``, ``predict``, ``evaluate-epochs``, ``positives`` and ``speed``."""
 
 import argparse
 import os
@@ -65,6 +65,12 @@ def add_engine_commands(commands: "argparse._SubParsersAction[argparse.ArgumentP
     positives.add_argument("--threads", type=positive_int, help="of the CPU")
     positives.add_argument("--out", type=output_file, required=True, help="positives.json")
     positives.set_defaults(run=positives_command)
+
+    speed = commands.add_parser("speed", help="what a trained run takes on this machine")
+    speed.add_argument("--run-dir", type=Path, required=True, help="model.safetensors, run.yaml")
+    speed.add_argument("--threads", type=positive_int, help="of the CPU")
+    speed.add_argument("--out", type=output_file, required=True, help="speed.json")
+    speed.set_defaults(run=speed_command)
 
 
 def train_command(arguments: argparse.Namespace) -> int:
@@ -162,4 +168,12 @@ def positives_command(arguments: argparse.Namespace) -> int:
     from rebalance.engine.positives import collect_positives
 
     collect_positives(arguments.run_dir, arguments.out, threads=arguments.threads)
+    return 0
+
+
+def speed_command(arguments: argparse.Namespace) -> int:
+    """0."""
+    from rebalance.engine.speed import measure_speed
+
+    measure_speed(arguments.run_dir, arguments.out, threads=arguments.threads)
     return 0

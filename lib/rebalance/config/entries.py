@@ -31,7 +31,7 @@ class Metric(Options):
     """Which of two is better."""
     measured: bool = True
     """Whether some file of a run has it."""
-    reads: Literal["metrics", "positives", "settings"] = "metrics"
+    reads: Literal["metrics", "positives", "settings", "speed"] = "metrics"
     """Which file of each run has it."""
     key: Text | None = section()
     """What that file calls it, if not by its name: ``correlation.Spearman``."""

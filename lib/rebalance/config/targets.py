@@ -22,7 +22,7 @@ from rebalance.config.entries import (
 from rebalance.config.rows import row_names
 
 Sort = Literal["table", "figure"]
-Files = Literal["metrics", "matches", "epochs", "log", "positives", "settings"]
+Files = Literal["metrics", "matches", "epochs", "log", "positives", "settings", "speed"]
 
 
 @dataclass(frozen=True)
@@ -184,6 +184,7 @@ class Target(ABC):
             "log": "log.csv",
             "positives": "positives.json",
             "settings": "run.yaml",
+            "speed": "speed.json",
         }[kind]
         return [str(folder / name) for folder in results.seed_folders(row.run, self._entry_name)]
 
@@ -264,9 +265,11 @@ class Table(Target):
 
     def kinds(self, results: Results) -> list[str]:
         """Kinds of files that its numbers and their intervals are in."""
-        kinds = {"metrics", "matches", *(metric.reads for metric in self.entry.metrics)}
-        if all(row.run in results.with_epochs for row in self.runs):
-            kinds.add("epochs")
+        kinds = {metric.reads for metric in self.entry.metrics}
+        if "metrics" in kinds:
+            kinds.add("matches")
+            if all(row.run in results.with_epochs for row in self.runs):
+                kinds.add("epochs")
         return sorted(kinds)
 
     def asks(self) -> Iterator[tuple[RunRow, list[Metric]]]:
