@@ -144,6 +144,7 @@ def data_archives():
         for entry in EXPERIMENTS.datasets.values()
         for name in getattr(entry, "archives", [])
     }
+    names |= {"coco_panoptic2017", "coco_test2017", "coco_image_info_test2017"}
     return "|".join(sorted(names)) or "(?!)"
 
 

@@ -103,6 +103,24 @@ rule coco_download:
         "rebalance data coco --raw {params.raw:q} --out {params.out:q} > {log:q} 2>&1"
 
 
+# COCO's panoptic ground truth: an archive in the archive.
+rule coco_panoptic:
+    input:
+        raw=f"{DATA}/raw/coco_panoptic2017",
+        annotations=f"{DATA}/coco2017/annotations/val.json",
+    output:
+        f"{DATA}/coco2017/annotations/panoptic_val.json",
+    log:
+        "logs/data/coco_panoptic.log",
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        code=code_of("rebalance.data.folder"),
+    shell:
+        "rebalance data coco-panoptic --raw {input.raw:q} --out {output:q} > {log:q} 2>&1"
+
+
 rule voc_download:
     input:
         archives=lambda w: expand(
