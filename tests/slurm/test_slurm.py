@@ -165,6 +165,9 @@ def story(project: Path, time_limited: object) -> dict[str, list[Job]]:
         first = training(CANCELLED)
         command("scancel", first.number)
         wait_until(lambda: rows(PREEMPTED) > 20, "20 iterations", process)
+        second = training(PREEMPTED)
+        # It stands still until the urgent job is there: on a fast machine it would be done before.
+        command("scancel", "--signal=STOP", second.number)
         wait_until(
             lambda: not command("squeue", "--noheader", f"--jobs={first.number}").strip(),
             "the end of the cancelled job",
@@ -172,7 +175,7 @@ def story(project: Path, time_limited: object) -> dict[str, list[Job]]:
         )
         urgent = ("--partition=urgent", "--gres=gpu:2", "--mem=100", "--output=/dev/null")
         command("sbatch", *urgent, "--wrap", "sleep 1")
-        second = training(PREEMPTED)
+        command("scancel", "--signal=CONT", second.number)
         wait_until(
             lambda: (
                 training(PREEMPTED).fields["Restarts"] == "1"
