@@ -61,7 +61,7 @@ def test_the_shipped_models_are_those_of_the_tables(experiments):
     assert len({row.released for row in rows["5_6"]}) == 3
 
 
-@pytest.mark.parametrize("scale, stand_ins", [("shapes", True), ("paper", False)])
+@pytest.mark.parametrize(("scale", "stand_ins"), [("shapes", True), ("paper", False)])
 def test_stand_ins_are_called_so_and_shown_where_released_models_are_not(
     experiments, scale, stand_ins
 ):

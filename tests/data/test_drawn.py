@@ -71,7 +71,7 @@ def test_what_is_invented_is_a_false_positive(drawn):
 
 
 @pytest.mark.parametrize(
-    "options, message",
+    ("options", "message"),
     [((-1, 0, 0), "shift must be at least 0"), ((0, 1, 0), r"missed must be in \[0, 1\)"),
      ((0, 0, np.inf), "invented must be in")],
 )  # fmt: skip

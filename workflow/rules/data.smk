@@ -147,10 +147,7 @@ rule voc_download:
 
 rule coco_folder:
     input:
-        train=lambda w: f"{DATA}/{dataset_of(w).annotations.train}",
-        val=lambda w: f"{DATA}/{dataset_of(w).annotations.val}",
-        train_images=lambda w: f"{DATA}/{dataset_of(w).images.train}",
-        val_images=lambda w: f"{DATA}/{dataset_of(w).images.val}",
+        lambda w: if_there(*folder_parts(w).values()),
     output:
         **annotations_of("{dataset}"),
     log:
@@ -160,13 +157,15 @@ rule coco_folder:
     params:
         code=code_of("rebalance.data.folder"),
         out=f"{DATA}/{{dataset}}",
+        parts=lambda w: " ".join(
+            f"--{part} {shlex.quote(path)}" for part, path in folder_parts(w).items()
+        ),
         first=lambda w: (
             f"--first {dataset_of(w).first}" if dataset_of(w).first else ""
         ),
     shell:
         "rebalance data coco-folder --out {params.out:q} {params.first}"
-        " --train-annotations {input.train:q} --train-images {input.train_images:q}"
-        " --val-annotations {input.val:q} --val-images {input.val_images:q} > {log:q} 2>&1"
+        " {params.parts} > {log:q} 2>&1"
 
 
 rule weights:

@@ -29,11 +29,6 @@ def checksum_options(wildcards):
     )
 
 
-def if_there(*files):
-    """Those that exist: what the user places is asked for by the job, in one sentence, not by the DAG."""
-    return [file for file in files if os.path.exists(file)]
-
-
 IOU_TYPES = {
     "boxes": "bbox",
     "video": "bbox",
