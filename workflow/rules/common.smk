@@ -1,6 +1,7 @@
 # Shared by the other files: the checked experiments, names of files, input functions.
 import json
 import os
+import shlex
 import sys
 from functools import cache
 from pathlib import Path
@@ -146,6 +147,7 @@ def data_archives():
         for entry in EXPERIMENTS.datasets.values()
         for name in getattr(entry, "archives", [])
     }
+    names |= {"coco_panoptic2017", "coco_test2017", "coco_image_info_test2017"}
     return "|".join(sorted(names)) or "(?!)"
 
 
@@ -158,6 +160,16 @@ def drawing_options(wildcards):
     )
 
 
+def folder_parts(wildcards):
+    """Annotations and images of a data set that the user provides, by option of the command line."""
+    entry = dataset_of(wildcards)
+    return {
+        f"{split}-{part}": f"{DATA}/{getattr(getattr(entry, part), split)}"
+        for split in ("train", "val")
+        for part in ("annotations", "images")
+    }
+
+
 def image_sets(split, folder):
     """Pascal VOC image sets of a split, as FOLDER:SET below a folder."""
 
@@ -166,6 +178,11 @@ def image_sets(split, folder):
         return [f"{below}/{entry}" for entry in getattr(dataset_of(wildcards), split)]
 
     return value
+
+
+def if_there(*files):
+    """Those that exist: what the user places is asked for by the job, in one sentence, not by the DAG."""
+    return [file for file in files if os.path.exists(file)]
 
 
 def annotations_of(dataset):

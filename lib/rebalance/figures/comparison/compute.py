@@ -93,7 +93,9 @@ def assemble(
     Args:
         rows: each {setting: {column: value}, run: name or None, variant, reported:
             {metric: value as printed, or None}, missing: why it is not measured, or None,
-            measures (optional): metrics that its files have, or None: all}.
+            measures (optional): metrics that its files have, or None: all, of (optional): the class
+            or group of classes that it is about, or None: all, note (optional): what is said below
+            its name}.
         metrics: each {name, percent, better[, measured][, reads][, key][, at]}; see Metric.
         files: for each row, kind of file -> the file of each seed; none where ``missing``. Kinds
             are those that metrics read, "epochs" where the best one is searched for, and others to
@@ -120,7 +122,11 @@ def assemble(
         measured = [metric for metric in columns if _is_measured(metric, row)]
         seeds = {
             kind: [
-                read_metrics(Path(file), [m.found_as(row) for m in measured if m.reads == kind])
+                read_metrics(
+                    Path(file),
+                    [m.found_as(row) for m in measured if m.reads == kind],
+                    row.get("of"),
+                )
                 for file in row_files[kind]
             ]
             for kind in kinds
@@ -177,7 +183,7 @@ def _check_row(
 ) -> None:
     """Raise InputError unless a row has its keys and the settings of the first."""
     allowed = {"setting", "run", "variant", "reported", "missing"}
-    if set(row) - {"measures"} != allowed:
+    if set(row) - {"measures", "of", "note"} != allowed:
         raise InputError(f"row {index} must have the keys {sorted(allowed)}, got {sorted(row)}")
     settings = list(row["setting"])
     where = _where(index, row)
