@@ -16,8 +16,7 @@ from rebalance.cli.experiments import add_experiment_commands
 from rebalance.cli.pages import add_report_commands
 from rebalance.cli.training import add_engine_commands
 from rebalance.cli.weights import add_weight_commands
-from rebalance.errors import InputError
-from rebalance.locks import BusyError
+from rebalance.errors import InputError, TryAgainError
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -39,14 +38,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one sub-command; 0 on success; one line on stderr and 2 for bad input,
-    75 (EX_TEMPFAIL) where another process is at work."""
+    75 (EX_TEMPFAIL) where it should be started again: another process is at work, or was killed."""
     arguments = build_parser().parse_args(argv)
     try:
         result = arguments.run(arguments)
     except InputError as error:
         print(f"rebalance {arguments.command}: {error}", file=sys.stderr)
         return 2
-    except BusyError as error:
+    except TryAgainError as error:
         print(f"rebalance {arguments.command}: {error}", file=sys.stderr)
         return os.EX_TEMPFAIL
     except OSError as error:  # a full disk, a file system that is read-only or went away

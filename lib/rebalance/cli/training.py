@@ -55,10 +55,12 @@ def train_command(arguments: argparse.Namespace) -> int:
     run = _resolved(arguments)
     from rebalance.distributed import is_main_process
     from rebalance.engine.checkpoint import OutputError
+    from rebalance.engine.loading import killed_loaders_named
     from rebalance.engine.train import NonFiniteLossError, train
 
     try:
-        finished = train(run, arguments.out, threads=arguments.threads, wait=arguments.wait)
+        with killed_loaders_named():
+            finished = train(run, arguments.out, threads=arguments.threads, wait=arguments.wait)
     except (NonFiniteLossError, OutputError) as error:
         print(f"rebalance train: {error}", file=sys.stderr)
         return 1
@@ -85,17 +87,19 @@ def _resolved(arguments: argparse.Namespace) -> dict[str, Any]:
 def predict_command(arguments: argparse.Namespace) -> int:
     """0."""
     settings, place = _test_settings(arguments.settings)
+    from rebalance.engine.loading import killed_loaders_named
     from rebalance.engine.predict import predict
 
-    predict(
-        arguments.run_dir,
-        arguments.out,
-        split=arguments.split,
-        variant=arguments.variant,
-        test_settings=settings,
-        settings_place=place,
-        threads=arguments.threads,
-    )
+    with killed_loaders_named():
+        predict(
+            arguments.run_dir,
+            arguments.out,
+            split=arguments.split,
+            variant=arguments.variant,
+            test_settings=settings,
+            settings_place=place,
+            threads=arguments.threads,
+        )
     return 0
 
 
@@ -120,7 +124,9 @@ def _test_settings(argument: str | None) -> tuple[dict[str, Any], str]:
 
 def positives_command(arguments: argparse.Namespace) -> int:
     """0."""
+    from rebalance.engine.loading import killed_loaders_named
     from rebalance.engine.positives import collect_positives
 
-    collect_positives(arguments.run_dir, arguments.out, threads=arguments.threads)
+    with killed_loaders_named():
+        collect_positives(arguments.run_dir, arguments.out, threads=arguments.threads)
     return 0
