@@ -21,7 +21,7 @@ from rebalance.data.shapes import make_shapes
 
 from .test_bad_input import GROUND_TRUTH, RESULTS, write_json
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 MOMENTS = int(os.environ.get("REBALANCE_MOMENTS", "2"))
 FILES = {f"images/{k:03d}.bin": os.urandom(200) for k in range(400)}
