@@ -1,4 +1,4 @@
-"""The exceptions that the command line prints in one line: what is at fault, and where."""
+"""The one exception that means: the user's input is at fault, and the message says where."""
 
 
 class InputError(ValueError):
@@ -6,7 +6,3 @@ class InputError(ValueError):
 
     The message names the file (or argument), the record or field, what was got and what is allowed.
     """
-
-
-class TryAgainError(Exception):
-    """What stopped the work is not at fault in it; the command line prints it and exits with 75."""

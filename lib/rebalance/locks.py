@@ -21,14 +21,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rebalance.errors import TryAgainError
-
 _HELD = {errno.EAGAIN, errno.EACCES}
 _NOT_KEPT = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0  # seconds between two attempts; each may ask a server
 
 
-class BusyError(TryAgainError):
+class BusyError(Exception):
     """Another process works there and the wait for it is over; start again later."""
 
 

@@ -16,7 +16,8 @@ from rebalance.cli.experiments import add_experiment_commands
 from rebalance.cli.pages import add_report_commands
 from rebalance.cli.training import add_engine_commands
 from rebalance.cli.weights import add_weight_commands
-from rebalance.errors import InputError, TryAgainError
+from rebalance.errors import InputError
+from rebalance.locks import BusyError
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -38,15 +39,25 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one sub-command; 0 on success; one line on stderr and 2 for bad input,
-    75 (EX_TEMPFAIL) where it should be started again: another process is at work, or was killed."""
+    75 (EX_TEMPFAIL: start again) where another process is at work, or one of its own was killed."""
     arguments = build_parser().parse_args(argv)
     try:
         result = arguments.run(arguments)
     except InputError as error:
         print(f"rebalance {arguments.command}: {error}", file=sys.stderr)
         return 2
-    except TryAgainError as error:
+    except BusyError as error:
         print(f"rebalance {arguments.command}: {error}", file=sys.stderr)
+        return os.EX_TEMPFAIL
+    except RuntimeError as error:  # torch raises it wherever the main thread is at that moment
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        reason = str(error).splitlines()[0]
+        print(
+            f"rebalance {arguments.command}: a process that loads images was killed ({reason}); is "
+            "there memory for hardware.num_workers? Start again",
+            file=sys.stderr,
+        )
         return os.EX_TEMPFAIL
     except OSError as error:  # a full disk, a file system that is read-only or went away
         where = f"{error.filename}: " if error.filename else ""

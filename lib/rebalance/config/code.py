@@ -33,7 +33,7 @@ def training_code(run: Run) -> str:
     used = parts_in([run.backbone, run.image.train, run.schedule])
     for section in type(run.detector).model_fields.keys() - {"test"}:
         used |= parts_in(getattr(run.detector, section))
-    return fingerprint(["rebalance.engine.train"], used)
+    return fingerprint(("rebalance.engine.train",), frozenset(used))
 
 
 def run_code(run: Run, module: str) -> str:
@@ -43,7 +43,7 @@ def run_code(run: Run, module: str) -> str:
         run: its settings.
         module: what makes the step, for example ``rebalance.engine.predict``.
     """
-    return fingerprint([module], parts_in(run))
+    return fingerprint((module,), frozenset(parts_in(run)))
 
 
 def parts_in(settings: Any) -> set[type[Part]]:
@@ -59,7 +59,8 @@ def parts_in(settings: Any) -> set[type[Part]]:
     return set()
 
 
-def fingerprint(roots: Iterable[str], used: Iterable[type[Part]] | None = None) -> str:
+@cache  # most runs share their parts with others
+def fingerprint(roots: tuple[str, ...], used: frozenset[type[Part]] | None = None) -> str:
     """Digest of the code that ``reached`` finds for the same arguments."""
     digest = hashlib.sha256()
     for symbol in sorted(_reached(roots, used)):

@@ -1,8 +1,7 @@
 """From image files to batches on the device."""
 
 import signal
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -13,7 +12,7 @@ from rebalance.data.coco import CocoDataset
 from rebalance.detectors.canvas import Size
 from rebalance.engine.batches import BatchPlan
 from rebalance.engine.transforms import Preparation
-from rebalance.errors import InputError, TryAgainError
+from rebalance.errors import InputError
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """What asks a process to stop."""
@@ -89,24 +88,6 @@ def batch_loader(
         pin_memory=pin_memory,
         worker_init_fn=_leave_signals_to_parent,
     )
-
-
-@contextmanager
-def killed_loaders_named() -> Iterator[None]:
-    """Errors of torch about a killed process of ``batch_loader``, which it raises anywhere, named.
-
-    Raises:
-        TryAgainError: a process that loads images was killed, for example for its memory.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker"):
-            raise
-        raise TryAgainError(
-            f"a process that loads images was killed (is there memory for hardware.num_workers?): "
-            f"{str(error).splitlines()[0]}; start again"
-        ) from None
 
 
 def _leave_signals_to_parent(worker: int) -> None:

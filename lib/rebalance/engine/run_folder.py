@@ -44,6 +44,8 @@ MODEL, LOG, SETTINGS = "model.safetensors", "log.csv", "run.yaml"
 RESULTS = (MODEL, LOG, SETTINGS)
 """Settings come last: with them it is whole."""
 FINISHED = ".finished"
+EPOCHS = "epochs"
+"""Folder of the weights after each epoch, ``<iteration>.safetensors``, where these are kept."""
 STALE_CHECKPOINT = "checkpoint.stale.pt"
 WITHOUT_INFLUENCE = ("hardware", "variants")
 """Settings that may change between the parts of one training."""
@@ -75,16 +77,25 @@ class RunFolder:
         settings: of the run.
         made_from: what the result depends on beside its settings, as digests: "code", "data".
         fabric: of the training.
+        epochs: equal parts of the training after each of which the weights are kept; 0: none.
     """
 
     def __init__(
-        self, path: Path, settings: Mapping[str, Any], made_from: Mapping[str, str], fabric: Fabric
+        self,
+        path: Path,
+        settings: Mapping[str, Any],
+        made_from: Mapping[str, str],
+        fabric: Fabric,
+        epochs: int = 0,
     ) -> None:
         self.path, self.settings, self.made_from, self.fabric = path, settings, made_from, fabric
         self.log: TrainingLog | None = None
+        iterations = settings["schedule"]["iterations"]
+        self.epoch_ends = {-(-iterations * (k + 1) // epochs) for k in range(epochs)}
 
     def is_finished(self) -> bool:
-        """Whether it holds the result of this very training: same settings, same code, same data.
+        """Whether it holds the result of this very training: same settings, code, data and
+        epochs.
 
         Raises:
             InputError: it holds that of another run or seed, or its settings cannot be read.
@@ -110,9 +121,12 @@ class RunFolder:
                     f"{found[key]!r}, asked for is {self.settings[key]!r}: give another --out"
                 )
         settings = {key: found[key] for key in Run.model_fields}
-        return _influential(settings) == _influential(self.settings) and all(
+        same_settings = _influential(settings) == _influential(self.settings)
+        same_sources = all(
             found["made_with"].get(what) == digest for what, digest in self.made_from.items()
         )
+        same_epochs = not self.epoch_ends or self.epoch_ends == set(epoch_weights(self.path))
+        return same_settings and same_sources and same_epochs
 
     def _take_over(self) -> None:
         """Give the files in FINISHED their names in the folder."""
@@ -140,6 +154,10 @@ class RunFolder:
         if checkpoint is not None:
             checkpoint = self._usable(checkpoint)
         if self.fabric.is_global_zero:
+            reached = checkpoint["iteration"] if checkpoint else 0
+            for iteration, weights in epoch_weights(self.path).items():
+                if iteration > reached or iteration not in self.epoch_ends:
+                    weights.unlink()  # of another training, or to be written again
             self.log = TrainingLog(self.path, checkpoint["log_bytes"] if checkpoint else 0)
         return checkpoint
 
@@ -173,6 +191,17 @@ class RunFolder:
             return str(error)
         return None
 
+    def keep_epoch(self, iteration: int, detector: Detector) -> str | None:
+        """Write the weights if an epoch ends here; what went wrong, if anything."""
+        if self.log is None or iteration not in self.epoch_ends:
+            return None
+        path = self.path / EPOCHS / f"{iteration}.safetensors"
+        try:
+            write_atomically(path, _weights_bytes(detector))
+        except OSError as error:
+            return f"{path}: cannot be written: {error.strerror or error}; make room and go on"
+        return None
+
     def finish(self, detector: Detector, dataset: CocoDataset, diverged: int | None) -> None:
         """Write model, settings and log, and remove the checkpoint.
 
@@ -188,7 +217,6 @@ class RunFolder:
             return
         self.log.sync()
         self.log.close()
-        state = {name: value.cpu().contiguous() for name, value in detector.state_dict().items()}
         settings = {
             **self.settings,
             "classes": {"ids": list(dataset.class_ids), "names": list(dataset.class_names)},
@@ -206,7 +234,7 @@ class RunFolder:
         finished = self.path / FINISHED
         try:
             (finished / SETTINGS).unlink(missing_ok=True)
-            write_atomically(finished / MODEL, safetensors_bytes(state))
+            write_atomically(finished / MODEL, _weights_bytes(detector))
             write_atomically(finished / LOG, self.log.path.read_bytes())
             text = yaml.safe_dump(settings, sort_keys=False)
             write_atomically(finished / SETTINGS, text.encode())
@@ -223,6 +251,10 @@ class RunFolder:
             reason = "other settings"
         elif checkpoint.get("made_from") != self.made_from:
             reason = "other code or data"
+        elif not {end for end in self.epoch_ends if end <= checkpoint["iteration"]} <= set(
+            epoch_weights(self.path)
+        ):
+            reason = "a training that did not keep the weights of its epochs"
         if reason is not None:
             say(
                 f"{self.path / CHECKPOINT} is of {reason}: it becomes {STALE_CHECKPOINT}, "
@@ -239,6 +271,17 @@ class RunFolder:
             )
         say(f"going on after iteration {checkpoint['iteration']}")
         return checkpoint
+
+
+def epoch_weights(path: Path) -> dict[int, Path]:
+    """Weights that a training kept after its epochs: iteration -> file, in order; none at all."""
+    files = {int(file.stem): file for file in (path / EPOCHS).glob("*.safetensors")}
+    return dict(sorted(files.items()))
+
+
+def _weights_bytes(detector: Detector) -> bytes:
+    state = {name: value.cpu().contiguous() for name, value in detector.state_dict().items()}
+    return safetensors_bytes(state)
 
 
 def _influential(settings: Mapping[str, Any]) -> str:

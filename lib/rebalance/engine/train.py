@@ -53,6 +53,7 @@ def train(
     out_dir: str | Path,
     threads: int | None = None,
     wait: float | None = None,
+    epochs: int = 0,
 ) -> bool:
     """Train, or go on from the checkpoint that an unfinished training left in ``out_dir``.
 
@@ -64,6 +65,8 @@ def train(
         out_dir: gets model.safetensors, log.csv and run.yaml at the end, checkpoint.pt meanwhile.
         threads: of the CPU; None leaves torch's number. Results on a CPU depend on it.
         wait: seconds for another training in the folder; None: as long as it lives.
+        epochs: equal parts of the training after each of which the weights are kept in
+            ``out_dir/epochs``; 0: none.
 
     Returns:
         True when the training is finished, or has diverged and may; the log then ends with the
@@ -101,7 +104,7 @@ def train(
                 f"schedule.batch_size must be a multiple of hardware.devices, got "
                 f"{run['schedule']['batch_size']} and {fabric.world_size}"
             )
-        folder = RunFolder(out, run, _made_from(checked), fabric)
+        folder = RunFolder(out, run, _made_from(checked), fabric, epochs)
         if folder.is_finished():
             say(f"{out}: this training is finished; remove the folder to train again")
             return True
@@ -171,6 +174,8 @@ class _Training:
                     break
                 self.iteration += 1
                 failure = self.folder.record(self.iteration, values)
+                # Before the checkpoint: whoever goes on from that has the epochs until there.
+                failure = failure or self.folder.keep_epoch(self.iteration, self.detector)
                 at_checkpoint = self.iteration % self.schedule["checkpoint_every"] == 0
                 if failure is None and (at_checkpoint or self.iteration == total):
                     failure = self._save()
