@@ -40,8 +40,7 @@ def test_schemas_tell_editors_keys_bounds_and_documentation(name):
     assert all(
         definition.get("additionalProperties") is False
         for kind, definition in definitions.items()
-        if definition.get("type") == "object"
-        and kind != "NamedDetector"
+        if definition.get("type") == "object" and kind != "NamedDetector"
     )
     if name.startswith("detectors"):
         option = definitions["MaxIou"]["properties"]["positive_iou"]
