@@ -47,6 +47,7 @@ LOSSES = {  # detector -> its ranking losses; the network is that of the first
     "yolact": ("RS",),
     "solov2_light": ("RS",),
 }
+NAMES = ("standard", UNSAMPLED, "AP", "aLRP", "RS")
 OF_THE_LOSS = ("objective", "sampler", "max_masks")
 OUTPUTS_OF_THE_LOSS = ("quality", "semantic")
 
@@ -120,6 +121,7 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--amp", action="store_true", help="bfloat16 autocast")
     parser.add_argument("--detectors", nargs="+", choices=LOSSES, default=list(LOSSES))
+    parser.add_argument("--losses", nargs="+", choices=NAMES, default=NAMES, help="and standard")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     clock = device_time if arguments.device == "cuda" else time.process_time
@@ -127,6 +129,8 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     for detector in arguments.detectors:
         settings = losses_of(detector, arguments.scale)
+        wanted = {"standard", *arguments.losses}
+        settings = {loss: of_loss for loss, of_loss in settings.items() if loss in wanted}
         iterations = {loss: iteration_of(of_loss, arguments) for loss, of_loss in settings.items()}
         seconds = in_turn(iterations, arguments.rounds, clock=clock)
         memory = {loss: raised_memory(run, arguments.device) for loss, run in iterations.items()}
