@@ -128,15 +128,17 @@ def main() -> None:
     print("| detector | loss | s / iteration | x standard | x standard, same RoIs | MiB |")
     print("|---|---|---|---|---|---|")
     for detector in arguments.detectors:
-        settings = losses_of(detector, arguments.scale)
-        wanted = {"standard", *arguments.losses}
-        settings = {loss: of_loss for loss, of_loss in settings.items() if loss in wanted}
+        every = losses_of(detector, arguments.scale)
+        settings = {loss: every[loss] for loss in every if loss in {"standard", *arguments.losses}}
         iterations = {loss: iteration_of(of_loss, arguments) for loss, of_loss in settings.items()}
         seconds = in_turn(iterations, arguments.rounds, clock=clock)
         memory = {loss: raised_memory(run, arguments.device) for loss, run in iterations.items()}
         for loss, times in seconds.items():
-            same = UNSAMPLED if UNSAMPLED in settings and loss != "standard" else "standard"
-            ratios = [quartiles_of_ratio(times, seconds[base]) for base in ("standard", same)]
+            same = UNSAMPLED if UNSAMPLED in every and loss != "standard" else "standard"
+            ratios = [
+                quartiles_of_ratio(times, seconds[base]) if base in seconds else "–"
+                for base in ("standard", same)
+            ]
             print(
                 f"| {detector} | {loss} | {statistics.median(times):.3f} "
                 f"| {' | '.join(ratios)} | {memory[loss]:.0f} |",
