@@ -103,6 +103,24 @@ rule coco_download:
         "rebalance data coco --raw {params.raw:q} --out {params.out:q} > {log:q} 2>&1"
 
 
+# COCO's panoptic ground truth: an archive in the archive.
+rule coco_panoptic:
+    input:
+        raw=f"{DATA}/raw/coco_panoptic2017",
+        annotations=f"{DATA}/coco2017/annotations/val.json",
+    output:
+        f"{DATA}/coco2017/annotations/panoptic_val.json",
+    log:
+        "logs/data/coco_panoptic.log",
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        code=code_of("rebalance.data.folder"),
+    shell:
+        "rebalance data coco-panoptic --raw {input.raw:q} --out {output:q} > {log:q} 2>&1"
+
+
 rule voc_download:
     input:
         archives=lambda w: expand(
@@ -129,10 +147,7 @@ rule voc_download:
 
 rule coco_folder:
     input:
-        train=lambda w: f"{DATA}/{dataset_of(w).annotations.train}",
-        val=lambda w: f"{DATA}/{dataset_of(w).annotations.val}",
-        train_images=lambda w: f"{DATA}/{dataset_of(w).images.train}",
-        val_images=lambda w: f"{DATA}/{dataset_of(w).images.val}",
+        lambda w: if_there(*folder_parts(w).values()),
     output:
         **annotations_of("{dataset}"),
     log:
@@ -142,13 +157,15 @@ rule coco_folder:
     params:
         code=code_of("rebalance.data.folder"),
         out=f"{DATA}/{{dataset}}",
+        parts=lambda w: " ".join(
+            f"--{part} {shlex.quote(path)}" for part, path in folder_parts(w).items()
+        ),
         first=lambda w: (
             f"--first {dataset_of(w).first}" if dataset_of(w).first else ""
         ),
     shell:
         "rebalance data coco-folder --out {params.out:q} {params.first}"
-        " --train-annotations {input.train:q} --train-images {input.train_images:q}"
-        " --val-annotations {input.val:q} --val-images {input.val_images:q} > {log:q} 2>&1"
+        " {params.parts} > {log:q} 2>&1"
 
 
 rule weights:

@@ -72,6 +72,15 @@ class RunRow(Row):
     """Metrics that are measured of it, where a run has not all of a table's; else all."""
 
 
+class ReleasedRow(Row):
+    """A row that shows detections of a released model instead of a run."""
+
+    released: Text
+    """Of ``config/released.yaml``."""
+    of: Text | None = section()
+    """The class or group of classes that it is about; else all."""
+
+
 class WaitingRow(Row):
     """A row among rows of runs that has none."""
 
@@ -237,12 +246,19 @@ class OfNotebook(Entry):
     """Of that notebook, beyond those that all get."""
     dataset: Text | None = section()
     """The data set whose annotations it reads, by its name in runs."""
+    beside: list[Text] | None = section()
+    """Further ones, for a notebook that shows several."""
     rows: list[Row] = Field(default_factory=list)
     """The work's numbers."""
     misprints: list[Misprint] = Field(default_factory=list)
     """Of its checks those that fail by the print's fault."""
     note: str = ""
     """What a reader of its card must know."""
+
+    @property
+    def datasets(self) -> list[str]:
+        """All that it reads, the one that it is about first."""
+        return [name for name in (self.dataset, *(self.beside or [])) if name is not None]
 
 
 class _RowsToldApart(Entry):
@@ -288,6 +304,30 @@ class OfRunsTable(_RowsToldApart):
         return self
 
 
+class OfReleasedTable(_RowsToldApart):
+    """A table of released models."""
+
+    metrics: Annotated[list[Metric], Len(1)]
+    """Columns of numbers; of a row those are measured that the work reports of it."""
+    rows: Annotated[list[ReleasedRow], Len(1)]
+    """A model each."""
+
+
+class OfReleasedFigure(_RowsToldApart):
+    """A figure of released models."""
+
+    notebook: Text
+    """``notebooks/<name>.ipynb``."""
+    reads: Literal["metrics", "matches", "detections"]
+    """Which file of each model the notebook gets."""
+    rows: Annotated[list[ReleasedRow], Len(1)]
+    """A model each."""
+    classes: list[Text] = Field(default_factory=list)
+    """Classes that it is about, as the work calls them."""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    """Of that notebook, beyond those that all get."""
+
+
 class OfRunsFigure(_RowsToldApart):
     """A figure of trained runs."""
 
@@ -301,6 +341,11 @@ class OfRunsFigure(_RowsToldApart):
     """Of that notebook, beyond those that all get."""
     dataset: Text | None = section()
     """The data set whose annotations it reads, by its name in runs."""
+
+    @property
+    def datasets(self) -> list[str]:
+        """All that it reads."""
+        return [] if self.dataset is None else [self.dataset]
 
 
 class TrainedSeries(Options):
@@ -343,7 +388,15 @@ class OfNotebookFigure(OfNotebook):
         )
 
 
-ENTRIES = (OfRunsTable, OfRunsFigure, OfNotebookFigure, OfNotebook, NotMade)
+ENTRIES = (
+    OfRunsTable,
+    OfRunsFigure,
+    OfReleasedTable,
+    OfReleasedFigure,
+    OfNotebookFigure,
+    OfNotebook,
+    NotMade,
+)
 """Every form of an entry."""
 
 
@@ -359,10 +412,9 @@ def parse_entry(sort: str, data: Any, place: Place) -> Entry:
         InputError: it is made in no way or in two, or something in it is wrong.
     """
     said = data if isinstance(data, Mapping) else {}
-    rows = said.get("rows")
-    names_runs = isinstance(rows, list) and any(
-        isinstance(row, Mapping) and "run" in row for row in rows
-    )
+    names_runs, names_released = (_names(said.get("rows"), key) for key in ("run", "released"))
+    if names_released:
+        return parse(OfReleasedTable if sort == "table" else OfReleasedFigure, data, place)
     if names_runs and sort == "table":
         return parse(OfRunsTable, data, place)
     if (names_runs or "reads" in said) and sort == "figure":
@@ -372,3 +424,7 @@ def parse_entry(sort: str, data: Any, place: Place) -> Entry:
     if "notebook" in said and "waits" not in said:
         return parse(OfNotebookFigure if sort == "figure" else OfNotebook, data, place)
     raise InputError(f"{place}: needs exactly one of rows with a run, notebook, waits")
+
+
+def _names(rows: Any, key: str) -> bool:
+    return isinstance(rows, list) and any(isinstance(row, Mapping) and key in row for row in rows)
