@@ -121,6 +121,22 @@ rule coco_panoptic:
         "rebalance data coco-panoptic --raw {input.raw:q} --out {output:q} > {log:q} 2>&1"
 
 
+rule coco_testdev:
+    input:
+        images=f"{DATA}/raw/coco_test2017",
+        info=f"{DATA}/raw/coco_image_info_test2017",
+    output:
+        f"{DATA}/coco2017/annotations/testdev.json",
+    log:
+        "logs/data/coco_testdev.log",
+    params:
+        code=code_of("rebalance.data.folder"),
+        out=f"{DATA}/coco2017",
+    shell:
+        "rebalance data coco-testdev --images {input.images:q} --info {input.info:q}"
+        " --out {params.out:q} > {log:q} 2>&1"
+
+
 rule voc_download:
     input:
         archives=lambda w: expand(

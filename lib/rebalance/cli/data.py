@@ -66,6 +66,12 @@ def add_data_commands(commands: Any) -> None:
     step.add_argument("--out", required=True, type=output_file, help="link to the JSON of val2017")
     step.set_defaults(run=_coco_panoptic)
 
+    step = steps.add_parser("coco-testdev", help="take in COCO's test archives, unpacked")
+    step.add_argument("--images", required=True, type=Path, help="folder with test2017")
+    step.add_argument("--info", required=True, type=Path, help="folder of image_info_test2017")
+    step.add_argument("--out", required=True, type=output_folder, help="dataset folder to write")
+    step.set_defaults(run=_coco_testdev)
+
     step = steps.add_parser("coco-folder", help="take in any folder in COCO layout")
     for split in ("train", "val"):
         step.add_argument(f"--{split}-annotations", required=True, type=Path)
@@ -179,6 +185,12 @@ def _coco_panoptic(arguments: argparse.Namespace) -> None:
     from rebalance.data.folder import take_coco_panoptic
 
     take_coco_panoptic(arguments.raw, arguments.out)
+
+
+def _coco_testdev(arguments: argparse.Namespace) -> None:
+    from rebalance.data.folder import take_coco_testdev
+
+    take_coco_testdev(arguments.images, arguments.info, arguments.out)
 
 
 def _coco_folder(arguments: argparse.Namespace) -> None:

@@ -339,6 +339,7 @@ class Table(Target):
                 for row in self.rows
             ],
             "baselines": self.entry.baselines,
+            "reported_on": self.entry.reported_on,
             "seeds": self.seeds(results),
             **self._written(results),
         }
@@ -454,6 +455,7 @@ class ReleasedTable(Target):
             "rows": [self._row(results, row) for row in self.entry.rows],
             "files": [{"metrics": self._metrics_of(results, row)} for row in self.entry.rows],
             "baselines": [],
+            "reported_on": None,
             "seeds": [results.seeds[0]],
             **self._written(results),
         }
