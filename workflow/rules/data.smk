@@ -121,6 +121,16 @@ rule coco_panoptic:
         "rebalance data coco-panoptic --raw {input.raw:q} --out {output:q} > {log:q} 2>&1"
 
 
+rule coco_person_keypoints:
+    input:
+        f"{DATA}/raw/coco_annotations_trainval2017",
+    output:
+        f"{DATA}/coco2017/annotations/person_keypoints_val.json",
+    localrule: True
+    shell:
+        "ln -sfr {input:q}/annotations/person_keypoints_val2017.json {output:q}"
+
+
 rule coco_testdev:
     input:
         images=f"{DATA}/raw/coco_test2017",

@@ -263,7 +263,7 @@ class Experiments:
         truths = {
             "boxes": f"{coco}/annotations/val.json",
             "masks": f"{coco}/annotations/val.json",
-            "keypoints": f"{coco}/annotations/keypoints_val.json",
+            "keypoints": f"{coco}/annotations/person_keypoints_val.json",
             "panoptic": f"{coco}/annotations/panoptic_val.json",
             "video": f"{data}/{at.datasets.get(VIDEOS, VIDEOS)}/annotations/val.json",
         }

@@ -31,8 +31,8 @@ def predict(
 
     Args:
         run_dir: holds model.safetensors and run.yaml; neither can run code.
-        out: the file to write, whole or not at all; what ends in .zip is an archive with one JSON of
-            its name, as the COCO server takes it.
+        out: the file to write, whole or not at all; what ends in .zip is an archive with one JSON
+            of its name, as the COCO server takes it.
         split: "train" or "val".
         variant: whose test settings are used, one of those in run.yaml.
         test_settings: further changes to the detector's test settings.
