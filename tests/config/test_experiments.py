@@ -69,6 +69,11 @@ MISTAKES = {
     "empty departure of a schedule": (
         "scales/tiny.yaml", ("schedules", "short", "departures"), [""],
         "schedules.short.departures[0]: must not be empty"),
+    "more epochs than iterations": (
+        "scales/tiny.yaml", ("schedules", "short", "epochs"), 11,
+        "schedules.short.epochs: must be at most the 10 iterations, got 11"),
+    "data set beside another": (
+        WORK, ("targets", "figure_3_14", "beside"), ["voc"], "targets.figure_3_14.beside"),
     "seeds of a target that there is not": (
         "scales/tiny.yaml", ("seeds_of",), {"work_table_2": [1]}, "seeds_of: no target named",
         "(did you mean 'work_table_5'?)"),

@@ -426,7 +426,7 @@ EPOCHS = setting(lambda run: epochs(run, run["schedule"]["iterations"]), "epochs
 DECAY_EPOCHS = setting(lambda run: [epochs(run, at) for at in decays(run)], "epochs")
 FG = setting(foreground, "RoIs an image")
 BG = setting(lambda run: box_step(run)["sampler"]["num"] - foreground(run), "RoIs an image")
-LAST_EPOCH = named(lambda run: "last epoch", "best epoch")
+EPOCH_SHOWN = named(lambda run: "best" if run["epochs"] else "last", "best epoch")
 
 FIELDS: dict[str, Field] = {
     "detector": named(detector_name, "another detector"),
@@ -463,8 +463,8 @@ FIELDS: dict[str, Field] = {
         ),
         "size of the images",
     ),
-    "selection": LAST_EPOCH,
-    "epoch_selection": LAST_EPOCH,
+    "selection": EPOCH_SHOWN,
+    "epoch_selection": EPOCH_SHOWN,
     "runs_averaged": setting(lambda run: len(run["seeds"]), "mean of"),
     "tau": Field(taus, "another tau"),
     "fg": FG,
@@ -828,6 +828,7 @@ def unsaid(experiments, recipes: dict[str, Any], name: str) -> list[str]:
         variant = run["variants"][row.variant]
         run |= {
             "seeds": target.seeds(results),
+            "epochs": experiments.epochs(row.run, "paper"),
             "loops": variant["test"].get("loops"),
             **variant["evaluate"],
         }
@@ -858,6 +859,9 @@ SPOILED = {
         "papers/focal_eiou.yaml",
         ("runs", "retinanet_r50_eiou", "detector", "dense", "objective", "box", "weight"), 2.0,
         "focal_eiou_table_2", "retinanet_r50_eiou: loss_weight, the work has 2.5"),
+    "epochs that are not kept": (
+        "scales/paper.yaml", ("schedules", "bbgen_coco", "epochs"), None,
+        "bbgen_table_3", "selection, the work has 'best AP and best oLRP"),
     "seeds of a mean": (
         "scales/paper.yaml", ("seeds_of",), {}, "bbgen_table_2", "runs_averaged, the work has 3"),
     "a rate in a mapping by loss": (

@@ -108,6 +108,21 @@ def test_a_target_may_have_seeds_of_its_own(root, edit):
     assert table.seeds(chosen) == figure.seeds(chosen) == [9]
 
 
+def test_tables_of_runs_that_keep_their_epochs_read_them(root, edit, results):
+    before = load_experiments(root)
+    edit("scales/tiny.yaml", ("schedules", "short", "epochs"), 5)
+    experiments = load_experiments(root)
+    kept = experiments.results("tiny")
+    table = experiments.target("work_table_1")
+    epochs = f"{RUNS}/baseline/seed0/default/epochs.json"
+    assert epochs in table.inputs(kept)
+    assert epochs in table.parameters(kept)["files"][0]["epochs"]
+    # What is trained does not depend on it, and tables of runs that keep none are as they were.
+    assert resolve_run(experiments, "staged", "tiny") == resolve_run(before, "staged", "tiny")
+    assert epochs not in table.inputs(results)
+    assert "epochs" not in table.parameters(results)["files"][0]
+
+
 def test_a_small_batch_has_few_devices(root, edit):
     edit("scales/tiny.yaml", ("hardware", "devices"), 4)
     for batch_size, devices in ((1, 1), (2, 2), (6, 2), (8, 4)):

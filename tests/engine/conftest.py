@@ -164,7 +164,7 @@ def wait_for(path, process, timeout=90):
         time.sleep(0.01)
 
 
-OUTPUTS = ["log.csv", "model.safetensors", "run.yaml"]
+OUTPUTS = [".finished", "log.csv", "model.safetensors", "run.yaml"]
 
 
 def results(out):

@@ -286,6 +286,13 @@ def test_a_checkpoint_cannot_run_code(run, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("content", [[1], {"iteration": 3}])
+def test_a_file_of_another_program_is_no_checkpoint(run, tmp_path, content):
+    torch.save(content, tmp_path / "checkpoint.pt")
+    with pytest.raises(InputError, match=r"checkpoint.pt: no checkpoint of this version"):
+        train(run, tmp_path, threads=1)
+
+
 def test_a_loss_that_becomes_nan_stops_the_run(run, tmp_path):
     run["schedule"]["lr"] = 1e30
     with pytest.raises(NonFiniteLossError, match=r"iteration \d+: .*loss.* is (nan|inf)") as error:

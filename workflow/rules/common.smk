@@ -10,6 +10,7 @@ from rebalance.config.code import fingerprint, notebook_imports, run_code, train
 from rebalance.config.experiments import load_experiments, resolve_run
 from rebalance.config.run import DEFAULT_VARIANT
 from rebalance.errors import InputError
+from rebalance.locks import remove_unless_in_use
 from snakemake.exceptions import WorkflowError
 
 try:
@@ -72,10 +73,11 @@ def run_code_of(module):
     return lambda wildcards: run_code(resolved(wildcards), module)
 
 
-def predict_code(wildcards):
-    """Digest of the code behind a prediction, with the parts that the variant names."""
-    run = resolved(wildcards).tested_as(wildcards.variant)
-    return run_code(run, "rebalance.engine.predict")
+def variant_code_of(module):
+    """Digest of the code behind a module, with the parts that the variant names."""
+    return lambda wildcards: run_code(
+        resolved(wildcards).tested_as(wildcards.variant), module
+    )
 
 
 def notebook_code(notebook, *more):
@@ -210,9 +212,21 @@ def test_settings(wildcards):
 
 def training_settings(wildcards):
     """What a training depends on: all but how the trained detector is tested and evaluated."""
-    settings = resolved(wildcards).model_dump(exclude={"variants": True})
+    without = {"variants": True, "hardware": {"timeout", "num_workers"}}
+    settings = resolved(wildcards).model_dump(exclude=without)
     del settings["detector"]["test"]
-    return settings
+    # Only where they are kept: what other trainings depend on stays as it was.
+    epochs = EXPERIMENTS.epochs(wildcards.run, wildcards.scale)
+    return {**settings, "epochs": epochs} if epochs else settings
+
+
+def evaluation_options(wildcards):
+    """How the command line evaluates the variant."""
+    options = " ".join(
+        f"--{option} {value}" for option, value in variant_of(wildcards).evaluate
+    )
+    masks = "--with-masks" if resolved(wildcards).detector.needs_masks else ""
+    return f"{options} {ious_option(wildcards)} {masks}"
 
 
 def detections_of(wildcards):
@@ -249,14 +263,14 @@ def target_of(wildcards):
 
 def notebook_memory(wildcards, attempt):
     """Megabytes of a notebook: one that describes a data set reads all of it, as predicting does."""
-    if target_of(wildcards).dataset is not None:
+    if target_of(wildcards).datasets:
         return scale_resources("predict", "mem_mb")(wildcards, attempt)
     return 1500 * attempt
 
 
 def notebook_minutes(wildcards, attempt):
     """Minutes of a notebook: one that describes a data set goes through all of its images."""
-    return (20 if target_of(wildcards).dataset is None else 90) * attempt
+    return (90 if target_of(wildcards).datasets else 20) * attempt
 
 
 def target_inputs(wildcards):

@@ -31,7 +31,7 @@ class Metric(Options):
     """Which of two is better."""
     measured: bool = True
     """Whether some file of a run has it."""
-    reads: Literal["metrics", "positives", "settings"] = "metrics"
+    reads: Literal["metrics", "positives", "settings", "speed"] = "metrics"
     """Which file of each run has it."""
     key: Text | None = section()
     """What that file calls it, if not by its name: ``correlation.Spearman``."""
@@ -246,12 +246,19 @@ class OfNotebook(Entry):
     """Of that notebook, beyond those that all get."""
     dataset: Text | None = section()
     """The data set whose annotations it reads, by its name in runs."""
+    beside: list[Text] | None = section()
+    """Further ones, for a notebook that shows several."""
     rows: list[Row] = Field(default_factory=list)
     """The work's numbers."""
     misprints: list[Misprint] = Field(default_factory=list)
     """Of its checks those that fail by the print's fault."""
     note: str = ""
     """What a reader of its card must know."""
+
+    @property
+    def datasets(self) -> list[str]:
+        """All that it reads, the one that it is about first."""
+        return [name for name in (self.dataset, *(self.beside or [])) if name is not None]
 
 
 class _RowsToldApart(Entry):
@@ -337,6 +344,11 @@ class OfRunsFigure(_RowsToldApart):
     """Of that notebook, beyond those that all get."""
     dataset: Text | None = section()
     """The data set whose annotations it reads, by its name in runs."""
+
+    @property
+    def datasets(self) -> list[str]:
+        """All that it reads."""
+        return [] if self.dataset is None else [self.dataset]
 
 
 class TrainedSeries(Options):

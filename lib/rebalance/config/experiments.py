@@ -212,6 +212,7 @@ class Experiments:
             data or self.settings.data,
             {} if chosen else at.seeds_of,
             {run: self.departures(run, scale) for run in self.runs},
+            {run for run in self.runs if self.epochs(run, scale)},
             {
                 name: self.released_files(name, scale, data or self.settings.data)
                 for name in self.released
@@ -278,6 +279,13 @@ class Experiments:
         entry = self.runs[run]
         schedule, base = self.scale(scale).schedules[entry.schedule], self.bases[entry.base]
         return [*schedule.departures, *base.departures, *entry.departures]
+
+    def epochs(self, run: str, scale: str) -> int:
+        """Epochs of a run's training whose weights are kept at a scale; 0: those of the last only.
+
+        They are no part of the run's settings: what is trained does not depend on them.
+        """
+        return self.scale(scale).schedules[self.runs[run].schedule].epochs or 0
 
     def ious(self, run: str, variant: str = DEFAULT_VARIANT) -> list[float]:
         """Thresholds whose AP some table or figure shows of a run, beyond COCO's own."""
@@ -407,7 +415,7 @@ def resolve_run(
             "image": _merged(images),
             "backbone": _with_weights(backbone, data),
             "detector": detector,
-            "schedule": schedule.model_dump(exclude={"departures"}),
+            "schedule": schedule.model_dump(exclude={"departures", "epochs"}),
             "may_diverge": entry.may_diverge,
             "variants": {name: variant.model_dump() for name, variant in variants.items()},
             "hardware": {**at.hardware.model_dump(), "devices": devices},
@@ -547,10 +555,11 @@ def _check_target(experiments: Experiments, target: Target, place: Place) -> Non
         _check_notebook(experiments, target.entry.notebook, place)
     if isinstance(target.entry, OfNotebook | OfRunsFigure):
         _check_notebook(experiments, target.entry.notebook, place)
-        if target.entry.dataset is not None:
+        for dataset in target.entry.datasets:
+            key = "dataset" if dataset == target.entry.dataset else "beside"
             for name, scale in experiments.scales.items():
                 scale_file = experiments.place("scales", f"{name}.yaml")
-                _named(scale.datasets, target.entry.dataset, place.at("dataset"), scale_file)
+                _named(scale.datasets, dataset, place.at(key), scale_file)
     keys = ("trained", "rows") if isinstance(target, FigureWithRuns) else ("rows",)
     for index, row in enumerate(target.rows):
         if isinstance(row, RunRow):

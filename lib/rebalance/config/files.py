@@ -1,11 +1,19 @@
 """The files under ``config/``, each as a type."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from annotated_types import Len
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    RootModel,
+    StringConstraints,
+    model_validator,
+)
 
-from rebalance.config.bounds import Index, Text
+from rebalance.config.bounds import Count, Index, Text
 from rebalance.config.entries import ENTRIES
 from rebalance.config.options.backbones import Backbone
 from rebalance.config.options.dataset import Dataset
@@ -60,6 +68,17 @@ class NamedSchedule(Schedule):
 
     departures: list[Text] = Field(default_factory=list)
     """Where runs that are trained so differ from the work, in short sentences that pages show."""
+    epochs: Count | None = None
+    """Keep the weights after each of so many equal parts, for tables to show the best one, too."""
+
+    @model_validator(mode="after")
+    def _check_epochs(self) -> Self:
+        if self.epochs is not None and self.epochs > self.iterations:
+            raise refusal(
+                f"must be at most the {self.iterations} iterations, got {self.epochs}",
+                at=("epochs",),
+            )
+        return self
 
 
 class Scale(Options):

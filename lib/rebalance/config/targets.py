@@ -1,7 +1,7 @@
 """Tables and figures as types: each knows its inputs, notebook, parameters and outputs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -25,7 +25,7 @@ from rebalance.config.entries import (
 from rebalance.config.rows import row_names
 
 Sort = Literal["table", "figure"]
-Files = Literal["metrics", "matches", "log", "positives", "settings"]
+Files = Literal["metrics", "matches", "epochs", "log", "positives", "settings", "speed"]
 GROUPS = ("All", "Things", "Stuff")
 """Groups of classes that panoptic metrics are of."""
 
@@ -66,6 +66,7 @@ class Results:
         data: folder of the data sets.
         seeds_of: other seeds, by the name of a target.
         departures: of every run: where it differs from its work.
+        with_epochs: runs that keep the weights of every epoch.
         released: files of the released models, by name.
         classes: class of a work -> the one that stands in for it; empty: every class is itself.
     """
@@ -77,6 +78,7 @@ class Results:
     data: str = "data"
     seeds_of: Mapping[str, Sequence[int]] = field(default_factory=dict)
     departures: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    with_epochs: Set[str] = frozenset()
     released: Mapping[str, ReleasedFiles] = field(default_factory=dict)
     classes: Mapping[str, str] = field(default_factory=dict)
 
@@ -177,13 +179,13 @@ class Target(ABC):
         return iter(())
 
     @property
-    def dataset(self) -> str | None:
-        """The data set whose annotations its notebook reads, by its name in runs."""
-        return getattr(self.entry, "dataset", None)
+    def datasets(self) -> list[str]:
+        """Data sets whose annotations its notebook reads, by their names in runs."""
+        return getattr(self.entry, "datasets", [])
 
     def inputs(self, results: Results) -> list[str]:
         """Files that its notebook reads, each once."""
-        return [] if self.dataset is None else list(results.annotations(self.dataset).values())
+        return _once(file for name in self.datasets for file in results.annotations(name).values())
 
     @abstractmethod
     def parameters(self, results: Results) -> dict[str, Any]:
@@ -220,9 +222,11 @@ class Target(ABC):
         name = {
             "metrics": f"{row.variant}/metrics.json",
             "matches": f"{row.variant}/matches.npz",
+            "epochs": f"{row.variant}/epochs.json",
             "log": "log.csv",
             "positives": "positives.json",
             "settings": "run.yaml",
+            "speed": "speed.json",
         }[kind]
         return [str(folder / name) for folder in results.seed_folders(row.run, self._entry_name)]
 
@@ -257,6 +261,11 @@ class Target(ABC):
             parameters["annotations"] = results.annotations(entry.dataset)
             parameters["dataset"] = results.datasets[entry.dataset]
             parameters["described"] = entry.dataset
+        beside = getattr(entry, "beside", None)
+        if beside is not None:
+            parameters["beside"] = {
+                results.datasets[name]: results.annotations(name) for name in beside
+            }
         return parameters
 
     def _files_by_row(self, results: Results, kind: Files) -> dict[str, list[str]]:
@@ -296,10 +305,14 @@ class Table(Target):
         """See ``Target``."""
         return "table"
 
-    @property
-    def kinds(self) -> list[str]:
+    def kinds(self, results: Results) -> list[str]:
         """Kinds of files that its numbers and their intervals are in."""
-        return sorted({"metrics", "matches", *(metric.reads for metric in self.entry.metrics)})
+        kinds: set[str] = {metric.reads for metric in self.entry.metrics}
+        if "metrics" in kinds:
+            kinds.add("matches")
+            if self.runs and all(row.run in results.with_epochs for row in self.runs):
+                kinds.add("epochs")
+        return sorted(kinds)
 
     def asks(self) -> Iterator[tuple[RunRow, list[Metric]]]:
         """See ``Target``."""
@@ -311,12 +324,13 @@ class Table(Target):
         return _once(
             file
             for row in self.rows
-            for kind in self.kinds
+            for kind in self.kinds(results)
             for file in self._run_files(results, row, kind)
         )
 
     def parameters(self, results: Results) -> dict[str, Any]:
         """See ``Target``."""
+        kinds = ("log", *self.kinds(results))
         return {
             **self._heading(results),
             "doubts": self.entry.doubts,
@@ -335,8 +349,7 @@ class Table(Target):
                 for row in self.rows
             ],
             "files": [
-                {kind: self._run_files(results, row, kind) for kind in ("log", *self.kinds)}
-                for row in self.rows
+                {kind: self._run_files(results, row, kind) for kind in kinds} for row in self.rows
             ],
             "baselines": self.entry.baselines,
             "reported_on": self.entry.reported_on,

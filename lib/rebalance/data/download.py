@@ -9,7 +9,6 @@ import sys
 import tarfile
 import time
 import zipfile
-import zlib
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -19,7 +18,7 @@ import requests
 import urllib3
 from tqdm import tqdm
 
-from rebalance.data.files import make_folder
+from rebalance.data.files import DAMAGED_ZIP, make_folder
 from rebalance.errors import InputError
 from rebalance.locks import locked
 
@@ -30,17 +29,8 @@ _BAD_ADDRESS = (
     requests.exceptions.InvalidSchema,
     requests.exceptions.InvalidURL,
 )
-# What zipfile and tarfile raise for bytes that are no archive, or not all of one. RuntimeError:
-# encrypted, or an unknown compression.
-_DAMAGED = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    gzip.BadGzipFile,
-    lzma.LZMAError,
-    EOFError,
-    RuntimeError,
-)
+# What zipfile and tarfile raise for bytes that are no archive, or not all of one.
+_DAMAGED = (*DAMAGED_ZIP, tarfile.TarError, gzip.BadGzipFile, lzma.LZMAError)
 
 
 class _Interrupted(Exception):

@@ -51,6 +51,7 @@ def take_coco_folder(
         files = {split: out / "annotations" / f"{split}.json" for split in splits}
         for file in files.values():
             file.unlink(missing_ok=True)
+        contents = {}
         categories: list[Any] | None = None
         reference = next(iter(splits.values())).annotations
         for split, source in splits.items():
@@ -73,7 +74,9 @@ def take_coco_folder(
                         f"(image {image['id']} of {source.annotations})"
                     )
                 image["file_name"] = f"{split}/{image['file_name']}"
-            write_atomically(files[split], json.dumps(coco).encode())
+            contents[split] = json.dumps(coco).encode()
+        for split, content in contents.items():
+            write_atomically(files[split], content)
 
 
 def take_coco2017(raw: str | Path, out_dir: str | Path) -> None:

@@ -3,7 +3,7 @@
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from rebalance.data.files import write_atomically
 from rebalance.detectors.canvas import Size
 from rebalance.detectors.masks import encode_masks, pasted_rles, resized_rles
+from rebalance.engine.batches import BatchPlan
 from rebalance.engine.trained_run import TrainedRun, open_trained_run
 
 
@@ -71,22 +72,34 @@ def detections_of(run: TrainedRun) -> list[dict[str, Any]]:
     """COCO results of every image of a run's data set, ordered as the data set is."""
     found: dict[int, list[dict[str, Any]]] = {}
     run.detector.eval()
-    threshold = run.settings["detector"]["test"].get("mask_threshold", 0.5)
     for plan, images, targets in run.batches("predict"):
-        sizes = [target["image_size"] for target in targets]
-        with run.fabric.autocast(), torch.no_grad():
-            detections = run.detector.predict(images, sizes)
-        for index, size, detection in zip(plan.indices, sizes, detections, strict=True):
-            found[index] = coco_results(
-                detection,
-                run.dataset.image_ids[index],
-                run.dataset.class_ids,
-                size,
-                run.dataset.sizes[index],
-                threshold,
-                plan.canvas,
-            )
+        found |= batch_detections(run, plan, images, targets)
     return [result for index in sorted(found) for result in found[index]]
+
+
+def batch_detections(
+    run: TrainedRun, plan: BatchPlan, images: Tensor, targets: Sequence[Mapping[str, Any]]
+) -> dict[int, list[dict[str, Any]]]:
+    """COCO results of each image of one of ``run.batches``, by its place in the data set.
+
+    The detector must be in evaluation mode.
+    """
+    threshold = run.settings["detector"]["test"].get("mask_threshold", 0.5)
+    sizes = [target["image_size"] for target in targets]
+    with run.fabric.autocast(), torch.no_grad():
+        detections = run.detector.predict(images, sizes)
+    return {
+        index: coco_results(
+            detection,
+            run.dataset.image_ids[index],
+            run.dataset.class_ids,
+            size,
+            run.dataset.sizes[index],
+            threshold,
+            plan.canvas,
+        )
+        for index, size, detection in zip(plan.indices, sizes, detections, strict=True)
+    }
 
 
 def coco_results(

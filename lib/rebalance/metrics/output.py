@@ -35,15 +35,24 @@ def read_metrics(path: Path, names: Sequence[str], of: str | None = None) -> dic
         if of not in groups:
             raise InputError(f"{path}: no class {of!r}, it has {sorted(groups)}")
         content = groups[of]
+    return numbers_of(content, names, str(path))
+
+
+def numbers_of(content: Any, names: Sequence[str], where: str) -> dict[str, float]:
+    """As ``read_metrics``, of what was read already; ``where`` begins messages.
+
+    Raises:
+        InputError: a metric is absent or not a number.
+    """
     values = {}
     for name in names:
         value = content
         for key in name.split("."):
             if not isinstance(value, Mapping) or key not in value:
-                raise InputError(f"{path}: no metric {name!r}, it has {sorted(content)}")
+                raise InputError(f"{where}: no metric {name!r}, it has {sorted(content)}")
             value = value[key]
         if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
-            raise InputError(f"{path}: {name} must be a number or null, got {value!r}")
+            raise InputError(f"{where}: {name} must be a number or null, got {value!r}")
         values[name] = float("nan") if value is None else float(value)
     return values
 
