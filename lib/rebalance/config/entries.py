@@ -301,6 +301,9 @@ class OfRunsTable(_RowsToldApart):
     """A run each, or the reason why there is none."""
     baselines: list[Index | None] = Field(default_factory=list)
     """For each row the one that it is compared with, counted from 0; null: it is a baseline."""
+    reported_on: Text | None = section()
+    """The images that the work's numbers are of, where they are others than those measured on:
+    these stand beside them then, and are not held against them."""
 
     @model_validator(mode="after")
     def _check_baselines(self) -> Self:

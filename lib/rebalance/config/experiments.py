@@ -106,6 +106,17 @@ class Experiments:
         """Targets of the published works; those of the suite's own are made by their names only."""
         return [target for target in self.targets.values() if not self.works[target.label.work].own]
 
+    def reported_on(self, images: str) -> dict[str, list[str]]:
+        """Runs, with their variants, of tables whose printed numbers are of these images."""
+        found: dict[str, list[str]] = {}
+        for target in self.targets.values():
+            if getattr(target.entry, "reported_on", None) == images:
+                for row in target.runs:
+                    variants = found.setdefault(row.run, [])
+                    if row.variant not in variants:
+                        variants.append(row.variant)
+        return found
+
     def work_of(self, run: str) -> str:
         """Key of the work that defines a run.
 
@@ -254,7 +265,7 @@ class Experiments:
         truths = {
             "boxes": f"{coco}/annotations/val.json",
             "masks": f"{coco}/annotations/val.json",
-            "keypoints": f"{coco}/annotations/keypoints_val.json",
+            "keypoints": f"{coco}/annotations/person_keypoints_val.json",
             "panoptic": f"{coco}/annotations/panoptic_val.json",
             "video": f"{data}/{at.datasets.get(VIDEOS, VIDEOS)}/annotations/val.json",
         }
