@@ -402,7 +402,9 @@ def test_a_file_too_large_for_its_limit_keeps_the_old_checkpoint(tmp_path):
     """The same without root: a limit on file sizes instead of a full disk."""
     import resource
 
-    small, large = {"weights": torch.zeros(10)}, {"weights": torch.zeros(10**5)}
+    small, large = (
+        {**dict.fromkeys(checkpoints.KEYS), "weights": torch.zeros(size)} for size in (10, 10**5)
+    )
     checkpoints.save_checkpoint(tmp_path, small)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10**5, before[1]))
