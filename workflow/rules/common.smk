@@ -248,6 +248,14 @@ def dataset_files(split):
     return lambda wildcards: getattr(resolved(wildcards).dataset, split).annotations
 
 
+def testdev_annotations(wildcards):
+    """COCO's test-dev where the run is of COCO, else the images of val."""
+    dataset = resolved(wildcards).dataset
+    if dataset.name == "coco2017":
+        return f"{DATA}/coco2017/annotations/testdev.json"
+    return dataset.val.annotations
+
+
 def target_of(wildcards):
     """The target that the wildcards name."""
     return TARGETS[f"{wildcards.work}_{wildcards.target}"]

@@ -29,6 +29,12 @@ def checksum_options(wildcards):
     )
 
 
+def predict_gpus(scale):
+    """The generic resource of a prediction; "" asks for none."""
+    gpus = resources_of(scale, "predict").gpus
+    return f"gpu:{gpus}" if gpus else ""
+
+
 IOU_TYPES = {
     "boxes": "bbox",
     "video": "bbox",
@@ -131,11 +137,7 @@ rule released_predict:
     resources:
         mem_mb=lambda w, attempt: resources_of(SCALE, "predict").mem_mb * attempt,
         runtime=lambda w, attempt: resources_of(SCALE, "predict").runtime * attempt,
-        gres=lambda w: (
-            f"gpu:{resources_of(SCALE, 'predict').gpus}"
-            if resources_of(SCALE, "predict").gpus
-            else ""
-        ),
+        gres=predict_gpus(SCALE),
     params:
         code=lambda w: run_code(
             settings_of(origin_of(w).run, SCALE, 0), "rebalance.engine.predict"
@@ -143,6 +145,83 @@ rule released_predict:
         run_dir=lambda w, input: os.path.dirname(input.model),
     shell:
         "rebalance predict --run-dir {params.run_dir:q} --threads {threads} --out {output:q} > {log:q} 2>&1"
+
+
+# Video, thesis H.1: every frame on its own (B), and frames linked (G, S), with the thresholds of B's evaluation or one.
+def video_models(*thresholds):
+    """Released models on video that are thresholded so."""
+    return [
+        name
+        for name, model in EXPERIMENTS.released.items()
+        if getattr(EXPERIMENTS.origin(name, SCALE), "thresholds", None) in thresholds
+    ]
+
+
+def still_images(wildcards):
+    """The model that has the same detector, every frame on its own."""
+    return next(
+        name
+        for name in video_models("none")
+        if EXPERIMENTS.origin(name, SCALE).run == origin_of(wildcards).run
+    )
+
+
+def video_run(wildcards):
+    """Folder of the still-image detector: of the first seed."""
+    return results_of(SCALE).seed_folders(origin_of(wildcards).run)[0]
+
+
+rule video_frames:
+    input:
+        model=lambda w: f"{video_run(w)}/model.safetensors",
+        settings=lambda w: f"{video_run(w)}/run.yaml",
+        annotations=lambda w: released_of(w).truth,
+    output:
+        f"{RESULTS}/released/{{model}}/detections.json",
+    log:
+        f"logs/{SCALE}/released/{{model}}.predict.log",
+    wildcard_constraints:
+        model="|".join(video_models("none")) or "(?!)",
+    threads: resources_of(SCALE, "predict").threads
+    resources:
+        mem_mb=lambda w, attempt: resources_of(SCALE, "predict").mem_mb * attempt,
+        runtime=lambda w, attempt: 4 * resources_of(SCALE, "predict").runtime * attempt,
+        gres=predict_gpus(SCALE),
+    params:
+        code=lambda w: run_code(
+            settings_of(origin_of(w).run, SCALE, 0), "rebalance.engine.predict"
+        ),
+        run_dir=lambda w, input: os.path.dirname(input.model),
+        images=lambda w: f"{os.path.dirname(os.path.dirname(released_of(w).truth))}/images",
+    shell:
+        "rebalance predict --run-dir {params.run_dir:q} --annotations {input.annotations:q}"
+        " --images {params.images:q} --threads {threads} --out {output:q} > {log:q} 2>&1"
+
+
+rule video_linked:
+    input:
+        detections=lambda w: f"{RESULTS}/released/{still_images(w)}/detections.json",
+        metrics=lambda w: f"{RESULTS}/released/{still_images(w)}/metrics.json",
+        annotations=lambda w: released_of(w).truth,
+    output:
+        f"{RESULTS}/released/{{model}}/detections.json",
+    log:
+        f"logs/{SCALE}/released/{{model}}.link.log",
+    wildcard_constraints:
+        model="|".join(video_models("general", "optimal")) or "(?!)",
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        code=code_of("rebalance.video"),
+        thresholds=lambda w, input: (
+            f"--metrics {shlex.quote(input.metrics)}"
+            if origin_of(w).thresholds == "optimal"
+            else "--threshold 0.5"
+        ),
+    shell:
+        "rebalance link --gt {input.annotations:q} --dt {input.detections:q} {params.thresholds}"
+        " --out {output:q} > {log:q} 2>&1"
 
 
 # Of tasks that no detector of the suite does: the ground truth of drawn objects, and that with known errors.

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from rebalance.cli.arguments import count, finite, output_file, output_folder
+from rebalance.cli.arguments import count, finite, output_file, output_folder, positive_int
 
 # What a sub-command needs is imported when it runs: the command line must answer at once.
 
@@ -66,6 +66,12 @@ def add_data_commands(commands: Any) -> None:
     step.add_argument("--out", required=True, type=output_file, help="link to the JSON of val2017")
     step.set_defaults(run=_coco_panoptic)
 
+    step = steps.add_parser("coco-testdev", help="take in COCO's test archives, unpacked")
+    step.add_argument("--images", required=True, type=Path, help="folder with test2017")
+    step.add_argument("--info", required=True, type=Path, help="folder of image_info_test2017")
+    step.add_argument("--out", required=True, type=output_folder, help="dataset folder to write")
+    step.set_defaults(run=_coco_testdev)
+
     step = steps.add_parser("coco-folder", help="take in any folder in COCO layout")
     for split in ("train", "val"):
         step.add_argument(f"--{split}-annotations", required=True, type=Path)
@@ -96,6 +102,21 @@ def add_data_commands(commands: Any) -> None:
     step.add_argument("--invented", type=finite, default=0.0, help="share of false positives")
     step.add_argument("--out", required=True, type=output_file, help="JSON to write")
     step.set_defaults(run=_drawn_results)
+
+    step = steps.add_parser("shapes-videos", help="draw synthetic videos")
+    step.add_argument("--out", required=True, type=output_folder, help="dataset folder to write")
+    step.add_argument("--seed", type=count, default=0)
+    step.add_argument("--num-videos", type=positive_int, default=24)
+    step.add_argument("--num-frames", type=positive_int, default=20, help="of each video")
+    step.add_argument("--image-size", type=positive_int, default=96, help="side, pixels")
+    step.set_defaults(run=_shapes_videos)
+
+    step = steps.add_parser("imagenet-vid", help="take in ImageNet VID, which the user placed")
+    step.add_argument("--annotations", required=True, type=Path, help="Annotations/VID/val")
+    step.add_argument("--images", required=True, type=Path, help="Data/VID/val")
+    step.add_argument("--categories", required=True, type=Path, help="COCO JSON that has them")
+    step.add_argument("--out", required=True, type=output_folder, help="dataset folder to write")
+    step.set_defaults(run=_imagenet_vid)
 
     step = steps.add_parser("weights", help="convert published weights to safetensors")
     step.add_argument("--weights", required=True, help="downloaded .pth file")
@@ -181,6 +202,12 @@ def _coco_panoptic(arguments: argparse.Namespace) -> None:
     take_coco_panoptic(arguments.raw, arguments.out)
 
 
+def _coco_testdev(arguments: argparse.Namespace) -> None:
+    from rebalance.data.folder import take_coco_testdev
+
+    take_coco_testdev(arguments.images, arguments.info, arguments.out)
+
+
 def _coco_folder(arguments: argparse.Namespace) -> None:
     from rebalance.data.folder import FolderSplit, take_coco_folder
 
@@ -208,6 +235,19 @@ def _drawn_results(arguments: argparse.Namespace) -> None:
 
     errors = Errors(arguments.shift, arguments.missed, arguments.invented)
     draw_results(arguments.task, arguments.truth, errors, arguments.seed, arguments.out)
+
+
+def _shapes_videos(arguments: argparse.Namespace) -> None:
+    from rebalance.data.videos import make_shapes_videos
+
+    names = ("num_videos", "num_frames", "image_size", "seed")
+    make_shapes_videos(arguments.out, **{name: getattr(arguments, name) for name in names})
+
+
+def _imagenet_vid(arguments: argparse.Namespace) -> None:
+    from rebalance.data.videos import take_imagenet_vid
+
+    take_imagenet_vid(arguments.annotations, arguments.images, arguments.categories, arguments.out)
 
 
 def _weights(arguments: argparse.Namespace) -> None:

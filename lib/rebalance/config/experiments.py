@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from rebalance.config.departures import NamedDeparture, sentences
 from rebalance.config.entries import (
     NotMade,
     OfNotebook,
@@ -104,6 +105,17 @@ class Experiments:
     def published(self) -> list[Target]:
         """Targets of the published works; those of the suite's own are made by their names only."""
         return [target for target in self.targets.values() if not self.works[target.label.work].own]
+
+    def reported_on(self, images: str) -> dict[str, list[str]]:
+        """Runs, with their variants, of tables whose printed numbers are of these images."""
+        found: dict[str, list[str]] = {}
+        for target in self.targets.values():
+            if getattr(target.entry, "reported_on", None) == images:
+                for row in target.runs:
+                    variants = found.setdefault(row.run, [])
+                    if row.variant not in variants:
+                        variants.append(row.variant)
+        return found
 
     def work_of(self, run: str) -> str:
         """Key of the work that defines a run.
@@ -200,7 +212,7 @@ class Experiments:
             at.datasets,
             data or self.settings.data,
             {} if chosen else at.seeds_of,
-            {run: self.departures(run, scale) for run in self.runs},
+            {run: sentences(self.departures(run, scale)) for run in self.runs},
             {run for run in self.runs if self.epochs(run, scale)},
             {
                 name: self.released_files(name, scale, data or self.settings.data)
@@ -253,7 +265,7 @@ class Experiments:
         truths = {
             "boxes": f"{coco}/annotations/val.json",
             "masks": f"{coco}/annotations/val.json",
-            "keypoints": f"{coco}/annotations/keypoints_val.json",
+            "keypoints": f"{coco}/annotations/person_keypoints_val.json",
             "panoptic": f"{coco}/annotations/panoptic_val.json",
             "video": f"{data}/{at.datasets.get(VIDEOS, VIDEOS)}/annotations/val.json",
         }
@@ -263,7 +275,7 @@ class Experiments:
             detections, truth, f"{folder}/{model}", run, f"stand-in: {says}" if stands_in else says
         )
 
-    def departures(self, run: str, scale: str) -> list[str]:
+    def departures(self, run: str, scale: str) -> list[str | NamedDeparture]:
         """Where a run differs from its work at a scale, as its schedule, detector and entry say."""
         entry = self.runs[run]
         schedule, base = self.scale(scale).schedules[entry.schedule], self.bases[entry.base]

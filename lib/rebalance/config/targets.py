@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from rebalance.config.departures import sentences
 from rebalance.config.entries import (
     Entry,
     Metric,
@@ -208,7 +209,7 @@ class Target(ABC):
     def departures(self, results: Results) -> list[str]:
         """Where it and its runs differ from the work, each sentence once."""
         of_runs = (sentence for row in self.runs for sentence in results.departures[row.run])
-        return _once([*getattr(self.entry, "departures", []), *of_runs])
+        return _once([*sentences(getattr(self.entry, "departures", [])), *of_runs])
 
     @property
     def _entry_name(self) -> str:
@@ -352,6 +353,7 @@ class Table(Target):
                 {kind: self._run_files(results, row, kind) for kind in kinds} for row in self.rows
             ],
             "baselines": self.entry.baselines,
+            "reported_on": self.entry.reported_on,
             "seeds": self.seeds(results),
             **self._written(results),
         }
@@ -467,6 +469,7 @@ class ReleasedTable(Target):
             "rows": [self._row(results, row) for row in self.entry.rows],
             "files": [{"metrics": self._metrics_of(results, row)} for row in self.entry.rows],
             "baselines": [],
+            "reported_on": None,
             "seeds": [results.seeds[0]],
             **self._written(results),
         }

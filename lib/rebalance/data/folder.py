@@ -131,6 +131,27 @@ def take_coco_panoptic(raw: str | Path, out: str | Path) -> None:
     out.symlink_to((annotations / "panoptic_val2017.json").resolve())
 
 
+def take_coco_testdev(images: str | Path, info: str | Path, out_dir: str | Path) -> None:
+    """Write ``annotations/testdev.json`` and link ``images/test``: COCO's test-dev has no objects.
+
+    Args:
+        images: the unpacked archive of the images, with ``test2017``.
+        info: the unpacked archive with ``annotations/image_info_test-dev2017.json``.
+        out_dir: folder of the data set.
+
+    Raises:
+        InputError: a file that is absent, or not of this form.
+    """
+    source, out = Path(info) / "annotations" / "image_info_test-dev2017.json", Path(out_dir)
+    coco = read_json(source, "list of images")
+    coco["annotations"] = []
+    for image in coco["images"]:
+        image["file_name"] = f"test/{image['file_name']}"
+    validate_coco(coco, source)
+    link_folder(out / "images" / "test", Path(images) / "test2017")
+    write_atomically(out / "annotations" / "testdev.json", json.dumps(coco).encode())
+
+
 def take_results(placed: str | Path, out: str | Path, panoptic: bool = False) -> None:
     """Link a results file that the user placed, and the PNGs of panoptic results beside it.
 

@@ -1,6 +1,8 @@
 """Prediction: a trained run in, detections.json (COCO results format) out."""
 
+import io
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,17 +25,20 @@ def predict(
     variant: str = "default",
     test_settings: Mapping[str, Any] | None = None,
     settings_place: str = "test_settings",
+    images: Mapping[str, str] | None = None,
     threads: int | None = None,
 ) -> None:
     """Detections of a split, best first per image; finding nothing writes an empty list.
 
     Args:
         run_dir: holds model.safetensors and run.yaml; neither can run code.
-        out: the file to write, whole or not at all.
+        out: the file to write, whole or not at all; what ends in .zip is an archive with one JSON
+            of its name, as the COCO server takes it.
         split: "train" or "val".
         variant: whose test settings are used, one of those in run.yaml.
         test_settings: further changes to the detector's test settings.
         settings_place: how messages name these.
+        images: ``annotations`` and ``images`` of others than those of the split.
         threads: of the CPU; None leaves torch's number.
 
     Raises:
@@ -46,10 +51,21 @@ def predict(
         variant=variant,
         test_settings=test_settings,
         settings_place=settings_place,
+        images=images,
         threads=threads,
     )
-    results = detections_of(run)
-    write_atomically(out, (json.dumps(results) + "\n").encode())
+    content = (json.dumps(detections_of(run)) + "\n").encode()
+    write_atomically(
+        out, _archive(Path(out).stem, content) if Path(out).suffix == ".zip" else content
+    )
+
+
+def _archive(name: str, content: bytes) -> bytes:
+    """A zip with one JSON; equal contents give equal bytes."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(zipfile.ZipInfo(f"{name}.json"), content, zipfile.ZIP_DEFLATED)
+    return file.getvalue()
 
 
 def detections_of(run: TrainedRun) -> list[dict[str, Any]]:

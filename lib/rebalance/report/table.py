@@ -77,7 +77,10 @@ def show_number(value: float, places: int, percent: bool, sign: bool = False) ->
 
 
 def style_table(
-    tidy: pd.DataFrame, rows: Sequence[Mapping[str, Any]], metrics: Sequence[Mapping[str, Any]]
+    tidy: pd.DataFrame,
+    rows: Sequence[Mapping[str, Any]],
+    metrics: Sequence[Mapping[str, Any]],
+    reported_on: str | None = None,
 ) -> Styler:
     """The table for reading: measured and reported of every metric, each with its gain below.
 
@@ -89,7 +92,9 @@ def style_table(
         tidy: what ``with_gains`` returned for the same rows and metrics.
         rows: see ``assemble``.
         metrics: see ``assemble``.
+        reported_on: the images that reported numbers are of, if others than those measured on.
     """
+    reported = "reported" if reported_on is None else f"reported on {reported_on}"
     text: dict[tuple[str, str], list[str]] = {}
     kinds: dict[tuple[str, str], list[str]] = {}
     for name in rows[0]["setting"]:
@@ -113,12 +118,12 @@ def style_table(
         if searched:
             text[label, "best epoch"] = [_at_best_epoch(line, places, metric) for line in lines]
             kinds[label, "best epoch"] = ["measured"] * len(lines)
-        text[label, "reported"] = [
+        text[label, reported] = [
             show_number(line["reported"], places, metric.percent)
             + _gain(line["reported_gain"], places, metric)
             for line in lines
         ]
-        kinds[label, "reported"] = ["reported"] * len(lines)
+        kinds[label, reported] = ["reported"] * len(lines)
     shown = pd.DataFrame(text)
     shown.columns = pd.MultiIndex.from_tuples(text)
     classes = pd.DataFrame(kinds)
