@@ -293,11 +293,12 @@ def test_a_gain_is_coloured_where_its_interval_leaves_out_0(table, better, gain,
 def test_agreement_is_said_of_three_rows_or_of_gains(table):
     rows, files = table
     tidy = with_gains(assemble(rows, METRICS, files), METRICS, files, [1, None, None])
-    page = agreement_html(tidy)
+    page = agreement_html(tidy, rows)
     assert "1 of 1" in page  # the gain in AP is negative in both
     assert "(2 rows)" in page
     assert (
-        agreement_html(with_gains(assemble(rows, METRICS, files), METRICS, files, [None] * 3)) == ""
+        agreement_html(with_gains(assemble(rows, METRICS, files), METRICS, files, [None] * 3), rows)
+        == ""
     )
 
 

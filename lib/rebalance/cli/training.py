@@ -1,4 +1,4 @@
-"""The sub-commands ``train``, ``predict``, ``evaluate-epochs`` and ``positives``."""
+"""The sub-commands ``train``, ``predict``, ``evaluate-epochs``, ``positives`` and ``speed``."""
 
 import argparse
 import os
@@ -35,8 +35,17 @@ def add_engine_commands(commands: "argparse._SubParsersAction[argparse.ArgumentP
     predict.add_argument(
         "--settings", help="changes to detector.test: a YAML or JSON file, or JSON itself"
     )
+    predict.add_argument(
+        "--annotations", type=Path, help="COCO JSON of other images, with --images"
+    )
+    predict.add_argument("--images", type=Path, help="their folder")
     predict.add_argument("--threads", type=positive_int, help="of the CPU")
-    predict.add_argument("--out", type=output_file, required=True, help="detections.json")
+    predict.add_argument(
+        "--out",
+        type=output_file,
+        required=True,
+        help="detections.json, or a .zip as the COCO server takes it",
+    )
     predict.set_defaults(run=predict_command)
 
     epochs = commands.add_parser(
@@ -65,6 +74,12 @@ def add_engine_commands(commands: "argparse._SubParsersAction[argparse.ArgumentP
     positives.add_argument("--threads", type=positive_int, help="of the CPU")
     positives.add_argument("--out", type=output_file, required=True, help="positives.json")
     positives.set_defaults(run=positives_command)
+
+    speed = commands.add_parser("speed", help="what a trained run takes on this machine")
+    speed.add_argument("--run-dir", type=Path, required=True, help="model.safetensors, run.yaml")
+    speed.add_argument("--threads", type=positive_int, help="of the CPU")
+    speed.add_argument("--out", type=output_file, required=True, help="speed.json")
+    speed.set_defaults(run=speed_command)
 
 
 def train_command(arguments: argparse.Namespace) -> int:
@@ -105,6 +120,9 @@ def _resolved(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
 def predict_command(arguments: argparse.Namespace) -> int:
     """0."""
     settings, place = _test_settings(arguments.settings)
+    others = {"annotations": arguments.annotations, "images": arguments.images}
+    if None in others.values() and any(others.values()):
+        raise InputError("--annotations and --images go together")
     from rebalance.engine.predict import predict
 
     predict(
@@ -114,6 +132,7 @@ def predict_command(arguments: argparse.Namespace) -> int:
         variant=arguments.variant,
         test_settings=settings,
         settings_place=place,
+        images={key: str(path) for key, path in others.items()} if all(others.values()) else None,
         threads=arguments.threads,
     )
     return 0
@@ -162,4 +181,12 @@ def positives_command(arguments: argparse.Namespace) -> int:
     from rebalance.engine.positives import collect_positives
 
     collect_positives(arguments.run_dir, arguments.out, threads=arguments.threads)
+    return 0
+
+
+def speed_command(arguments: argparse.Namespace) -> int:
+    """0."""
+    from rebalance.engine.speed import measure_speed
+
+    measure_speed(arguments.run_dir, arguments.out, threads=arguments.threads)
     return 0

@@ -32,7 +32,7 @@ class Metric(Options):
     """Which of two is better."""
     measured: bool = True
     """Whether some file of a run has it."""
-    reads: Literal["metrics", "positives", "settings"] = "metrics"
+    reads: Literal["metrics", "positives", "settings", "speed"] = "metrics"
     """Which file of each run has it."""
     key: Text | None = section()
     """What that file calls it, if not by its name: ``correlation.Spearman``."""
@@ -71,6 +71,15 @@ class RunRow(Row):
     """Of the run."""
     measures: list[Text] | None = section()
     """Metrics that are measured of it, where a run has not all of a table's; else all."""
+
+
+class ReleasedRow(Row):
+    """A row that shows detections of a released model instead of a run."""
+
+    released: Text
+    """Of ``config/released.yaml``."""
+    of: Text | None = section()
+    """The class or group of classes that it is about; else all."""
 
 
 class WaitingRow(Row):
@@ -292,6 +301,9 @@ class OfRunsTable(_RowsToldApart):
     """A run each, or the reason why there is none."""
     baselines: list[Index | None] = Field(default_factory=list)
     """For each row the one that it is compared with, counted from 0; null: it is a baseline."""
+    reported_on: Text | None = section()
+    """The images that the work's numbers are of, where they are others than those measured on:
+    these stand beside them then, and are not held against them."""
 
     @model_validator(mode="after")
     def _check_baselines(self) -> Self:
@@ -305,6 +317,30 @@ class OfRunsTable(_RowsToldApart):
             if baseline is not None and (baseline >= count or baseline == index):
                 raise refusal(f"must be another row, got {baseline}", at=("baselines", index))
         return self
+
+
+class OfReleasedTable(_RowsToldApart):
+    """A table of released models."""
+
+    metrics: Annotated[list[Metric], Len(1)]
+    """Columns of numbers; of a row those are measured that the work reports of it."""
+    rows: Annotated[list[ReleasedRow], Len(1)]
+    """A model each."""
+
+
+class OfReleasedFigure(_RowsToldApart):
+    """A figure of released models."""
+
+    notebook: Text
+    """``notebooks/<name>.ipynb``."""
+    reads: Literal["metrics", "matches", "detections"]
+    """Which file of each model the notebook gets."""
+    rows: Annotated[list[ReleasedRow], Len(1)]
+    """A model each."""
+    classes: list[Text] = Field(default_factory=list)
+    """Classes that it is about, as the work calls them."""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    """Of that notebook, beyond those that all get."""
 
 
 class OfRunsFigure(_RowsToldApart):
@@ -367,7 +403,15 @@ class OfNotebookFigure(OfNotebook):
         )
 
 
-ENTRIES = (OfRunsTable, OfRunsFigure, OfNotebookFigure, OfNotebook, NotMade)
+ENTRIES = (
+    OfRunsTable,
+    OfRunsFigure,
+    OfReleasedTable,
+    OfReleasedFigure,
+    OfNotebookFigure,
+    OfNotebook,
+    NotMade,
+)
 """Every form of an entry."""
 
 
@@ -383,10 +427,9 @@ def parse_entry(sort: str, data: Any, place: Place) -> Entry:
         InputError: it is made in no way or in two, or something in it is wrong.
     """
     said = data if isinstance(data, Mapping) else {}
-    rows = said.get("rows")
-    names_runs = isinstance(rows, list) and any(
-        isinstance(row, Mapping) and "run" in row for row in rows
-    )
+    names_runs, names_released = (_names(said.get("rows"), key) for key in ("run", "released"))
+    if names_released:
+        return parse(OfReleasedTable if sort == "table" else OfReleasedFigure, data, place)
     if names_runs and sort == "table":
         return parse(OfRunsTable, data, place)
     if (names_runs or "reads" in said) and sort == "figure":
@@ -396,3 +439,7 @@ def parse_entry(sort: str, data: Any, place: Place) -> Entry:
     if "notebook" in said and "waits" not in said:
         return parse(OfNotebookFigure if sort == "figure" else OfNotebook, data, place)
     raise InputError(f"{place}: needs exactly one of rows with a run, notebook, waits")
+
+
+def _names(rows: Any, key: str) -> bool:
+    return isinstance(rows, list) and any(isinstance(row, Mapping) and key in row for row in rows)

@@ -21,6 +21,7 @@ from rebalance.config.options.dataset import Dataset
 from rebalance.config.options.detector import Detector
 from rebalance.config.options.hardware import Hardware, Resources
 from rebalance.config.options.image import Image
+from rebalance.config.options.released import ReleasedModel
 from rebalance.config.options.schedule import Schedule
 from rebalance.config.part import Described, Options, refusal, section
 from rebalance.config.run import Changes, RunEntry, TrainedRun
@@ -92,6 +93,10 @@ class Scale(Options):
     """Other seeds of the runs in one table or figure, by its name: the work averages its runs."""
     datasets: dict[Name, Text]
     """Data set in a run -> data set used."""
+    released: bool = False
+    """Whether released models are evaluated; else what ``config/released.yaml`` has stand in."""
+    classes: dict[Text, Text] = Field(default_factory=dict)
+    """Class that a row is about -> the one that stands in for it; without any, itself."""
     image: Image
     """What is done to images."""
     image_of: dict[Name, Changes] = Field(default_factory=dict)
@@ -129,6 +134,12 @@ class Datasets(RootModel[dict[Name, Dataset]]):
     model_config = ConfigDict(strict=True, defer_build=True)
 
 
+class Released(RootModel[dict[Name, ReleasedModel]]):
+    """``config/released.yaml``: models that others released, and where their detections are."""
+
+    model_config = ConfigDict(strict=True, defer_build=True)
+
+
 class NamedDetector(BaseModel):
     """A detector as runs name it; beside these keys it has those of a detector."""
 
@@ -157,6 +168,7 @@ FILES: dict[str, type[BaseModel]] = {
     "config/config.yaml": Settings,
     "config/datasets.yaml": Datasets,
     "config/detectors.yaml": Detectors,
+    "config/released.yaml": Released,
     "config/scales/<scale>.yaml": Scale,
     "config/papers/<work>.yaml": Work,
     "run.yaml": TrainedRun,

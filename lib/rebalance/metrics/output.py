@@ -17,17 +17,24 @@ def to_json(content: Any) -> str:
     return json.dumps(_nan_to_none(content), indent=1, allow_nan=False) + "\n"
 
 
-def read_metrics(path: Path, names: Sequence[str]) -> dict[str, float]:
+def read_metrics(path: Path, names: Sequence[str], of: str | None = None) -> dict[str, float]:
     """The named numbers of one metrics.json or the like; null (undefined) becomes nan.
 
     Args:
         path: JSON, or YAML by its suffix.
         names: keys; a point leads one level down: ``correlation.Spearman``.
+        of: the class, or of panoptic metrics the group of classes, whose numbers are wanted; None:
+            those of all.
 
     Raises:
-        InputError: no such file, not JSON, or a metric is absent or not a number.
+        InputError: no such file, not JSON, no such class, or a metric is absent or not a number.
     """
     content = load_yaml(path) if path.suffix == ".yaml" else read_json(path, "file of metrics")
+    if of is not None:
+        groups = {row["name"]: row for row in content["per_class"]} | content
+        if of not in groups:
+            raise InputError(f"{path}: no class {of!r}, it has {sorted(groups)}")
+        content = groups[of]
     return numbers_of(content, names, str(path))
 
 

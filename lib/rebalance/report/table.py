@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pandas.io.formats.style_render import CSSDict
 
 UNDEFINED = "–"
+STAND_IN = "stand-in"
+"""How the note of a row begins that shows something in the place of what the work has."""
 ARROWS = {"higher": "↑", "lower": "↓", None: ""}
 
 
@@ -75,7 +77,10 @@ def show_number(value: float, places: int, percent: bool, sign: bool = False) ->
 
 
 def style_table(
-    tidy: pd.DataFrame, rows: Sequence[Mapping[str, Any]], metrics: Sequence[Mapping[str, Any]]
+    tidy: pd.DataFrame,
+    rows: Sequence[Mapping[str, Any]],
+    metrics: Sequence[Mapping[str, Any]],
+    reported_on: str | None = None,
 ) -> Styler:
     """The table for reading: measured and reported of every metric, each with its gain below.
 
@@ -87,7 +92,9 @@ def style_table(
         tidy: what ``with_gains`` returned for the same rows and metrics.
         rows: see ``assemble``.
         metrics: see ``assemble``.
+        reported_on: the images that reported numbers are of, if others than those measured on.
     """
+    reported = "reported" if reported_on is None else f"reported on {reported_on}"
     text: dict[tuple[str, str], list[str]] = {}
     kinds: dict[tuple[str, str], list[str]] = {}
     for name in rows[0]["setting"]:
@@ -96,9 +103,7 @@ def style_table(
         kinds[heading] = ["setting"] * len(rows)
     names = next(iter(text))
     text[names] = [
-        shown
-        if row["missing"] is None
-        else f'{shown}<span class="reason">{escape(row["missing"])}</span>'
+        shown + "".join(f'<span class="reason">{escape(said)}</span>' for said in _said(row))
         for shown, row in zip(text[names], rows, strict=True)
     ]
     for metric in map(read_metric, metrics):
@@ -113,12 +118,12 @@ def style_table(
         if searched:
             text[label, "best epoch"] = [_at_best_epoch(line, places, metric) for line in lines]
             kinds[label, "best epoch"] = ["measured"] * len(lines)
-        text[label, "reported"] = [
+        text[label, reported] = [
             show_number(line["reported"], places, metric.percent)
             + _gain(line["reported_gain"], places, metric)
             for line in lines
         ]
-        kinds[label, "reported"] = ["reported"] * len(lines)
+        kinds[label, reported] = ["reported"] * len(lines)
     shown = pd.DataFrame(text)
     shown.columns = pd.MultiIndex.from_tuples(text)
     classes = pd.DataFrame(kinds)
@@ -136,6 +141,12 @@ def style_table(
         .set_table_styles(essential)
         .hide(axis="index")
     )
+
+
+def _said(row: Mapping[str, Any]) -> list[str]:
+    """Below a row's name: why it is not measured, or what it shows if not a run."""
+    said = row.get("note") if row["missing"] is None else row["missing"]
+    return [said] if said else []
 
 
 def _measured(line: pd.Series, places: int, metric: Metric) -> str:
@@ -187,10 +198,16 @@ def _gain(
     return f'<span class="gain{kind}">{shown}</span>'
 
 
-def agreement_html(tidy: pd.DataFrame) -> str:
-    """How far rows and gains behave as in the work, a line per metric; nothing of two rows."""
+def agreement_html(tidy: pd.DataFrame, rows: Sequence[Mapping[str, Any]]) -> str:
+    """How far rows and gains behave as in the work, a line per metric; nothing of two rows.
+
+    What stands in for a row's model says nothing of it, and is left out.
+    """
+    stand_ins = [
+        place for place, row in enumerate(rows) if (row.get("note") or "").startswith(STAND_IN)
+    ]
     lines = []
-    for found in agreement(tidy):
+    for found in agreement(tidy[~tidy["row"].isin(stand_ins)]):
         if not found.gains and np.isnan(found.order):
             continue
         order = UNDEFINED if np.isnan(found.order) else f"{found.order:+.2f}".replace("-", "−")
@@ -248,6 +265,7 @@ def run_links_html(
                 for seed, *paths in zip(seeds, *row_files.values(), strict=True)
             )
             runs = f"<code>{escape(row['run'])}{variant}</code> ({links})"
+            runs += "".join(f": {escape(said)}" for said in _said(row))
         else:
             runs = f"not measured: {escape(row['missing'])}"
         lines.append(f"<li><strong>{escape(name)}</strong>: {runs}</li>")

@@ -42,7 +42,7 @@ class Metric:
         percent: printed, and so reported, in percent.
         better: "higher", "lower", or None where neither is better.
         measured: False for what the work reports and no file of a run has (memory, ...).
-        reads: kind of the file that has it, "metrics", "positives" or "settings".
+        reads: kind of the file that has it, "metrics", "positives", "settings" or "speed".
         key: what that file calls it, with points between levels; None: by its name.
         at: the setting of a row that says at which IoU this is its AP; None: none does.
     """
@@ -93,7 +93,9 @@ def assemble(
     Args:
         rows: each {setting: {column: value}, run: name or None, variant, reported:
             {metric: value as printed, or None}, missing: why it is not measured, or None,
-            measures (optional): metrics that its files have, or None: all}.
+            measures (optional): metrics that its files have, or None: all, of (optional): the class
+            or group of classes that it is about, or None: all, note (optional): what is said below
+            its name}.
         metrics: each {name, percent, better[, measured][, reads][, key][, at]}; see Metric.
         files: for each row, kind of file -> the file of each seed; none where ``missing``. Kinds
             are those that metrics read, "epochs" where the best one is searched for, and others to
@@ -120,7 +122,11 @@ def assemble(
         measured = [metric for metric in columns if _is_measured(metric, row)]
         seeds = {
             kind: [
-                read_metrics(Path(file), [m.found_as(row) for m in measured if m.reads == kind])
+                read_metrics(
+                    Path(file),
+                    [m.found_as(row) for m in measured if m.reads == kind],
+                    row.get("of"),
+                )
                 for file in row_files[kind]
             ]
             for kind in kinds
@@ -177,7 +183,7 @@ def _check_row(
 ) -> None:
     """Raise InputError unless a row has its keys and the settings of the first."""
     allowed = {"setting", "run", "variant", "reported", "missing"}
-    if set(row) - {"measures"} != allowed:
+    if set(row) - {"measures", "of", "note"} != allowed:
         raise InputError(f"row {index} must have the keys {sorted(allowed)}, got {sorted(row)}")
     settings = list(row["setting"])
     where = _where(index, row)
@@ -223,7 +229,8 @@ def cell_checks(
 ) -> list[Check]:
     """Every printed cell beside what was measured, as printed (in percent where the metric is).
 
-    A measured accuracy may differ by POINTS, the mean number of positives by OF_A_COUNT of it.
+    A measured accuracy may differ by POINTS, the mean number of positives by OF_A_COUNT of it; what
+    depends on the machine agrees with nothing.
 
     Args:
         tidy: what ``assemble`` returned for the same rows and metrics.
@@ -241,9 +248,8 @@ def cell_checks(
             unit = 100 if metric.percent else 1
             tolerance = POINTS / 100 * unit if metric.reads == "metrics" else OF_A_COUNT * printed
             ours = float(measured[index, metric.name]) * unit
-            found.append(
-                printed_number(f"{name}: {metric.name}", ours, printed, tolerance=tolerance)
-            )
+            check = printed_number(f"{name}: {metric.name}", ours, printed, tolerance=tolerance)
+            found.append(check if metric.reads != "speed" else check._replace(holds=None))
     return found
 
 

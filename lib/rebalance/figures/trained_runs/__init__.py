@@ -1,4 +1,4 @@
-"""A point or a line per run (focal_eiou Figure 4, thesis 3.17, 7.3 and 7.4)."""
+"""A point or a line per run (focal_eiou Figure 4, thesis 3.17, 7.3, 7.4 and L.1)."""
 
 from rebalance.figures.family import FigureOfRuns
 from rebalance.figures.trained_runs.compute import (
@@ -10,12 +10,15 @@ from rebalance.figures.trained_runs.compute import (
     loss_settings,
     rpn_loss_checks,
     rpn_losses,
+    wrong_target,
+    wrong_target_checks,
 )
 from rebalance.figures.trained_runs.draw import (
     plot_alrp_parts,
     plot_gradient_balance,
     plot_loss_settings,
     plot_rpn_losses,
+    plot_wrong_target,
 )
 
 FIGURES: dict[str, FigureOfRuns] = {
@@ -25,4 +28,5 @@ FIGURES: dict[str, FigureOfRuns] = {
     "gradient_balance": FigureOfRuns(
         gradient_balance_checks, plot_gradient_balance, gradient_balance
     ),
+    "wrong_target": FigureOfRuns(wrong_target_checks, plot_wrong_target, wrong_target),
 }
