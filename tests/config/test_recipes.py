@@ -21,9 +21,13 @@ from rebalance.config.experiments import load_experiments, resolve_run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 EXPERIMENTS = load_experiments(REPOSITORY, check_runs=False)
+TIMED = "thesis_table_P_4"
+"""Iteration times "of each detector in its own training configuration": what other tables train."""
 TABLES = [
-    target.name for target in EXPERIMENTS.published if target.runs and target.shows_table
-]  # fmt: skip
+    target.name
+    for target in EXPERIMENTS.published
+    if target.runs and target.shows_table and target.name != TIMED
+]
 IMAGES = {"coco2017": 117_266, "voc2007": 10_022, "voc0712": 16_551}
 """Images of an epoch; faster-rcnn.pytorch counts those of VOC 2007 mirrored, too."""
 
@@ -692,6 +696,11 @@ FIELDS: dict[str, Field] = {
         "QFL",
         Field(lambda printed, run, row: detector_name(run) != "PAA", "better of two settings"),
     ),
+    "tta": Field(
+        # Which is not printed: no other one could agree.
+        lambda printed, run, row: not printed and run["augment"] is None,
+        "test-time augmentation",
+    ),
     "scale": setting(lambda run: run["image"]["test"]["resize"]["min_size"], "size of the images"),
     "case": same(
         lambda run: run["ranking"],
@@ -776,7 +785,7 @@ IN_WORDS = {
     "unified", "bias", "heuristics", "default", "evaluated_at",
     # of rows
     "number", "iou_order", "rank_based", "rank_based_cls", "rank_based_reg",
-    "group", "quoted", "tta", "reference", "training", "chosen", "task",
+    "group", "quoted", "reference", "training", "chosen", "task",
     "setting", "schedule", "loss_weighting", "iou_distribution", "runs",
 }  # fmt: skip
 """Fields without a number to compare."""
@@ -851,6 +860,7 @@ def unsaid(
             "seeds": target.seeds(results),
             "epochs": experiments.epochs(row.run, "paper"),
             "loops": variant["test"].get("loops"),
+            "augment": variant["test"].get("augment"),
             **variant["evaluate"],
         }
         said = named_departures(experiments, target, index)
@@ -870,6 +880,21 @@ def unsaid(
 @pytest.mark.parametrize("name", TABLES)
 def test_a_run_is_as_its_recipe_or_its_page_says_where_not(recipes, name):
     assert unsaid(EXPERIMENTS, recipes, name) == []
+
+
+def test_runs_that_are_timed_are_compared_where_they_are_trained(recipes):
+    assert recipes[TIMED]["recipe"]["detector"].startswith("each in its own training configuration")
+    compared = {row.run for name in TABLES for row in EXPERIMENTS.targets[name].runs}
+    others = {row.run for row in EXPERIMENTS.targets[TIMED].runs} - compared
+    assert others == {"rs_solov2_light"}  # table 8.8 has it with 32 images a step, the chapter 16
+    timed, trained = (
+        resolve_run(EXPERIMENTS, name, "paper")
+        for name in ("rs_solov2_light", "rs_solov2_light_32_images")
+    )
+    assert timed.schedule.batch_size == recipes[TIMED]["recipe"]["batch_size"]
+    assert (timed.detector, timed.image, timed.backbone) == (
+        trained.detector, trained.image, trained.backbone
+    )  # fmt: skip
 
 
 def test_every_departure_that_names_what_differs_excuses_something(recipes):
