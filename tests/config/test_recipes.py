@@ -21,13 +21,9 @@ from rebalance.config.experiments import load_experiments, resolve_run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 EXPERIMENTS = load_experiments(REPOSITORY, check_runs=False)
-TIMED = "thesis_table_P_4"
-"""Iteration times "of each detector in its own training configuration": what other tables train."""
 TABLES = [
-    target.name
-    for target in EXPERIMENTS.published
-    if target.runs and target.shows_table and target.name != TIMED
-]
+    target.name for target in EXPERIMENTS.published if target.runs and target.shows_table
+]  # fmt: skip
 IMAGES = {"coco2017": 117_266, "voc2007": 10_022, "voc0712": 16_551}
 """Images of an epoch; faster-rcnn.pytorch counts those of VOC 2007 mirrored, too."""
 
@@ -880,21 +876,6 @@ def unsaid(
 @pytest.mark.parametrize("name", TABLES)
 def test_a_run_is_as_its_recipe_or_its_page_says_where_not(recipes, name):
     assert unsaid(EXPERIMENTS, recipes, name) == []
-
-
-def test_runs_that_are_timed_are_compared_where_they_are_trained(recipes):
-    assert recipes[TIMED]["recipe"]["detector"].startswith("each in its own training configuration")
-    compared = {row.run for name in TABLES for row in EXPERIMENTS.targets[name].runs}
-    others = {row.run for row in EXPERIMENTS.targets[TIMED].runs} - compared
-    assert others == {"rs_solov2_light"}  # table 8.8 has it with 32 images a step, the chapter 16
-    timed, trained = (
-        resolve_run(EXPERIMENTS, name, "paper")
-        for name in ("rs_solov2_light", "rs_solov2_light_32_images")
-    )
-    assert timed.schedule.batch_size == recipes[TIMED]["recipe"]["batch_size"]
-    assert (timed.detector, timed.image, timed.backbone) == (
-        trained.detector, trained.image, trained.backbone
-    )  # fmt: skip
 
 
 def test_every_departure_that_names_what_differs_excuses_something(recipes):
