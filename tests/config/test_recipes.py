@@ -611,7 +611,7 @@ FIELDS: dict[str, Field] = {
     "cls_loss": Field(
         lambda printed, run, row: (
             re.split("[ ,]", printed)[0] == loss(run)
-            or (printed.startswith("RS Loss") and not is_ranked(run))
+            or (printed.startswith(("RS Loss", "standard")) and not is_ranked(run))
         ),
         "another loss",
     ),
@@ -771,7 +771,7 @@ IN_WORDS = {
     # data, machines, measurements and reasons
     "train_images", "test_images", "images", "gpu", "speed_measured_on", "exception",
     "schedule_exception", "fg_rule", "fg_bg_rule", "mean_rois_in_that_first_run",
-    "train_seconds_per_iter_conventional", "source",
+    "train_seconds_per_iter_conventional", "source", "measured", "hardware",
     "htc", "inference", "mask_rcnn_3x", "memory", "speed", "fps", "model", "loops", "r3_cnn_l",
     "quoted_rows", "others", "note", "same_as", "base_model", "scale_notation", "rho", "oLRP",
     # what parts are and do, and how losses are defined: their own tests say it
