@@ -692,6 +692,11 @@ FIELDS: dict[str, Field] = {
         "QFL",
         Field(lambda printed, run, row: detector_name(run) != "PAA", "better of two settings"),
     ),
+    "tta": Field(
+        # Which is not printed: no other one could agree.
+        lambda printed, run, row: not printed and run["augment"] is None,
+        "test-time augmentation",
+    ),
     "scale": setting(lambda run: run["image"]["test"]["resize"]["min_size"], "size of the images"),
     "case": same(
         lambda run: run["ranking"],
@@ -776,7 +781,7 @@ IN_WORDS = {
     "unified", "bias", "heuristics", "default", "evaluated_at",
     # of rows
     "number", "iou_order", "rank_based", "rank_based_cls", "rank_based_reg",
-    "group", "quoted", "tta", "reference", "training", "chosen", "task",
+    "group", "quoted", "reference", "training", "chosen", "task",
     "setting", "schedule", "loss_weighting", "iou_distribution", "runs",
 }  # fmt: skip
 """Fields without a number to compare."""
@@ -851,6 +856,7 @@ def unsaid(
             "seeds": target.seeds(results),
             "epochs": experiments.epochs(row.run, "paper"),
             "loops": variant["test"].get("loops"),
+            "augment": variant["test"].get("augment"),
             **variant["evaluate"],
         }
         said = named_departures(experiments, target, index)

@@ -227,6 +227,13 @@ def test_a_target_that_describes_a_data_set_reads_its_annotations(experiments):
     assert files == [f"elsewhere/shapes/annotations/{split}.json" for split in ("train", "val")]
 
 
+def test_the_doubt_about_illegible_fields_counts_those_that_rows_name(experiments):
+    entry = experiments.targets["thesis_table_5_4"].entry
+    recovered = [len(row.recovered) for row in entry.rows]
+    assert f"{sum(map(bool, recovered))} of the {len(recovered)} rows" in entry.doubts[0]
+    assert f"({sum(recovered)} fields in all)" in entry.doubts[0]
+
+
 def test_thresholds_are_those_that_rows_of_tables_ask_for(experiments):
     """bbgen table 4 and 5: AP60 of the run with tau 0.6; COCO's own need no asking."""
     assert 0.6 in experiments.ious("faster_rcnn_r101_voc_rpn_iou60", "tau_60")
