@@ -170,6 +170,11 @@ class Target(ABC):
         return [row for row in self.rows if isinstance(row, ReleasedRow)]
 
     @property
+    def shows_results(self) -> bool:
+        """Whether it shows what detectors found: of runs, or of released models."""
+        return bool(self.runs or self.released)
+
+    @property
     @abstractmethod
     def notebook(self) -> str:
         """Name of the notebook that makes it."""
