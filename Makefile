@@ -1,7 +1,7 @@
 # make demo   everything the laptop scale shows, from nothing: environment, data, trainings, pages
 # make test   the tests; make test-slurm adds those on a real one-node SLURM (root on Debian)
 # make pictures   those of README and docs that are older than what they show (a test says when one is)
-# make fuzz   20,000 faults in valid files, others every time (make test has 2,000)
+# make fuzz   20,000 faults in valid files, others every time, and 20 kills of each command (make test has 2,000 and 2)
 PYTHON ?= python3
 BIN := .venv/bin
 CORES ?= $(shell nproc)
@@ -31,7 +31,7 @@ test-slurm: install
 	REBALANCE_SLURM=1 pytest -m slurm tests/slurm; status=$$?; tests/slurm/setup.sh stop .slurm-test; exit $$status
 
 fuzz: install
-	REBALANCE_FUZZ=2500 pytest -n $(CORES) tests/faults
+	REBALANCE_FUZZ=1700 REBALANCE_MOMENTS=20 pytest -n $(CORES) tests/faults --hypothesis-show-statistics
 
 bench: install
 	pytest benchmarks --benchmark-only --override-ini testpaths=benchmarks

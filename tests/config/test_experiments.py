@@ -63,6 +63,15 @@ MISTAKES = {
         "targets.table_1.rows[2]: needs a run, or waits"),
     "departure that is no sentence": (
         WORK, ("runs", "baseline", "departures"), [3], "runs.baseline.departures[0]: must be text"),
+    "departure that names nothing": (
+        WORK, ("runs", "baseline", "departures"), [{"of": [], "says": "Differs."}],
+        "runs.baseline.departures[0].of: "),
+    "departure of a run's rows": (
+        WORK, ("runs", "baseline", "departures"), [{"of": ["rate"], "says": "a", "rows": [1]}],
+        "runs.baseline.departures[0].rows: unknown key"),
+    "departure of a row that there is not": (
+        WORK, ("targets", "table_1", "departures"), [{"of": ["rate"], "says": "a", "rows": [3]}],
+        "targets.table_1.departures[0].rows: must be below 3, got [3]"),
     "departures of a detector that are no list": (
         "detectors.yaml", ("retinanet", "departures"), "Is short.",
         "retinanet.departures: must be a list"),

@@ -54,6 +54,19 @@ def test_a_table_of_runs(experiments, results):
     assert given["files"][0]["log"] == [f"{RUNS}/baseline/seed{seed}/log.csv" for seed in (0, 1)]
 
 
+def test_a_table_of_speeds_alone_asks_for_no_evaluation(edit, root):
+    table = ("targets", "table_1")
+    speed = {"name": "fps", "percent": False, "better": "higher", "reads": "speed"}
+    edit("papers/work.yaml", (*table, "metrics"), [speed])
+    for row in range(3):
+        edit("papers/work.yaml", (*table, "rows", row, "reported"), {"fps": 10.0})
+    experiments = load_experiments(root)
+    asked = experiments.target("work_table_1").inputs(experiments.results("tiny"))
+    assert asked == [
+        f"{RUNS}/{run}/seed{seed}/speed.json" for run in ("baseline", "staged") for seed in (0, 1)
+    ]
+
+
 def test_a_quoted_row_is_shown_and_nothing_trained_for_it(root, results):
     file = root / "config" / "papers" / "work.yaml"
     text = file.read_text()

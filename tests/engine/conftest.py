@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -162,6 +163,11 @@ def wait_for(path, process, timeout=90):
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def children(process):
+    """Numbers of the processes that it has started."""
+    return list(map(int, Path(f"/proc/{process}/task/{process}/children").read_text().split()))
 
 
 OUTPUTS = [".finished", "log.csv", "model.safetensors", "run.yaml"]

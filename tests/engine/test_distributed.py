@@ -20,7 +20,7 @@ from rebalance.errors import InputError
 from rebalance.locks import try_lock
 from safetensors.torch import load_file
 
-from .conftest import wait_for
+from .conftest import children, wait_for
 
 
 def free_port():
@@ -124,7 +124,7 @@ def test_a_process_that_stands_still_ends_the_training_after_the_time_set(
     run["hardware"].update(devices=2, timeout=0.1)
     process = start(run, tmp_path / "out")
     wait_for(tmp_path / "out" / "checkpoint.previous.pt", process)
-    (child,) = _children(process.pid)
+    (child,) = children(process.pid)
     stopped = (process.pid, child)[rank]
     os.kill(stopped, signal.SIGSTOP)
     _, errors = process.communicate(timeout=120)
@@ -136,11 +136,6 @@ def test_a_process_that_stands_still_ends_the_training_after_the_time_set(
         time.sleep(0.1)
     assert choose_checkpoint(tmp_path / "out") == [], "the last checkpoint is whole"
     assert try_lock(tmp_path / "out" / ".lock") is not None, "the next training need not wait"
-
-
-def _children(process):
-    """Numbers of the processes that it has started."""
-    return list(map(int, Path(f"/proc/{process}/task/{process}/children").read_text().split()))
 
 
 def _check_gather(rank, port, folder):

@@ -8,13 +8,13 @@ from rebalance.cli import main
 from rebalance.engine.speed import measure_speed
 from rebalance.errors import InputError
 
-from .conftest import OUTPUTS
+from .conftest import results
 
 
 def test_a_run_is_timed_and_its_results_stay(finished, tmp_path):
-    before = {name: (finished / name).read_bytes() for name in OUTPUTS}
+    before = results(finished)
     measure_speed(finished, tmp_path / "speed.json", iterations=3, warm_up=1, threads=1)
-    assert {name: (finished / name).read_bytes() for name in OUTPUTS} == before
+    assert results(finished) == before
     found = json.loads((tmp_path / "speed.json").read_text())
     counts = {"warm_up": 1, "iterations": 3, "batch_size": 4, "images": 3, "threads": 1}
     assert {name: found[name] for name in counts} == counts

@@ -33,6 +33,8 @@ from rebalance.engine.checkpoint import (
 
 from .mutations import arguments, damaged, mutated
 
+pytestmark = pytest.mark.timeout(3600)  # of 20,000 cases on a busy machine
+
 CASES = int(os.environ.get("REBALANCE_FUZZ", "170"))
 fuzz = settings(
     max_examples=CASES,

@@ -7,6 +7,7 @@ from annotated_types import Len
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from rebalance.config.bounds import Index, Text
+from rebalance.config.departures import DepartureOfRows, TargetDeparture
 from rebalance.config.parse import Place, parse
 from rebalance.config.part import Options, nearest, refusal, section
 from rebalance.config.rows import row_names
@@ -264,7 +265,7 @@ class OfNotebook(Entry):
 class _RowsToldApart(Entry):
     """An entry whose rows stand beside each other in a legend."""
 
-    departures: list[Text] = Field(default_factory=list)
+    departures: list[TargetDeparture] = Field(default_factory=list)
     """Where it differs from the work, besides what its runs, detectors and schedules say."""
 
     @model_validator(mode="after")
@@ -276,6 +277,17 @@ class _RowsToldApart(Entry):
             if first != index:
                 raise refusal(
                     f"rows[{first}] is called {name!r}, too", at=("rows", index, "setting")
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _check_departures(self) -> Self:
+        """Rows that differ are there."""
+        count = len(self.row_entries())
+        for index, departure in enumerate(self.departures):
+            if isinstance(departure, DepartureOfRows) and any(r >= count for r in departure.rows):
+                raise refusal(
+                    f"must be below {count}, got {departure.rows}", at=("departures", index, "rows")
                 )
         return self
 
@@ -364,7 +376,7 @@ class TrainedSeries(Options):
     """Of that notebook, beyond those that all get."""
     doubts: list[Text] = Field(default_factory=list)
     """Beyond those of the figure."""
-    departures: list[Text] = Field(default_factory=list)
+    departures: list[TargetDeparture] = Field(default_factory=list)
     """Where it differs from the work, besides what its runs, detectors and schedules say."""
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from rebalance.config.departures import NamedDeparture, sentences
 from rebalance.config.entries import (
     NotMade,
     OfNotebook,
@@ -211,7 +212,7 @@ class Experiments:
             at.datasets,
             data or self.settings.data,
             {} if chosen else at.seeds_of,
-            {run: self.departures(run, scale) for run in self.runs},
+            {run: sentences(self.departures(run, scale)) for run in self.runs},
             {run for run in self.runs if self.epochs(run, scale)},
             {
                 name: self.released_files(
@@ -276,7 +277,7 @@ class Experiments:
             detections, truth, f"{folder}/{model}", run, f"stand-in: {says}" if stands_in else says
         )
 
-    def departures(self, run: str, scale: str) -> list[str]:
+    def departures(self, run: str, scale: str) -> list[str | NamedDeparture]:
         """Where a run differs from its work at a scale, as its schedule, detector and entry say."""
         entry = self.runs[run]
         schedule, base = self.scale(scale).schedules[entry.schedule], self.bases[entry.base]

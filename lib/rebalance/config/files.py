@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from rebalance.config.bounds import Count, Index, Text
+from rebalance.config.departures import Departure
 from rebalance.config.entries import ENTRIES
 from rebalance.config.options.backbones import Backbone
 from rebalance.config.options.dataset import Dataset
@@ -66,7 +67,7 @@ class Settings(Options):
 class NamedSchedule(Schedule):
     """A schedule, as runs name it."""
 
-    departures: list[Text] = Field(default_factory=list)
+    departures: list[Departure] = Field(default_factory=list)
     """Where runs that are trained so differ from the work, in short sentences that pages show."""
     epochs: Count | None = None
     """Keep the weights after each of so many equal parts, for tables to show the best one, too."""
@@ -146,7 +147,7 @@ class NamedDetector(BaseModel):
 
     like: Text | None = section()
     """Another one, whose settings it has, also those that a scale gives it."""
-    departures: list[Text] = Field(default_factory=list)
+    departures: list[Departure] = Field(default_factory=list)
     """Where runs that start from it differ from the work, in short sentences that pages show."""
 
     @property

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from rebalance.config.departures import sentences
 from rebalance.config.entries import (
     Entry,
     Metric,
@@ -213,7 +214,7 @@ class Target(ABC):
     def departures(self, results: Results) -> list[str]:
         """Where it and its runs differ from the work, each sentence once."""
         of_runs = (sentence for row in self.runs for sentence in results.departures[row.run])
-        return _once([*getattr(self.entry, "departures", []), *of_runs])
+        return _once([*sentences(getattr(self.entry, "departures", [])), *of_runs])
 
     @property
     def _entry_name(self) -> str:

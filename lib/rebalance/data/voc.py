@@ -129,8 +129,10 @@ def _append_set(
 ) -> None:
     folder, image_set = _parse_entry(entry)
     listing = folder / "ImageSets" / "Main" / f"{image_set}.txt"
+    stems = _listed(listing)
     link = _link_name(entry)
-    for stem in _listed(listing):
+    link_folder(images / link, folder / "JPEGImages")
+    for stem in stems:
         image = folder / "JPEGImages" / f"{stem}.jpg"
         if not image.is_file():
             raise InputError(f"{image}: no such image (listed in {listing})")
@@ -159,7 +161,6 @@ def _append_set(
                     "difficult": difficult,
                 }
             )
-    link_folder(images / link, folder / "JPEGImages")
 
 
 def _listed(listing: Path) -> list[str]:
