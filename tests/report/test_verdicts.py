@@ -3,12 +3,14 @@
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
+from rebalance.config.entries import NotMade
 from rebalance.config.experiments import load_experiments
-from rebalance.config.targets import FigureOfReleased, ReleasedTable
+from rebalance.config.targets import FigureOfReleased, ReleasedTable, targets_of
 from rebalance.data.shapes import make_shapes
 from rebalance.figures.box_simulation import compute as simulation
 from rebalance.figures.checks import (
@@ -128,12 +130,15 @@ def test_a_misprint_that_is_no_longer_named_is_a_difference(experiments, card):
     assert card(target, unnamed) == ("differs", "differs: 25 of 30 hold")
 
 
-def test_what_is_not_built_has_no_verdict(experiments, card, tmp_path):
+def test_what_is_not_built_has_no_verdict(experiments, card, monkeypatch):
     target = experiments.target("thesis_table_3_2")
     card(target, [printed_claim("a", True)])
+    entry = NotMade(title="Photographs", kind="illustration", waits="needs the photographs")
+    (waiting,) = targets_of(replace(target.label, sort="figure", number="9_99"), entry)
+    monkeypatch.setitem(experiments.targets, waiting.name, waiting)
     manifest = index_manifest(experiments, "shapes")
     cards = {card["name"]: card for work in manifest["works"] for card in work["targets"]}
-    assert (cards["thesis_table_5_4"]["status"], cards["thesis_table_5_4"]["verdict"]) == (
+    assert (cards[waiting.name]["status"], cards[waiting.name]["verdict"]) == (
         "not_built", None
     )  # fmt: skip
     assert cards["bbgen_table_7"]["status"] == "waiting"

@@ -41,7 +41,7 @@ def _card(experiments: Experiments, target: Target, scale: str) -> dict[str, Any
     if is_there:
         status = "made"
     elif target.made:
-        needs_gpu = target.runs and experiments.scales[scale].resources.train.gpus
+        needs_gpu = target.shows_results and experiments.scales[scale].resources.train.gpus
         status = "needs_gpu" if needs_gpu else "waiting"
     card: dict[str, Any] = {
         "name": target.name,
@@ -49,7 +49,7 @@ def _card(experiments: Experiments, target: Target, scale: str) -> dict[str, Any
         "kind": target.entry.kind,
         "status": status,
         "reason": "" if is_there else _reason(experiments, target, scale),
-        "departures": len(target.departures(results)) if target.runs else None,
+        "departures": len(target.departures(results)) if target.shows_results else None,
         "verdict": None,
         "html": None,
         "thumbnail": None,
