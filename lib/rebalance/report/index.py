@@ -1,8 +1,8 @@
-"""The index: one page with a card for every table and figure of every work, made or not."""
+"""The index: the scoreboard, and a card for every table and figure of every work, made or not."""
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,14 @@ from rebalance.errors import InputError
 from rebalance.figures.checks import PAPER_SCALE
 from rebalance.inputs import read_json
 from rebalance.report.page import HERE, page_css
+from rebalance.report.scoreboard import (
+    CLAIMS,
+    claim_fault,
+    count_claims,
+    counted,
+    scoreboard_html,
+    target_data,
+)
 
 #: What a target's status is called on its card, in the order of the filters.
 STATUSES = {
@@ -35,6 +43,10 @@ VERDICTS = {
 _WORK_KEYS = {"key", "title", "targets"}
 _TARGET_KEYS = {"name", "title", "kind", "status"}
 _FILE_KEYS = ("html", "thumbnail", "csv")
+_OPTIONAL_KEYS = {
+    *("reason", "verdict", "departures", "companion", "detectors", "scale", "claims"),
+    *_FILE_KEYS,
+}
 
 # A small table, for cards without a picture.
 _BLANK = (
@@ -67,11 +79,14 @@ def index_html(manifest: Mapping[str, Any], folder: Path) -> str:
 
     Args:
         manifest: {scale, works: [{key, title, authors (optional), own (optional), targets: [{name,
-            title, kind, status, reason, verdict, departures, html, thumbnail, csv}]}]}. own works
-            are shown and not counted among those made; status is one of STATUSES; reason says why a
-            target is not made; verdict is {status (one of VERDICTS), words, note} as its page
-            computed it; departures is how many differences from the work its page notes; paths are
-            relative to the working directory, and html must exist where the status is "made".
+            title, kind, status, reason, verdict, departures, companion, detectors, scale, claims,
+            html, thumbnail, csv}]}]}. own works and companions of a table or figure are shown and
+            not counted among those made; status is one of STATUSES; reason says why a target is not
+            made; verdict is {status (one of VERDICTS), words, note} as its page computed it;
+            departures is how many differences from the work its page notes; scale is that of its
+            numbers, None where every scale has the same; claims are {name, gain (whether it is
+            one), printed, measured, interval ([low, high] or None), verdict (of CLAIMS)}; paths
+            are relative to the working directory, and html must exist where the status is "made".
         folder: where the page will be; links are relative to it.
 
     Raises:
@@ -84,11 +99,6 @@ def index_html(manifest: Mapping[str, Any], folder: Path) -> str:
         _check_keys(f"work {work.get('key')!r}", work, _WORK_KEYS, {"authors", "own"})
         for target in work["targets"]:
             _check_target(target)
-    targets = [target for work in works for target in work["targets"]]
-    counts = Counter(target["status"] for target in targets)
-    found = Counter(_verdict(target).get("status") for target in targets)
-    published = [t["status"] for work in works if not work.get("own") for t in work["targets"]]
-    made, total = published.count("made"), len(published)
     scale = escape(manifest["scale"])
     sections = "".join(_section(work, folder) for work in works)
     parts = [
@@ -97,23 +107,107 @@ def index_html(manifest: Mapping[str, Any], folder: Path) -> str:
         f"<title>Rebalance · {scale} scale</title>\n<style>{page_css()}</style>\n</head>\n"
         '<body class="index">\n<header class="wrap hero">'
         f'<p class="eyebrow"><span>Rebalance</span><span class="chip scale">{scale} scale</span>'
-        "</p>\n<h1>Tables and figures, made again</h1>\n"
-        '<p class="lead">Every table and figure of the works below, measured beside what they '
-        "report. A card opens the executed notebook.</p>\n",
+        "</p>\n<h1>What the works claim, and what comes out</h1>\n"
+        '<p class="lead">Every claim of five works on imbalance in object detection: the printed '
+        "value, ours, its 95% interval, the verdict. Every page is an executed notebook.</p>\n",
         _banner(manifest["scale"]),
-        f'<div class="tally"><span class="meter" role="img" aria-label="{made} of '
-        f'{total} made"><span style="width:{_percent(made, total)}%"></span></span>'
-        f"<span><b>{made}</b> of <b>{total}</b> made</span></div></header>\n",
-        '<nav class="controls" aria-label="Filter"><div class="wrap"><div class="filters">',
-        _filter("all", "all", counts.total(), pressed=True),
-        *(_filter(key, name, counts[key]) for key, name in STATUSES.items() if counts[key]),
-        *(_filter(key, name, found[key]) for key, name in VERDICTS.items() if found[key]),
-        '</div><input type="search" placeholder="Search titles, works, kinds" '
-        'aria-label="Search"></div></nav>\n',
-        f'<main class="wrap">{sections}<p class="nothing" hidden>No card fits.</p></main>\n',
+        _tally(works),
+        "</header>\n",
+        _controls(works),
+        '<main class="wrap"><div id="scoreboard" class="view">',
+        scoreboard_html(works, folder),
+        f'</div><div id="pages" class="view">{sections}</div>'
+        '<p class="nothing" hidden>Nothing fits.</p></main>\n',
         f"<script>{(HERE / 'index.js').read_text(encoding='utf-8')}</script>\n</body>\n</html>\n",
     ]
     return "".join(parts)
+
+
+def _tally(works: Sequence[Mapping[str, Any]]) -> str:
+    """What is counted, in words: of the works, of ours, and the claims."""
+    of_works = [
+        t for w in works if not w.get("own") for t in w["targets"] if not t.get("companion")
+    ]
+    ours = [t for w in works for t in w["targets"] if w.get("own") or t.get("companion")]
+    made, total = _count_made(of_works), len(of_works)
+    waiting = sum(target["status"] == "not_built" for target in of_works)
+    claims = count_claims(works)
+    beside = (
+        f" Beside them <b>{_count_made(ours)}</b> of <b>{len(ours)}</b> pages of our own: training "
+        "curves, figures with a trained detector, other runs."
+        if ours
+        else ""
+    )
+    cannot = f" {waiting} cannot be made by this suite; their cards say why." if waiting else ""
+    return (
+        f'<div class="tally"><span class="meter" role="img" aria-label="{made} of {total} made">'
+        f'<span style="width:{_percent(made, total)}%"></span></span>'
+        f"<p><b>{made}</b> of the <b>{total}</b> tables and figures of the works are made here."
+        f"{cannot}{beside}</p>"
+        + (f"<p><b>{claims.total():,}</b> claims: {counted(claims)}.</p>" if claims else "")
+        + "</div>"
+    )
+
+
+def _count_made(targets: Sequence[Mapping[str, Any]]) -> int:
+    return sum(target["status"] == "made" for target in targets)
+
+
+def _controls(works: Sequence[Mapping[str, Any]]) -> str:
+    """Two views, a search, filters and a menu to jump by; the script keeps them in the address."""
+    targets = [target for work in works for target in work["targets"]]
+    kinds = Counter(target["kind"] for target in targets)
+    detectors = Counter(name for target in targets for name in target.get("detectors", ()))
+    statuses = Counter(target["status"] for target in targets)
+    verdicts = Counter(_verdict(target).get("status") for target in targets)
+    claims = count_claims(works)
+    titles = {work["key"]: work["title"] for work in works}
+    of_works = [
+        (key, title, len(work["targets"]))
+        for (key, title), work in zip(titles.items(), works, strict=True)
+    ]
+    groups = {
+        "a claim that": [(f"claim-{key}", name, claims[key]) for key, name in CLAIMS.items()],
+        "a page": [(key, name, verdicts[key]) for key, name in VERDICTS.items()],
+    }
+    return (
+        '<nav class="controls" aria-label="Views and filters"><div class="wrap">'
+        '<div class="views"><button type="button" data-view="scoreboard" aria-pressed="true">'
+        'Scoreboard</button><button type="button" data-view="pages" aria-pressed="false">Pages'
+        '</button></div><input type="search" placeholder="Search titles, claims, verdicts, authors"'
+        ' aria-label="Search"><details class="filters"><summary>Filters</summary><div>'
+        + _select("work", "Work", {"": of_works})
+        + _select(
+            "kind", "Kind", {"": [(key, key.replace("_", " "), n) for key, n in kinds.items()]}
+        )
+        + _select("verdict", "Verdict", groups)
+        + _select("detector", "Detector", {"": [(d, d, detectors[d]) for d in sorted(detectors)]})
+        + _select(
+            "status", "Status", {"": [(k, name, statuses[k]) for k, name in STATUSES.items()]}
+        )
+        + '<button type="button" class="clear">Clear</button></div></details>'
+        + '<select class="jump" aria-label="Jump to a work"><option value="">Jump to…</option>'
+        + "".join(
+            f'<option value="{escape(k)}">{escape(title)}</option>' for k, title in titles.items()
+        )
+        + '</select><output class="found"></output></div></nav>\n'
+    )
+
+
+def _select(name: str, label: str, groups: Mapping[str, Sequence[tuple[str, str, int]]]) -> str:
+    """A filter: its options with how many there are, those of none left out."""
+    parts = []
+    for group, options in groups.items():
+        items = "".join(
+            f'<option value="{escape(value)}">{escape(words)} ({count:,})</option>'
+            for value, words, count in options
+            if count
+        )
+        parts.append(f'<optgroup label="{group}">{items}</optgroup>' if group and items else items)
+    return (
+        f'<label>{label} <select name="{name}"><option value="">all</option>{"".join(parts)}'
+        "</select></label>"
+    )
 
 
 def _check_keys(where: str, entry: Mapping[str, Any], needed: set[str], optional: set[str]) -> None:
@@ -125,7 +219,7 @@ def _check_keys(where: str, entry: Mapping[str, Any], needed: set[str], optional
 
 def _check_target(target: Mapping[str, Any]) -> None:
     where = f"target {target.get('name')!r}"
-    _check_keys(where, target, _TARGET_KEYS, {"reason", "verdict", "departures", *_FILE_KEYS})
+    _check_keys(where, target, _TARGET_KEYS, _OPTIONAL_KEYS)
     if target["status"] not in STATUSES:
         raise InputError(
             f"manifest, {where}: status must be one of {list(STATUSES)}, got {target['status']!r}"
@@ -135,6 +229,9 @@ def _check_target(target: Mapping[str, Any]) -> None:
         raise InputError(
             f"manifest, {where}: verdict: must be one of {list(VERDICTS)}, got {found!r}"
         )
+    for index, claim in enumerate(target.get("claims", ())):
+        if fault := claim_fault(claim):
+            raise InputError(f"manifest, {where}: claims[{index}]: {fault}")
     if target["status"] == "made":
         if not target.get("html"):
             raise InputError(f"manifest, {where} is made and has no html")
@@ -161,13 +258,6 @@ def _banner(scale: str) -> str:
 
 def _percent(part: int, total: int) -> str:
     return f"{100 * part / total:.1f}" if total else "0"
-
-
-def _filter(status: str, name: str, count: int, pressed: bool = False) -> str:
-    return (
-        f'<button type="button" data-status="{status}" aria-pressed="{str(pressed).lower()}">'
-        f"{name} <small>{count}</small></button>"
-    )
 
 
 def _section(work: Mapping[str, Any], folder: Path) -> str:
@@ -200,9 +290,6 @@ def _card(work: Mapping[str, Any], target: Mapping[str, Any], folder: Path) -> s
         source = _link(target["thumbnail"], folder)
         picture = f'<div class="picture"><img src="{source}" alt="" loading="lazy"></div>'
     kind = target["kind"].replace("_", " ")
-    words = " ".join(
-        [target["name"], target["title"], kind, work["key"], work["title"], STATUSES[status]]
-    )
     reason = target.get("reason")
     table = ""
     if made and target.get("csv"):
@@ -217,9 +304,8 @@ def _card(work: Mapping[str, Any], target: Mapping[str, Any], folder: Path) -> s
         several = "difference" if target["departures"] == 1 else "differences"
         departures = f'<span class="chip">{target["departures"]} {several} noted</span>'
     return (
-        f'<article class="card {status}" data-status="{status}" '
-        f'data-verdict="{verdict.get("status", "")}" '
-        f'data-text="{escape(words.lower())}">{picture}<div class="text"><h3>{title}</h3>'
+        f'<article class="card {status}" id="{escape(target["name"])}" '
+        f'{target_data(work, target)}>{picture}<div class="text"><h3>{title}</h3>'
         f'<p class="name">{escape(target["name"])}</p>'
         + (f'<p class="reason">{escape(reason)}</p>' if reason and not made else "")
         + note

@@ -9,7 +9,13 @@ from rebalance.cli import main
 from rebalance.config.experiments import load_experiments
 from rebalance.config.targets import Table
 from rebalance.figures.comparison.compute import assemble
-from rebalance.figures.comparison.gains import RESAMPLES, agreement, says_nothing, with_gains
+from rebalance.figures.comparison.gains import (
+    RESAMPLES,
+    agreement,
+    printed_gains,
+    says_nothing,
+    with_gains,
+)
 from rebalance.metrics.compare import compare
 
 METRICS = [
@@ -66,6 +72,17 @@ def test_gains_and_intervals_are_those_of_compare(results):
             )
     assert shown.loc[(1, "AP"), "reported_gain"] == pytest.approx(0.01)
     assert shown.loc[0, ["baseline", "gain", "reported_gain"]].isna().all(axis=None)
+
+
+def test_printed_gains_have_ours_beside_them_in_points(results):
+    shown = table(results, ["one", "two", "three"], [None, 0, 0])
+    found = printed_gains(shown.reset_index(), ["one", "two", "three"], METRICS)
+    assert [gain.name for gain in found] == [
+        "two over one: AP", "two over one: oLRP", "three over one: AP", "three over one: oLRP"
+    ]  # fmt: skip
+    assert [gain.printed for gain in found] == [1.0, 0.5, -1.0, -1.0]
+    line = shown.loc[(1, "AP")]
+    assert found[0][2:] == pytest.approx(tuple(100 * line[["gain", "low", "high"]]))
 
 
 def test_each_row_has_the_baseline_that_is_named(results):

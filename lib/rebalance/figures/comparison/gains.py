@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rebalance.figures.comparison.compute import read_metric
+from rebalance.figures.checks import Gain
+from rebalance.figures.comparison.compute import ROUNDING, read_metric
 from rebalance.metrics.bootstrap import (
     Counts,
     draw_weights,
@@ -189,6 +190,33 @@ def agreement(tidy: pd.DataFrame) -> list[Agreement]:
             Agreement(str(name), len(both), float("nan") if few else order, len(gains),
                       int(signs.sum()), int(clear.sum()))
         )  # fmt: skip
+    return found
+
+
+def printed_gains(
+    tidy: pd.DataFrame, names: Sequence[str], metrics: Sequence[Mapping[str, Any]]
+) -> list[Gain]:
+    """Every gain that a work prints, in its unit, beside ours.
+
+    Args:
+        tidy: what ``with_gains`` returned for the same metrics.
+        names: what the rows are called.
+        metrics: see ``assemble``; those of which neither is better have no gains.
+    """
+    columns = {metric.name: metric for metric in map(read_metric, metrics)}
+    found = []
+    for _, line in tidy.dropna(subset=["reported_gain"]).iterrows():
+        metric = columns[line["metric"]]
+        if metric.better is None or abs(line["reported_gain"]) < ROUNDING:
+            continue
+        unit = 100 if metric.percent else 1
+        measured, low, high = (
+            None if np.isnan(line[key]) else float(line[key]) * unit
+            for key in ("gain", "low", "high")
+        )
+        name = f"{names[line['row']]} over {names[int(line['baseline'])]}: {metric.name}"
+        printed = round(float(line["reported_gain"]) * unit, 6)
+        found.append(Gain(name, printed, measured, low, high))
     return found
 
 
