@@ -1,5 +1,6 @@
 """The index: the scoreboard, and a card for every table and figure of every work, made or not."""
 
+import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from rebalance.errors import InputError
 from rebalance.figures.checks import PAPER_SCALE
 from rebalance.inputs import read_json
 from rebalance.report.page import HERE, page_css
+from rebalance.report.place import NEIGHBOURS
 from rebalance.report.scoreboard import (
     CLAIMS,
     claim_fault,
@@ -68,10 +70,25 @@ def read_manifest(path: Path) -> Any:
 def write_index(manifest: Mapping[str, Any], out: Path) -> None:
     """Write the page of a manifest (see ``index_html``), its links relative to ``out``.
 
+    Beside it goes ``pages.js``, from which pages know their neighbours.
+
     Raises:
         InputError: the manifest is incomplete; nothing is written.
     """
     write_atomically(out, index_html(manifest, out.parent).encode())
+    write_atomically(out.with_name(NEIGHBOURS), _pages_js(manifest, out.parent).encode())
+
+
+def _pages_js(manifest: Mapping[str, Any], folder: Path) -> str:
+    """The pages that there are, for the pages themselves."""
+    pages = [
+        {"name": target["name"], "title": target["title"], "work": work["key"],
+         "href": _link(target["html"], folder)}
+        for work in manifest["works"]
+        for target in work["targets"]
+        if target["status"] == "made"
+    ]  # fmt: skip
+    return f"const PAGES = {json.dumps(pages, indent=1)};\n"
 
 
 def index_html(manifest: Mapping[str, Any], folder: Path) -> str:

@@ -15,6 +15,7 @@ from rebalance.figures.checks import (
     read_checks,
     verdict_words,
 )
+from rebalance.report.place import make_command
 
 #: Part of the name of a detector in config/detectors.yaml -> what readers call it; the first fits.
 DETECTORS = {
@@ -144,8 +145,3 @@ def _reason(target: Target, scale: str) -> str:
     if isinstance(target.entry, NotMade):
         return target.entry.waits
     return make_command(target.name, scale)
-
-
-def make_command(target: str, scale: str) -> str:
-    """What to type for a target at a scale, whatever config.yaml says of it."""
-    return f"snakemake --config scale={scale} -- {target}"

@@ -1,7 +1,6 @@
 """Figures of the report on a detections file."""
 
 from collections.abc import Mapping
-from io import StringIO
 
 import numpy as np
 import pandas as pd
@@ -9,7 +8,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from rebalance.figures.detections.compute import SHARES, ClassCurves
-from rebalance.figures.style import PALETTE, SOFT, figure, legend_below, line_styles
+from rebalance.figures.style import (
+    PALETTE,
+    SOFT,
+    figure,
+    legend_below,
+    line_styles,
+    svg_bytes,
+)
 
 #: More points do not show, and make the page heavy.
 MOST_POINTS = 600
@@ -105,9 +111,7 @@ def plot_error_shares(shares: pd.DataFrame, most: int = 15) -> Figure:
 
 def svg(fig: Figure) -> str:
     """The figure as the text of an SVG; equal figures give equal text."""
-    text = StringIO()
-    fig.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    return text.getvalue()
+    return svg_bytes(fig).decode()
 
 
 def _some(count: int) -> NDArray[np.int64]:
