@@ -69,6 +69,12 @@ class FigureOfRuns(FamilyFigure):
     load: Callable[..., pd.DataFrame]
 
 
+class OwnFigure(FigureOfRuns):
+    """A figure of the suite's own: no work prints anything of it."""
+
+    kind: ClassVar[Kind] = "added"
+
+
 def find_figure(family: str, what: str) -> FamilyFigure:
     """The figure called ``what`` in the ``FIGURES`` of ``rebalance.figures.<family>``.
 

@@ -66,7 +66,7 @@ def checks_html(checks: Sequence[Check], kind: str = "figure") -> str:
     names = ("what", "measured", "printed", "verdict", "note")
     head = "".join(f'<th scope="col">{name}</th>' for name in names)
     return (
-        '<div class="table-scroll"><table class="claims">'
+        '<div class="table-scroll" tabindex="0"><table class="claims">'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
     )
 
@@ -136,4 +136,6 @@ _WRAP = 'style="white-space: normal; min-width: 5rem; max-width: 26rem; text-ali
 
 
 def _scroll(rows: str) -> str:
-    return f'<div class="table-scroll html"><table class="results">{rows}</table></div>'
+    return (
+        f'<div class="table-scroll html" tabindex="0"><table class="results">{rows}</table></div>'
+    )

@@ -8,14 +8,18 @@ import pytest
 from rebalance.cli import main
 from rebalance.config.experiments import load_experiments
 from rebalance.config.targets import Table
+from rebalance.errors import InputError
 from rebalance.figures.comparison.compute import assemble
 from rebalance.figures.comparison.gains import (
     RESAMPLES,
     agreement,
+    gains_over,
     printed_gains,
     says_nothing,
     with_gains,
 )
+from rebalance.figures.trained_runs.compute import OWN, transfer
+from rebalance.figures.trained_runs.draw import plot_transfer
 from rebalance.metrics.compare import compare
 
 METRICS = [
@@ -83,6 +87,24 @@ def test_printed_gains_have_ours_beside_them_in_points(results):
     assert [gain.printed for gain in found] == [1.0, 0.5, -1.0, -1.0]
     line = shown.loc[(1, "AP")]
     assert found[0][2:] == pytest.approx(tuple(100 * line[["gain", "low", "high"]]))
+
+
+def test_gains_across_detectors_are_those_of_a_table(results):
+    names = ["one", "two", "three"]
+    shown = table(results, names, [None, 0, 0])
+    runs = {name: [str(results / name / "matches.npz")] for name in names}
+    found = gains_over(list(runs.values()), [0, 0, 0], "AP")
+    assert found[0] == (0, 0, 0)
+    for row in (1, 2):
+        assert found[row] == tuple(shown.loc[(row, "AP"), ["gain", "low", "high"]])
+    rows = [{"setting": {"detector": "ATSS", "loss": loss}} for loss in (OWN, "two", "three")]
+    gains = transfer(runs, rows)
+    assert gains["loss"].tolist() == ["two", "three"]
+    assert gains.loc[0, ["gain", "low", "high"]].tolist() == [100 * end for end in found[1]]
+    drawn = plot_transfer(gains, "shapes")
+    assert len(drawn.axes[0].texts) == 2
+    with pytest.raises(InputError, match="ATSS needs a row with the loss 'its own'"):
+        transfer({"two": runs["two"]}, rows[1:2])
 
 
 def test_each_row_has_the_baseline_that_is_named(results):

@@ -141,6 +141,33 @@ def _interval(
     return interval(first.values[name] - second.values[name])
 
 
+def gains_over(
+    files: Sequence[Sequence[str]], baselines: Sequence[int], name: str
+) -> list[tuple[float, float, float]]:
+    """Gain of each result over another and its 95% interval, as a table has them.
+
+    Args:
+        files: of each result the matches.npz of each seed.
+        baselines: of each result the one that it is compared with.
+        name: of a metric of boxes, "AP".
+
+    Returns:
+        (gain, low, high) of each; the interval is nan for results of different images.
+
+    Raises:
+        InputError: a file of matches is no such file.
+    """
+    samples = _resample([{"matches": seeds} for seeds in files])
+    measured = pd.Series({(row, name): of.values[name][0] for row, of in samples.items()})
+    return [
+        (
+            measured[row, name] - measured[baseline, name],
+            *_interval(samples, measured, row, baseline, name),
+        )
+        for row, baseline in enumerate(baselines)
+    ]
+
+
 def _clear_best(
     samples: Mapping[int, _Resampled], measured: pd.Series, name: str, better: str | None
 ) -> int | None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from rebalance.figures.detections.compute import SHARES, ClassCurves
@@ -102,8 +103,9 @@ def plot_error_shares(shares: pd.DataFrame, most: int = 15) -> Figure:
         left += worst[name].to_numpy()
     for row, total in enumerate(left):
         ax.text(total + 0.01, row, f"{100 * total:.1f}", va="center")
-    ax.set(xlim=(0, 1.08), xlabel="oLRP, the sum of its three errors")
-    ax.set_title(f"The {len(worst)} classes with the largest oLRP, in percent (objects)")
+    ax.xaxis.set_major_formatter(PercentFormatter(xmax=1, symbol=""))
+    ax.set(xlim=(0, 1.08), xlabel="oLRP, the sum of its three errors (percent)")
+    ax.set_title(f"The {len(worst)} classes with the largest oLRP (objects)")
     ax.grid(axis="y", visible=False)
     legend_below(fig, ax)
     return fig

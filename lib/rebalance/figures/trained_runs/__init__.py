@@ -1,6 +1,6 @@
-"""A point or a line per run (focal_eiou Figure 4, thesis 3.17, 7.3 and 7.4)."""
+"""A point or a line per run (focal_eiou Figure 4, thesis 3.17, 7.3 and 7.4; cross)."""
 
-from rebalance.figures.family import FigureOfRuns
+from rebalance.figures.family import FigureOfRuns, OwnFigure
 from rebalance.figures.trained_runs.compute import (
     alrp_part_checks,
     alrp_parts,
@@ -10,12 +10,14 @@ from rebalance.figures.trained_runs.compute import (
     loss_settings,
     rpn_loss_checks,
     rpn_losses,
+    transfer,
 )
 from rebalance.figures.trained_runs.draw import (
     plot_alrp_parts,
     plot_gradient_balance,
     plot_loss_settings,
     plot_rpn_losses,
+    plot_transfer,
 )
 
 FIGURES: dict[str, FigureOfRuns] = {
@@ -25,4 +27,5 @@ FIGURES: dict[str, FigureOfRuns] = {
     "gradient_balance": FigureOfRuns(
         gradient_balance_checks, plot_gradient_balance, gradient_balance
     ),
+    "transfer": OwnFigure(lambda gains, numbers: [], plot_transfer, transfer),
 }
