@@ -2,7 +2,7 @@
 # make test   the tests; make test-slurm adds those on a real one-node SLURM, make test-browser those
 #             of the pages in Chromium (root on Debian)
 # make pictures   those of README and docs that are older than what they show (a test says when one is)
-# make fuzz   20,000 faults in valid files, others every time (make test has 2,000)
+# make fuzz   20,000 faults in valid files, others every time, and 20 kills of each command (make test has 2,000 and 2)
 PYTHON ?= python3
 BIN := .venv/bin
 CORES ?= $(shell nproc)
@@ -36,7 +36,7 @@ test-browser: install
 	REBALANCE_BROWSER=1 pytest -m browser tests/browser
 
 fuzz: install
-	REBALANCE_FUZZ=2500 pytest -n $(CORES) tests/faults
+	REBALANCE_FUZZ=1700 REBALANCE_MOMENTS=20 pytest -n $(CORES) tests/faults --hypothesis-show-statistics
 
 bench: install
 	pytest benchmarks --benchmark-only --override-ini testpaths=benchmarks

@@ -75,7 +75,7 @@ def of_losses(plot: Callable[[], Figure]) -> Picture:
 def scaling_code() -> str:
     """What is timed and how; the times themselves differ from run to run."""
     own = (SCALING.read_text(), SCALING.with_name("batches.py").read_text())
-    return json.dumps([*own, fingerprint(["rebalance.losses.ranking"])])
+    return json.dumps([*own, fingerprint(("rebalance.losses.ranking",))])
 
 
 def measure_scaling(path: Path) -> None:
@@ -103,7 +103,7 @@ def table_sources() -> str:
         for row in parameters["rows"]
         for seed in experiments.seeds(SCALE)
     ]
-    steps = ["rebalance.data.shapes", "rebalance.metrics.evaluate"]
+    steps = ("rebalance.data.shapes", "rebalance.metrics.evaluate")
     code = [
         (DOCS / "figures/plot_table.py").read_text(),
         fingerprint(steps),

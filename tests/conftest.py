@@ -1,8 +1,11 @@
-"""Shared fixtures: the repository, the optional golden data beside it, small files made by hand."""
+"""Shared fixtures: the repository, golden data beside it, files made by hand, a file server."""
 
 import gzip
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +130,74 @@ def random_scene() -> Callable[..., Scene]:
         return np.concatenate([corner, side], axis=1)
 
     return make
+
+
+@dataclass
+class FileServer:
+    """A file server on loopback whose faults are chosen by the test.
+
+    Serves ``files``; the faults are taken one per request, in order.
+    """
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    cuts: list[int] = field(default_factory=list)  # close after this many bytes of the body
+    statuses: list[int] = field(default_factory=list)  # answer with this status
+    honours_range: bool = True
+    announces_length: bool = True
+    false_length: int | None = None
+    requests: list[tuple[str, str | None]] = field(default_factory=list)  # (path, Range)
+    port: int = 0
+
+    def url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self.port}/{name}"
+
+    def add(self, name: str, content: bytes) -> str:
+        self.files[f"/{name}"] = content
+        return self.url(name)
+
+
+@pytest.fixture
+def server() -> Iterator[FileServer]:
+    state = FileServer()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked = self.headers.get("Range")
+            state.requests.append((self.path, asked))
+            if state.statuses:
+                self.send_error(state.statuses.pop(0))
+                return
+            if self.path not in state.files:
+                self.send_error(404)
+                return
+            content = state.files[self.path]
+            start = 0
+            if asked and state.honours_range:
+                start = int(asked.removeprefix("bytes=").removesuffix("-"))
+                if start >= len(content):
+                    self.send_error(416)
+                    return
+                self.send_response(206)
+                last = len(content) - 1
+                self.send_header("Content-Range", f"bytes {start}-{last}/{len(content)}")
+            else:
+                self.send_response(200)
+            body = content[start:]
+            if state.announces_length:
+                self.send_header("Content-Length", str(state.false_length or len(body)))
+            self.end_headers()
+            if state.cuts:
+                body = body[: state.cuts.pop(0)]
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    state.port = httpd.server_address[1]
+    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield state
+    httpd.shutdown()
+    httpd.server_close()
+    thread.join()

@@ -47,6 +47,7 @@ LOSSES = {  # detector -> its ranking losses; the network is that of the first
     "yolact": ("RS",),
     "solov2_light": ("RS",),
 }
+NAMES = ("standard", UNSAMPLED, "AP", "aLRP", "RS")
 OF_THE_LOSS = ("objective", "sampler", "max_masks")
 OUTPUTS_OF_THE_LOSS = ("quality", "semantic")
 
@@ -120,19 +121,24 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--amp", action="store_true", help="bfloat16 autocast")
     parser.add_argument("--detectors", nargs="+", choices=LOSSES, default=list(LOSSES))
+    parser.add_argument("--losses", nargs="+", choices=NAMES, default=NAMES, help="and standard")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     clock = device_time if arguments.device == "cuda" else time.process_time
     print("| detector | loss | s / iteration | x standard | x standard, same RoIs | MiB |")
     print("|---|---|---|---|---|---|")
     for detector in arguments.detectors:
-        settings = losses_of(detector, arguments.scale)
+        every = losses_of(detector, arguments.scale)
+        settings = {loss: every[loss] for loss in every if loss in {"standard", *arguments.losses}}
         iterations = {loss: iteration_of(of_loss, arguments) for loss, of_loss in settings.items()}
         seconds = in_turn(iterations, arguments.rounds, clock=clock)
         memory = {loss: raised_memory(run, arguments.device) for loss, run in iterations.items()}
         for loss, times in seconds.items():
-            same = UNSAMPLED if UNSAMPLED in settings and loss != "standard" else "standard"
-            ratios = [quartiles_of_ratio(times, seconds[base]) for base in ("standard", same)]
+            same = UNSAMPLED if UNSAMPLED in every and loss != "standard" else "standard"
+            ratios = [
+                quartiles_of_ratio(times, seconds[base]) if base in seconds else "–"
+                for base in ("standard", same)
+            ]
             print(
                 f"| {detector} | {loss} | {statistics.median(times):.3f} "
                 f"| {' | '.join(ratios)} | {memory[loss]:.0f} |",

@@ -97,6 +97,27 @@ def try_lock(path: Path, create: bool = True) -> int | None:
             return None
 
 
+def remove_unless_in_use(mark: Path, leftovers: Path) -> None:
+    """Remove the files in a folder unless a process that has called this with ``mark`` is alive.
+
+    For locks that do not end with their process, as Snakemake's do not. Where the file system keeps
+    no locks nothing is removed.
+
+    Args:
+        mark: a file, made if it is absent; this process holds a shared lock on it until it ends.
+        leftovers: the folder.
+    """
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(mark, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        if hold(handle):
+            for path in leftovers.glob("*"):
+                path.unlink(missing_ok=True)
+        fcntl.flock(handle, fcntl.LOCK_SH)
+    except NoLocksError:
+        os.close(handle)
+
+
 def hold(handle: int) -> bool:
     """Lock an open file until it is closed; False while another process holds it.
 

@@ -11,7 +11,7 @@ FOLDERS = {
 FILES = {
     "scoreboard": "index.html",
     "cards": "index.html?view=pages",
-    "claims": "index.html?work=focal_eiou&q=over+ap50",
+    "claims": "index.html?work=focal_eiou&q=balanced+over",
     **{name: f"{folder}/notebook.html" for name, folder in FOLDERS.items()},
     "compare": "compare.html",
     "evaluation": "report.html",

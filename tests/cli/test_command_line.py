@@ -37,6 +37,8 @@ def test_the_package_runs_as_a_module(repository):
     [
         (["--out", "."], "argument --out: must be a file to write, '.' is a folder"),
         (["--out", "gt.json/x/m.json"], "cannot be made: gt.json is no folder"),
+        (["--out", "pipe"], "argument --out: must be a file to write, pipe is a pipe or a device"),
+        (["--out", "x" * 300], "File name too long"),
         (["--tau", "nan"], "argument --tau: must be a finite number, got 'nan'"),
         (["--max-dets", "0"], "argument --max-dets: must be at least 1, got 0"),
         (["--gt", "."], ".: must be a file, is a folder"),

@@ -91,6 +91,10 @@ EDITS = {
                                "rebalance.assigners.atss:assign_atss",
                                "rebalance.assigners.ssd:assign_ssd",
                                "name: atss\n      top_k: 9"),  # a head is called atss, too
+    "a part that settings check for": ("config/options/assigners.py",
+                                       "if self.positive_iou < self.negative_iou",
+                                       "if not self.positive_iou >= self.negative_iou",
+                                       "name: max_iou\n"),
     "an overlap": ("boxes.py", "return _ggiou(boxes1[:, None]", "return 2 * _ggiou(boxes1[:, None]",
                    "name: ggiou\n"),
     "a sampler": ("samplers/mining.py", 'negative="random"', 'negative="hard"', "name: ohpm\n"),

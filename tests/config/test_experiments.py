@@ -63,12 +63,26 @@ MISTAKES = {
         "targets.table_1.rows[2]: needs a run, or waits"),
     "departure that is no sentence": (
         WORK, ("runs", "baseline", "departures"), [3], "runs.baseline.departures[0]: must be text"),
+    "departure that names nothing": (
+        WORK, ("runs", "baseline", "departures"), [{"of": [], "says": "Differs."}],
+        "runs.baseline.departures[0].of: "),
+    "departure of a run's rows": (
+        WORK, ("runs", "baseline", "departures"), [{"of": ["rate"], "says": "a", "rows": [1]}],
+        "runs.baseline.departures[0].rows: unknown key"),
+    "departure of a row that there is not": (
+        WORK, ("targets", "table_1", "departures"), [{"of": ["rate"], "says": "a", "rows": [3]}],
+        "targets.table_1.departures[0].rows: must be below 3, got [3]"),
     "departures of a detector that are no list": (
         "detectors.yaml", ("retinanet", "departures"), "Is short.",
         "retinanet.departures: must be a list"),
     "empty departure of a schedule": (
         "scales/tiny.yaml", ("schedules", "short", "departures"), [""],
         "schedules.short.departures[0]: must not be empty"),
+    "more epochs than iterations": (
+        "scales/tiny.yaml", ("schedules", "short", "epochs"), 11,
+        "schedules.short.epochs: must be at most the 10 iterations, got 11"),
+    "data set beside another": (
+        WORK, ("targets", "figure_3_14", "beside"), ["voc"], "targets.figure_3_14.beside"),
     "seeds of a target that there is not": (
         "scales/tiny.yaml", ("seeds_of",), {"work_table_2": [1]}, "seeds_of: no target named",
         "(did you mean 'work_table_5'?)"),

@@ -225,7 +225,7 @@ def test_a_row_may_name_a_run_of_another_work(experiments):
 
 def test_a_target_that_describes_a_data_set_reads_its_annotations(experiments):
     target = experiments.targets["thesis_figure_3_4"]
-    assert target.dataset is not None
+    assert target.datasets == ["coco2017"]
     files = target.inputs(experiments.results("shapes", data="elsewhere"))
     assert files == [f"elsewhere/shapes/annotations/{split}.json" for split in ("train", "val")]
 

@@ -55,6 +55,19 @@ def test_a_table_of_runs(experiments, results):
     assert given["files"][0]["log"] == [f"{RUNS}/baseline/seed{seed}/log.csv" for seed in (0, 1)]
 
 
+def test_a_table_of_speeds_alone_asks_for_no_evaluation(edit, root):
+    table = ("targets", "table_1")
+    speed = {"name": "fps", "percent": False, "better": "higher", "reads": "speed"}
+    edit("papers/work.yaml", (*table, "metrics"), [speed])
+    for row in range(3):
+        edit("papers/work.yaml", (*table, "rows", row, "reported"), {"fps": 10.0})
+    experiments = load_experiments(root)
+    asked = experiments.target("work_table_1").inputs(experiments.results("tiny"))
+    assert asked == [
+        f"{RUNS}/{run}/seed{seed}/speed.json" for run in ("baseline", "staged") for seed in (0, 1)
+    ]
+
+
 def test_a_quoted_row_is_shown_and_nothing_trained_for_it(root, results):
     file = root / "config" / "papers" / "work.yaml"
     text = file.read_text()
@@ -107,6 +120,21 @@ def test_a_target_may_have_seeds_of_its_own(root, edit):
     assert figure.seeds(results) == [0, 1]
     chosen = experiments.results("tiny", seeds=[9])
     assert table.seeds(chosen) == figure.seeds(chosen) == [9]
+
+
+def test_tables_of_runs_that_keep_their_epochs_read_them(root, edit, results):
+    before = load_experiments(root)
+    edit("scales/tiny.yaml", ("schedules", "short", "epochs"), 5)
+    experiments = load_experiments(root)
+    kept = experiments.results("tiny")
+    table = experiments.target("work_table_1")
+    epochs = f"{RUNS}/baseline/seed0/default/epochs.json"
+    assert epochs in table.inputs(kept)
+    assert epochs in table.parameters(kept)["files"][0]["epochs"]
+    # What is trained does not depend on it, and tables of runs that keep none are as they were.
+    assert resolve_run(experiments, "staged", "tiny") == resolve_run(before, "staged", "tiny")
+    assert epochs not in table.inputs(results)
+    assert "epochs" not in table.parameters(results)["files"][0]
 
 
 def test_a_small_batch_has_few_devices(root, edit):

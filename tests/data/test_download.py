@@ -199,3 +199,27 @@ def test_known_sources_agree_with_torchvision():
     }.items():
         assert SOURCES[name].url == theirs.url
         assert f"-{SOURCES[name].sha256}.pth" in theirs.url
+
+
+def test_a_published_checksum_is_asked_for_and_decides(server, tmp_path):
+    url = server.add("r.json", CONTENT)
+    said = server.add("r.json.md5sum", f"{MD5}  r.json\n".encode())
+    download(url, tmp_path / "r.json", md5_url=said)
+    assert (tmp_path / "r.json").read_bytes() == CONTENT
+    other = server.add("o.md5sum", f"{'0' * 32}\n".encode())
+    with pytest.raises(InputError, match=rf"what arrived \(removed\): expected md5 {'0' * 32}"):
+        download(url, tmp_path / "other.json", md5_url=other)
+    assert left(tmp_path) == [".other.json.lock", "r.json"] or left(tmp_path) == ["r.json"]
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>no such file</html>", b"abc123  r.json"])
+def test_what_is_no_checksum_is_refused_before_anything_is_downloaded(server, tmp_path, content):
+    url, said = server.add("r.json", CONTENT), server.add("r.md5sum", content)
+    with pytest.raises(InputError, match="must hold an md5 of 32 hexadecimal digits"):
+        download(url, tmp_path / "r.json", md5_url=said)
+    assert [path for path, _ in server.requests] == ["/r.md5sum"]
+
+
+def test_a_checksum_that_is_not_there_is_one_sentence(server, tmp_path):
+    with pytest.raises(InputError, match=r"r\.md5sum: the checksum cannot be had: 404"):
+        download(server.url("r.json"), tmp_path / "r.json", md5_url=server.url("r.md5sum"))

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -164,7 +165,12 @@ def wait_for(path, process, timeout=90):
         time.sleep(0.01)
 
 
-OUTPUTS = ["log.csv", "model.safetensors", "run.yaml"]
+def children(process):
+    """Numbers of the processes that it has started."""
+    return list(map(int, Path(f"/proc/{process}/task/{process}/children").read_text().split()))
+
+
+OUTPUTS = [".finished", "log.csv", "model.safetensors", "run.yaml"]
 
 
 def results(out):

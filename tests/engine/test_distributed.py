@@ -1,7 +1,9 @@
 """Two processes with half of each batch compute what one process computes with all of it."""
 
 import os
+import signal
 import socket
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -11,10 +13,14 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from lightning_fabric.plugins.environments import LightningEnvironment
 from rebalance import distributed
+from rebalance.engine.checkpoint import choose_checkpoint
 from rebalance.engine.fabric import SlurmStep, processes_of
 from rebalance.engine.train import train
 from rebalance.errors import InputError
+from rebalance.locks import try_lock
 from safetensors.torch import load_file
+
+from .conftest import children, wait_for
 
 
 def free_port():
@@ -76,8 +82,6 @@ def test_who_starts_the_processes():
 
 @pytest.mark.slow
 def test_sigterm_to_one_of_two_processes_stops_both_with_a_checkpoint(run, start, tmp_path):
-    import time
-
     run["schedule"].update(iterations=2000, checkpoint_every=10**6)
     run["hardware"]["devices"] = 2
     process = start(run, tmp_path / "out")
@@ -109,6 +113,29 @@ def test_a_corrupt_image_of_one_rank_stops_both_with_one_message(run, start, sha
     assert broken.name in errors
     assert "Traceback" not in errors
     assert (tmp_path / "out" / "checkpoint.pt").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_stands_still_ends_the_training_after_the_time_set(
+    run, start, tmp_path, rank
+):
+    run["schedule"].update(iterations=10**6, checkpoint_every=1)
+    run["hardware"].update(devices=2, timeout=0.1)
+    process = start(run, tmp_path / "out")
+    wait_for(tmp_path / "out" / "checkpoint.previous.pt", process)
+    (child,) = children(process.pid)
+    stopped = (process.pid, child)[rank]
+    os.kill(stopped, signal.SIGSTOP)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == (-signal.SIGKILL if rank == 0 else os.EX_TEMPFAIL), errors
+    assert "one of 2 processes stands still: they have not met for 0.1 minutes" in errors
+    assert "Traceback" not in errors
+    while Path(f"/proc/{child}").exists():  # until whoever adopted it has taken note
+        assert "State:\tT" not in Path(f"/proc/{child}/status").read_text()
+        time.sleep(0.1)
+    assert choose_checkpoint(tmp_path / "out") == [], "the last checkpoint is whole"
+    assert try_lock(tmp_path / "out" / ".lock") is not None, "the next training need not wait"
 
 
 def _check_gather(rank, port, folder):

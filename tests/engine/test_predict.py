@@ -1,6 +1,7 @@
 """Prediction: COCO results in the pixels of the image files, from files that cannot run code."""
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -189,3 +190,24 @@ def test_the_command_line_of_train_says_what_it_needs(capsys, tmp_path):
     (tmp_path / "list.yaml").write_text("[1, 2]")
     assert main(["train", "--run-file", str(tmp_path / "list.yaml"), "--out", str(tmp_path)]) == 2
     assert "must be a mapping" in capsys.readouterr().err
+
+
+def test_other_images_are_predicted_into_what_the_server_takes(run, trained, tmp_path):
+    """The validation images without their objects give the same detections, in one JSON."""
+    val = run["dataset"]["val"]
+    content = json.loads(Path(val["annotations"]).read_text())
+    (tmp_path / "testdev.json").write_text(json.dumps(content | {"annotations": []}))
+    out = tmp_path / "detections_test-dev2017_a_results.zip"
+    images = {"annotations": str(tmp_path / "testdev.json"), "images": val["images"]}
+    predict(trained, out, variant="all", images=images)
+    predict(trained, tmp_path / "val.json", variant="all")
+    with zipfile.ZipFile(out) as archive:
+        (name,) = archive.namelist()
+        assert name == "detections_test-dev2017_a_results.json"
+        assert archive.read(name) == (tmp_path / "val.json").read_bytes()
+
+
+def test_other_images_need_both_annotations_and_folder(trained, tmp_path, capsys):
+    arguments = ["--run-dir", str(trained), "--images", str(tmp_path), "--out", str(tmp_path / "o")]
+    assert main(["predict", *arguments]) == 2
+    assert "--annotations and --images go together" in capsys.readouterr().err

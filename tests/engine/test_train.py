@@ -21,7 +21,7 @@ from rebalance.engine.train import NonFiniteLossError, train
 from rebalance.errors import InputError
 from safetensors.torch import load_file
 
-from .conftest import OUTPUTS, STAGED, Interrupted, results, wait_for
+from .conftest import OUTPUTS, STAGED, Interrupted, children, results, wait_for
 from .test_mask_runs import MASK, MASK_HEAD
 
 
@@ -95,6 +95,21 @@ def test_a_killed_training_ends_with_the_bytes_of_an_uninterrupted_one(run, star
     train(run, tmp_path / "whole", threads=1)
     assert kill_repeatedly(run, tmp_path / "killed", start, [0.7]) == 1
     assert results(tmp_path / "whole") == results(tmp_path / "killed")
+
+
+@pytest.mark.slow
+def test_a_killed_loader_is_named_and_the_checkpoint_stays(run, start, tmp_path):
+    run["schedule"].update(iterations=10**6, checkpoint_every=1)
+    run["hardware"]["num_workers"] = 1
+    process = start(run, tmp_path)
+    wait_for(tmp_path / checkpoints.PREVIOUS, process)
+    (loader,) = children(process.pid)
+    os.kill(loader, signal.SIGKILL)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == os.EX_TEMPFAIL, errors
+    assert "rebalance train: a process that loads images was killed" in errors
+    assert "Traceback" not in errors
+    assert checkpoints.choose_checkpoint(tmp_path) == []
 
 
 @pytest.mark.slow
@@ -284,6 +299,13 @@ def test_a_checkpoint_cannot_run_code(run, tmp_path):
     with pytest.raises(InputError, match=r"checkpoint.pt: no checkpoint of a training"):
         train(run, tmp_path, threads=1)
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("content", [[1], {"iteration": 3}])
+def test_a_file_of_another_program_is_no_checkpoint(run, tmp_path, content):
+    torch.save(content, tmp_path / "checkpoint.pt")
+    with pytest.raises(InputError, match=r"checkpoint.pt: no checkpoint of this version"):
+        train(run, tmp_path, threads=1)
 
 
 def test_a_loss_that_becomes_nan_stops_the_run(run, tmp_path):

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -96,3 +97,38 @@ def test_a_finished_training_is_not_repeated_unless_its_settings_or_code_change(
     run["schedule"]["iterations"] = 6
     train(run, finished, threads=1)
     assert len((finished / "log.csv").read_text().splitlines()) == 1 + 6
+
+
+@pytest.mark.parametrize("names", [OUTPUTS[1:], ["model.safetensors"], ["run.yaml", "log.csv"]])
+@pytest.mark.parametrize("links", [True, False], ids=["hard links", "no hard links"])
+def test_what_a_workflow_has_deleted_of_a_finished_training_is_taken_over(
+    run, finished, capsys, monkeypatch, names, links
+):
+    """Snakemake deletes what an orphaned training has finished before it starts another."""
+    before = results(finished)
+    for name in names:
+        (finished / name).unlink()
+    if not links:
+        monkeypatch.setattr(Path, "hardlink_to", _no_hard_links)
+    train(run, finished, threads=1)
+    assert "this training is finished" in capsys.readouterr().err
+    assert results(finished) == before
+    assert sorted(path.name for path in finished.iterdir()) == OUTPUTS
+    for name in names:
+        kept = finished / ".finished" / name
+        assert (finished / name).samefile(kept) == links
+
+
+def _no_hard_links(self, target):
+    raise PermissionError("as on FAT")
+
+
+def test_other_annotations_train_again(run, finished, shapes, tmp_path):
+    file = Path(run["dataset"]["train"]["annotations"])
+    before, model = file.read_bytes(), (finished / "model.safetensors").stat()
+    file.write_bytes(before + b"\n")
+    try:
+        train(run, finished, threads=1)
+    finally:
+        file.write_bytes(before)
+    assert not os.path.samestat(model, (finished / "model.safetensors").stat())

@@ -1,4 +1,4 @@
-"""Valid contents with one thing wrong, drawn by hypothesis."""
+"""Valid contents and command lines with one thing wrong, drawn by hypothesis."""
 
 import copy
 import math
@@ -62,3 +62,26 @@ def damaged(draw: st.DrawFn, content: bytes) -> bytes:
     changed = bytearray(content)
     changed[position] ^= 1 << draw(st.integers(0, 7))
     return bytes(changed)
+
+
+WRONG_ARGUMENTS = [
+    "", " ", "-", "--", "-1", "0", "7", "0.5", "nan", "-inf", "1e400", "1" * 400, "é", "\u0663",
+    "$x", "'", "a b", "x" * 300, "--out", "--help", "--nothing", "../x", ".", "absent",
+    "absent/file", "empty", "latin", "pipe", "loop", "images", "gt.json", "dt.json",
+    "files.zip", "mine.yaml", "gt.json/x", "{", "[]", '{"nms": 1}', ":", "VOC2007:absent",
+]  # fmt: skip
+"""In place of an argument; those that name files, name them in the folder of the commands."""
+
+
+@st.composite
+def arguments(draw: st.DrawFn, command: list[str]) -> list[str]:
+    """A command line with up to two arguments replaced, left out, or added."""
+    changed = list(command)
+    for _ in range(draw(st.integers(1, 2))):
+        position = draw(st.integers(0, len(changed) - 1))
+        what = draw(st.sampled_from(["replaced"] * 5 + ["left out", "added"]))
+        other = [] if what == "left out" else [draw(st.sampled_from(WRONG_ARGUMENTS))]
+        changed[position : position + (what != "added")] = other
+        if not changed:
+            break
+    return changed

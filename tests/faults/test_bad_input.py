@@ -1,6 +1,6 @@
 """One fault in a valid file: a right result, or one line that names the file; never half a file.
 
-``make fuzz`` draws ten times as many, and others every time.
+``make fuzz`` draws ten times as many, and others every time; it counts those refused and accepted.
 """
 
 import contextlib
@@ -10,19 +10,32 @@ import os
 import tarfile
 import zipfile
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 import numpy as np
 import pytest
+import torch
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from rebalance.cli import main
 from rebalance.config.experiments import load_experiments, resolve_run
+from rebalance.data.coco import load_coco
+from rebalance.engine.checkpoint import (
+    CHECKPOINT,
+    DAMAGED,
+    PREVIOUS,
+    choose_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 
-from .mutations import damaged, mutated
+from .mutations import arguments, damaged, mutated
 
-CASES = int(os.environ.get("REBALANCE_FUZZ", "250"))
+pytestmark = pytest.mark.timeout(3600)  # of 20,000 cases on a busy machine
+
+CASES = int(os.environ.get("REBALANCE_FUZZ", "170"))
 fuzz = settings(
     max_examples=CASES,
     deadline=None,
@@ -96,7 +109,11 @@ def run(*argv: object) -> tuple[int, str]:
     """Exit code and stderr of the command line."""
     errors = io.StringIO()
     with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
-        code = main([str(argument) for argument in argv])
+        try:
+            code = main([str(argument) for argument in argv])
+        except SystemExit as end:  # argparse
+            code = end.code
+    event("refused" if code else "accepted")
     return code, errors.getvalue()
 
 
@@ -159,10 +176,11 @@ def test_data_sets_in_coco_layout(folder, data):
     code, errors = run("data", "coco-folder", "--train-annotations", train, "--train-images",
                        folder / "images", "--val-annotations", val, "--val-images",
                        folder / "images", "--out", out)  # fmt: skip
-    made = out / "annotations" / "val.json"
-    if code:
-        (out / "annotations" / "train.json").unlink(missing_ok=True)
-    check(code, errors.replace(" left out ", ""), [train, val, folder / "images"], [made])
+    made = [out / "annotations" / f"{split}.json" for split in ("train", "val")]
+    if code == 0:
+        for path in made:
+            load_coco(path)
+    check(code, errors, [train, val, folder / "images"], made)
 
 
 @pytest.mark.parametrize(("name", "command", "result"), [
@@ -227,3 +245,161 @@ def test_damaged_archives(folder, tmp_path_factory, data, kind):
         assert found == {}
         assert str(file) in errors
         assert list(out.parent.iterdir()) == []
+
+
+VOC = {
+    "folder": "VOC2007", "filename": "a.jpg", "segmented": 0,
+    "size": {"width": 50, "height": 40, "depth": 3},
+    "object": [
+        {"name": ("cat", "dog")[k], "pose": "Left", "truncated": 0, "difficult": k,
+         "bndbox": {"xmin": 3 + k, "ymin": 4, "xmax": 20, "ymax": 30}} for k in range(2)],
+}  # fmt: skip
+
+
+def xml(tag: str, value: object) -> str:
+    if isinstance(value, list):
+        return "".join(xml(tag, entry) for entry in value)
+    if isinstance(value, dict):
+        return f"<{tag}>{''.join(xml(str(key), below) for key, below in value.items())}</{tag}>"
+    return f"<{tag}>{escape(str(value))}</{tag}>"
+
+
+@pytest.fixture(scope="module")
+def devkit(folder):
+    devkit = folder / "VOC2007"
+    for name in ("Annotations", "ImageSets/Main", "JPEGImages"):
+        (devkit / name).mkdir(parents=True)
+    for name in ("a", "b"):
+        (devkit / "JPEGImages" / f"{name}.jpg").write_bytes(b"not looked at")
+    (devkit / "Annotations" / "b.xml").write_text(xml("annotation", VOC))
+    (devkit / "ImageSets" / "Main" / "val.txt").write_text("b\n")
+    return devkit
+
+
+@fuzz
+@given(data=st.data(), kind=st.sampled_from(["values", "values", "bytes", "list"]))
+def test_pascal_voc(devkit, data, kind):
+    content = data.draw(mutated(VOC)) if kind == "values" else VOC
+    annotation = xml("annotation", content).encode(errors="surrogatepass")
+    listing = b"a\nb\n"
+    if kind == "bytes":
+        annotation = data.draw(damaged(annotation))
+    elif kind == "list":
+        listing = data.draw(damaged(listing))
+    (devkit / "Annotations" / "a.xml").write_bytes(annotation)
+    (devkit / "ImageSets" / "Main" / "train.txt").write_bytes(listing)
+    out = devkit.parent / "converted"
+    made = [out / "annotations" / f"{split}.json" for split in ("train", "val")]
+    code, errors = run("data", "voc", "--train", f"{devkit}:train", "--val", f"{devkit}:val",
+                       "--out", out)  # fmt: skip
+    if code == 0:
+        for path in made:
+            load_coco(path)
+    check(code, errors, [devkit], made)
+
+
+MANIFEST = {
+    "scale": "shapes",
+    "works": [
+        {"key": "w", "title": "Work", "authors": "A. Author", "own": False,
+         "targets": [
+             {"name": "w_table_1", "title": "Table", "kind": "own", "status": "made",
+              "reason": None, "departures": 2, "html": "gt/a.png", "thumbnail": "gt/a.png",
+              "csv": None, "verdict": {"status": "redrawn", "words": "redrawn", "note": ""}},
+             {"name": "w_table_2", "title": "Table", "kind": "own", "status": "waiting"}]}
+    ],
+}  # fmt: skip
+
+
+@fuzz
+@given(data=st.data())
+def test_manifests_of_an_index(folder, data):
+    content = data.draw(mutated(MANIFEST))
+    out = folder / "index.html"
+    with contextlib.chdir(folder):
+        file = write_json(folder / "manifest.json", content)
+        code, errors = run("index", "--manifest", file, "--out", out)
+    check(code, errors, [file], [out])
+
+
+STATE = {
+    "settings": "{}", "made_from": {}, "threads": 1, "iteration": 7, "log_bytes": 100,
+    "model": {"weight": torch.arange(40.0), "bias": torch.ones(3)},
+}  # fmt: skip
+
+
+@fuzz
+@given(data=st.data())
+def test_damaged_checkpoints(tmp_path_factory, data):
+    """What is loaded is what was saved, of the last or of the one before."""
+    folder = tmp_path_factory.mktemp("run")
+    for iteration in (6, 7):
+        save_checkpoint(folder, {**STATE, "iteration": iteration})
+    file = folder / CHECKPOINT
+    file.write_bytes(data.draw(damaged(file.read_bytes())))
+    messages = choose_checkpoint(folder)
+    found = load_checkpoint(folder)
+    assert found["iteration"] == (6 if messages else 7)
+    event("put aside" if messages else "accepted")
+    assert found["model"].keys() == STATE["model"].keys()
+    assert all(found["model"][name].equal(value) for name, value in STATE["model"].items())
+    kept = {CHECKPOINT, DAMAGED} if messages else {CHECKPOINT, PREVIOUS}
+    assert {path.name for path in folder.iterdir()} == kept
+
+
+COMMANDS = [
+    ["evaluate", "--gt", "gt.json", "--dt", "dt.json", "--iou-type", "bbox", "--tau", "0.5",
+     "--ious", "0.5", "0.75", "--max-dets", "100", "--out", "new/m.json", "--per-class",
+     "new/c.csv", "--matches", "new/m.npz"],
+    ["evaluate-panoptic", "--gt", "p.json", "--dt", "p.json", "--gt-folder", "gt", "--dt-folder",
+     "dt", "--tau", "0.5", "--out", "new/p.json"],
+    ["compare", "--gt", "gt.json", "--dt", "dt.json", "dt.json", "--names", "a", "b",
+     "--resamples", "20", "--seed", "1", "--out", "new/compare.json"],
+    ["data", "coco-folder", "--train-annotations", "gt.json", "--train-images", "images",
+     "--val-annotations", "gt.json", "--val-images", "images", "--first", "1", "--out", "new/set"],
+    ["data", "voc", "--train", "VOC2007:val", "--val", "VOC2007:val", "--out", "new/voc"],
+    ["data", "extract", "--archive", "files.zip", "--out", "new/files"],
+    ["index", "--manifest", "manifest.json", "--out", "new/index.html"],
+    ["train", "--run-file", "mine.yaml", "--wait", "0", "--out", "new/training"],
+    ["predict", "--run-dir", "run", "--variant", "default", "--settings", "{}", "--split", "val",
+     "--out", "new/d.json"],
+    ["data", "download", "--url", "http://127.0.0.1:9/a", "--size", "3", "--md5", "0", "--out",
+     "new/a"],
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shelf(folder, devkit, trained):
+    """A folder with everything that COMMANDS name, and some things that no command takes."""
+    contents = {"gt": GROUND_TRUTH, "dt": RESULTS, "p": PANOPTIC, "manifest": MANIFEST}
+    for name, content in contents.items():
+        write_json(folder / f"{name}.json", content)
+    (folder / "mine.yaml").write_text(yaml.safe_dump(trained))
+    (folder / "files.zip").write_bytes(ARCHIVES["zip"])
+    (folder / "empty").touch()
+    (folder / "latin").write_bytes(b"\xe9: \xff")
+    os.mkfifo(folder / "pipe")
+    (folder / "loop").symlink_to("loop")
+    return folder
+
+
+@fuzz
+@given(data=st.data(), command=st.sampled_from(COMMANDS))
+def test_command_lines(shelf, monkeypatch, data, command):
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # between attempts to download
+    argv = data.draw(arguments(command))
+    with contextlib.chdir(shelf):
+        before = {path: path.stat().st_mtime_ns for path in shelf.rglob("*") if path.is_file()}
+        code, errors = run(*argv)
+        after = {path for path in shelf.rglob("*") if path.is_file()}
+    if code != 0:
+        assert code == 2, errors
+        (line,) = errors.splitlines()
+        assert line.startswith("rebalance")
+        assert len(line) < 2000
+        assert after == before.keys()
+    for path in after - before.keys():
+        assert not path.name.startswith(".")
+        if path.suffix == ".json":
+            json.loads(path.read_text())
+        path.unlink()

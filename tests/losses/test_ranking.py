@@ -523,6 +523,23 @@ def test_100_000_positives_have_the_ranks_of_the_pairs():
     torch.testing.assert_close(net[1], loss.ranking.double(), rtol=1e-6, atol=0)
 
 
+def test_100_000_positives_of_ap_and_alrp_pull_as_much_as_the_negatives():
+    """Theorem 2; the sum is the loss of AP, and what aLRP's target leaves of its error."""
+    rng = torch.Generator().manual_seed(0)
+    targets = (torch.arange(150_000) % 3 > 0).float()
+    logits = (torch.randn(150_000, generator=rng) + targets).requires_grad_()
+    errors = torch.rand(100_000, generator=rng)
+    ranks = Ranks(logits, targets, 1.0, count_self="one")
+    above = ranks.over_other_positives(errors.double())
+    of_alrp = ranks.mean((ranks.false_positives + above) / ranks.rank)
+    ap = ap_loss(logits, targets)
+    for loss, pulled in ((ap, ap), (alrp_loss(logits, targets, errors).classification, of_alrp)):
+        (gradient,) = torch.autograd.grad(loss, logits)
+        net = gradient.double()[targets > 0].sum(), gradient.double()[targets == 0].sum()
+        torch.testing.assert_close(-net[0], net[1], rtol=1e-6, atol=0)
+        torch.testing.assert_close(net[1], pulled.detach().double(), rtol=1e-6, atol=0)
+
+
 @pytest.mark.parametrize("odd", [float("nan"), float("inf")])
 @pytest.mark.parametrize("place", [0, 1], ids=["positive", "negative"])
 @pytest.mark.parametrize("delta", [0.0, 0.5])

@@ -210,6 +210,11 @@ def test_command_writes_metrics_and_classes(files, capsys):
             id="outside the folder",
         ),
         pytest.param(
+            lambda c: c["annotations"][0].update(image_id=[7]),
+            r"annotations\[0\].image_id: got \[7\], must be an integer",
+            id="a list for the only id",
+        ),
+        pytest.param(
             lambda c: c["annotations"][0].pop("segments_info"),
             r"annotations\[0\].segments_info: is missing",
             id="no segments",

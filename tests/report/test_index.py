@@ -189,21 +189,27 @@ def test_no_works_is_a_page():
     ("change", "message"),
     [
         pytest.param(
-            lambda first: first.update(status="done"), "status must be one of", id="unknown status"
+            lambda first: first.update(status="done"),
+            r"targets\[0\].status: must be one of",
+            id="unknown status",
         ),
-        pytest.param(lambda first: first.pop("kind"), r"missing keys \['kind'\]", id="no kind"),
-        pytest.param(lambda first: first.update(htm="x"), r"unknown keys \['htm'\]", id="typo"),
+        pytest.param(lambda first: first.pop("kind"), "missing key 'kind'", id="no kind"),
+        pytest.param(lambda first: first.update(htm="x"), "unknown key 'htm'", id="typo"),
         pytest.param(lambda first: first.pop("html"), "is made and has no html", id="no page"),
         pytest.param(
-            lambda first: first.update(csv="gone.csv"), "csv gone.csv does not exist", id="no file"
+            lambda first: first.update(csv="gone.csv"),
+            "made, 'gone.csv' does not exist",
+            id="no file",
         ),
         pytest.param(
             lambda first: first.update(claims=[claim("fine")]),
-            r"claims\[0\]: verdict must be one of",
+            r"claims\[0\].verdict: must be one of",
             id="verdict of a claim",
         ),
         pytest.param(
-            lambda first: first.update(claims=[{"name": "x"}]), "needs the keys", id="half a claim"
+            lambda first: first.update(claims=[{"name": "x"}]),
+            r"claims\[0\]: missing key",
+            id="half a claim",
         ),
     ],
 )
@@ -219,7 +225,10 @@ def test_command_refuses_what_is_no_manifest(tmp_path, capsys):
     for content, message in {
         None: "no such manifest",
         "{": "not valid JSON",
-        "[]": "scale and works",
+        "[]": "manifest.json: must be a mapping, got []",
+        '{"scale": 1, "works": []}': "manifest.json: scale: must be text, got 1",
+        '{"scale": "s", "works": {"a": 1}}': "manifest.json: works: must be a list",
+        '{"scale": "s", "works": [7]}': "manifest.json: works[0]: must be a mapping, got 7",
     }.items():
         if content is not None:
             path.write_text(content)

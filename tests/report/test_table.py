@@ -11,6 +11,8 @@ from rebalance.figures.comparison.compute import (
     Metric,
     as_fraction,
     assemble,
+    cell_checks,
+    claim_checks,
     save_table,
 )
 from rebalance.figures.comparison.gains import with_gains
@@ -19,6 +21,7 @@ from rebalance.report.heading import heading_html, legend_html
 from rebalance.report.table import (
     agreement_html,
     decimals,
+    epochs_html,
     metric_label,
     run_links_html,
     show_number,
@@ -173,6 +176,86 @@ def test_csv_keeps_every_digit(table, tmp_path):
         np.testing.assert_array_equal(again[column], tidy[column])
 
 
+@pytest.fixture
+def searched(table, tmp_path):
+    """The two seeds of a and the one of b with three epochs each."""
+    rows, files = table
+    over = {
+        "a/seed0": [(0.20, 0.75, 0.20), (0.40, 0.71, 0.25), (0.30, 0.70, 0.21)],
+        "a/seed1": [(0.34, 0.74, 0.24), (0.30, 0.70, 0.22), (0.34, 0.72, 0.20)],
+        "b/seed0": [(0.30, None, None), (0.365, 0.69, 0.19), (0.36, None, None)],
+    }
+    for seed, epochs in over.items():
+        names = ("AP", "oLRP", "oLRP_Loc")
+        content = [{"metrics": dict(zip(names, numbers, strict=True))} for numbers in epochs]
+        (tmp_path / "runs" / seed / "epochs.json").write_text(json.dumps({"epochs": content}))
+        last = dict(zip(names, epochs[-1], strict=True))
+        (tmp_path / "runs" / seed / "metrics.json").write_text(json.dumps(last))
+    kept = [[path.replace("metrics", "epochs") for path in kinds["metrics"]] for kinds in files]
+    metrics = [*METRICS, {"name": "oLRP_Loc", "percent": True, "better": "lower"}]
+    return (
+        rows,
+        metrics,
+        [kinds | {"epochs": paths} for kinds, paths in zip(files, kept, strict=True)],
+    )
+
+
+def test_each_number_has_its_best_epoch_and_parts_of_olrp_have_that_of_olrp(searched):
+    tidy = assemble(*searched)
+    found = cell(tidy, "a", "AP")
+    assert found["at_best_epoch"] == pytest.approx((0.40 + 0.34) / 2, abs=1e-15)
+    assert found["best_epoch"] == "2, 1"  # the first of equals
+    assert found["measured"] == pytest.approx((0.30 + 0.34) / 2, abs=1e-15)
+    assert cell(tidy, "a", "oLRP")["at_best_epoch"] == pytest.approx((0.70 + 0.70) / 2, abs=1e-15)
+    parts = cell(tidy, "a", "oLRP_Loc")
+    assert parts["best_epoch"] == "3, 2"
+    assert parts["at_best_epoch"] == pytest.approx((0.21 + 0.22) / 2, abs=1e-15)
+    assert cell(tidy, "b", "oLRP")["best_epoch"] == "2"  # others are undefined
+    assert np.isnan(cell(tidy, "c", "AP")["at_best_epoch"])
+
+
+def test_what_is_printed_is_held_against_the_best_epoch(searched):
+    rows, metrics, files = searched
+    tidy = assemble(*searched)
+    cells = cell_checks(tidy, ["a", "b", "c"], rows, metrics)
+    assert (cells[0].name, cells[0].measured) == ("a: AP", pytest.approx(37.0))
+    claim = {"says": "a is better", "gains": [{"rows": [[0, 1]], "metrics": ["AP"]}]}
+    assert claim_checks(tidy, rows, metrics, [claim])[0].measured == "AP +0.5"
+    without = [{kind: kinds[kind] for kind in ("log", "metrics")} for kinds in files]
+    assert claim_checks(assemble(rows, metrics, without), rows, metrics, [claim])[0].holds is False
+
+
+def test_last_and_best_epoch_stand_beside_each_other(searched):
+    rows, metrics, files = searched
+    tidy = with_gains(assemble(*searched), metrics, files, [])
+    html = style_table(tidy, rows, metrics).to_html()
+    assert "last epoch" in html
+    assert '37.0 <span class="spread">(2, 1)</span>' in html
+    assert "searched for on the validation images themselves" in epochs_html(tidy)
+    memory = style_table(tidy, rows, metrics).columns
+    assert ("memory gb ↓", "best epoch") not in memory
+
+
+def test_a_table_without_epochs_says_nothing_of_them(table):
+    rows, files = table
+    tidy = with_gains(assemble(rows, METRICS, files), METRICS, files, [])
+    assert epochs_html(tidy) == ""
+    assert "epoch" not in style_table(tidy, rows, METRICS).to_html()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"epoch": []}, "needs a list of epochs"),
+        ({"epochs": [{"metrics": {"AP": "high"}}]}, "AP must be a number or null"),
+    ],
+)
+def test_a_file_that_is_none_of_epochs_is_named(searched, content, message):
+    Path(searched[2][0]["epochs"][0]).write_text(json.dumps(content))
+    with pytest.raises(InputError, match=rf"seed0/epochs.json: {message}"):
+        assemble(*searched)
+
+
 def test_cells_show_gains_spread_and_reasons_and_arrows_say_which_way(table):
     rows, files = table
     tidy = with_gains(assemble(rows, METRICS, files), METRICS, files, [1, None, None])
@@ -210,11 +293,12 @@ def test_a_gain_is_coloured_where_its_interval_leaves_out_0(table, better, gain,
 def test_agreement_is_said_of_three_rows_or_of_gains(table):
     rows, files = table
     tidy = with_gains(assemble(rows, METRICS, files), METRICS, files, [1, None, None])
-    page = agreement_html(tidy)
+    page = agreement_html(tidy, rows)
     assert "1 of 1" in page  # the gain in AP is negative in both
     assert "(2 rows)" in page
     assert (
-        agreement_html(with_gains(assemble(rows, METRICS, files), METRICS, files, [None] * 3)) == ""
+        agreement_html(with_gains(assemble(rows, METRICS, files), METRICS, files, [None] * 3), rows)
+        == ""
     )
 
 

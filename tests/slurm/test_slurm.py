@@ -5,9 +5,11 @@ slurm` makes a table of two runs; while they train, one is cancelled with scance
 preempted. Beside it runs a job that meets its time limit.
 """
 
+import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -165,6 +167,9 @@ def story(project: Path, time_limited: object) -> dict[str, list[Job]]:
         first = training(CANCELLED)
         command("scancel", first.number)
         wait_until(lambda: rows(PREEMPTED) > 20, "20 iterations", process)
+        second = training(PREEMPTED)
+        # It stands still until the urgent job is there: on a fast machine it would be done before.
+        command("scancel", "--signal=STOP", second.number)
         wait_until(
             lambda: not command("squeue", "--noheader", f"--jobs={first.number}").strip(),
             "the end of the cancelled job",
@@ -172,7 +177,7 @@ def story(project: Path, time_limited: object) -> dict[str, list[Job]]:
         )
         urgent = ("--partition=urgent", "--gres=gpu:2", "--mem=100", "--output=/dev/null")
         command("sbatch", *urgent, "--wrap", "sleep 1")
-        second = training(PREEMPTED)
+        command("scancel", "--signal=CONT", second.number)
         wait_until(
             lambda: (
                 training(PREEMPTED).fields["Restarts"] == "1"
@@ -191,6 +196,58 @@ def story(project: Path, time_limited: object) -> dict[str, list[Job]]:
     for job in jobs_in(project):
         jobs.setdefault(job.rule, []).append(job)
     return jobs
+
+
+@pytest.fixture(scope="module")
+def outlived(project: Path, tmp_path_factory) -> Path:
+    """The folder of a training whose job was requeued while its process lived on.
+
+    As on a node that has lost contact: the process is out of reach of what SLURM kills.
+    """
+    programs = tmp_path_factory.mktemp("programs")
+    rebalance = shutil.which("rebalance", path=ENVIRONMENT["PATH"])
+    (programs / "rebalance").write_text(f'#!/bin/sh\nexec setsid --wait {rebalance} "$@"\n')
+    (programs / "rebalance").chmod(0o755)
+    environment = {**ENVIRONMENT, "PATH": f"{programs}{os.pathsep}{ENVIRONMENT['PATH']}"}
+    model = f"results/shapes/runs/{PREEMPTED}/seed7/model.safetensors"
+    folder = (project / model).parent
+    messages = project / f"logs/shapes/train/{PREEMPTED}/seed7.log"
+    log = (project / "snakemake.log").open("w")
+    process = subprocess.Popen(
+        (*SNAKEMAKE, *QUICK, model), cwd=project, env=environment, stdout=log, stderr=log, text=True
+    )
+    try:
+        wait_until((folder / "log.unfinished.csv").exists, "an iteration", process)
+        old = json.loads((folder / ".lock").read_text())["process"]
+        os.kill(old, signal.SIGSTOP)  # it shall not end before the next one is there
+        (job,) = (job for job in jobs_in(project) if job.rule == "train")
+        command("scontrol", "requeue", job.number)
+        wait_until(
+            lambda: jobs_in(project)[-1].state == "PENDING", "the end of the old job", process
+        )
+        command("scontrol", "update", f"JobId={job.number}", "StartTime=now")
+        wait_until(
+            lambda: messages.exists() and "waiting until it ends" in messages.read_text(),
+            "a second training",
+            process,
+        )
+        os.kill(old, signal.SIGCONT)
+        assert process.wait(timeout=900) == 0, (project / "snakemake.log").read_text()[-6000:]
+    finally:
+        process.kill()
+        log.close()
+    (job,) = (job for job in jobs_in(project) if job.rule == "train")
+    assert (job.state, job.fields["Restarts"]) == ("COMPLETED", "1")
+    assert f"process {old} on " in messages.read_text()
+    assert "this training is finished" in messages.read_text()
+    return folder
+
+
+def test_a_requeued_training_takes_over_what_its_old_process_has_finished(outlived):
+    rows = (outlived / "log.csv").read_text().splitlines()[1:]
+    assert [int(row.split(",")[0]) for row in rows] == list(range(1, 601))
+    assert (outlived / "model.safetensors").stat().st_size > 0
+    assert not (outlived / "checkpoint.pt").exists()
 
 
 def trainings(story: dict[str, list[Job]], run: str) -> list[Job]:

@@ -63,8 +63,8 @@ class Project:
 def make_project(tmp_path_factory, repository):
     """Projects whose shapes scale takes seconds: 12 images, 4 iterations."""
 
-    def make() -> Project:
-        project = Project(tmp_path_factory.mktemp("project"), repository)
+    def make(name: str = "project") -> Project:
+        project = Project(tmp_path_factory.mktemp("checkout") / name, repository)
 
         def fewer_images(datasets):
             datasets["shapes"].update(num_train=12, num_val=6)

@@ -233,12 +233,14 @@ def test_a_missing_dataset_folder_is_named(make_project):
     assert "raw/coco_tiny/annotations/instances_train2017.json" in done.stdout
 
 
-def test_data_may_lie_in_a_folder_of_any_name(make_project):
-    project = make_project()
+def test_checkout_and_data_may_lie_in_folders_of_any_name(make_project):
+    project = make_project('my "project", it\'s $HOME')
     data = 'my "data", it\'s $HOME'
     project.edit("config/config.yaml", lambda settings: settings.update(data=data))
     metrics = "results/shapes/runs/retinanet_r50_focal_l1/seed0/default/metrics.json"
-    project.snakemake(metrics)
+    first_of_the_demo = "thesis_figure_1_2"
+    project.snakemake(metrics, first_of_the_demo)
+    assert (project.root / "results/shapes/thesis/figure_1_2/notebook.html").exists()
     assert "AP50" in json.loads((project.root / metrics).read_text())
     assert (project.root / data / "shapes" / "annotations" / "train.json").exists()
 

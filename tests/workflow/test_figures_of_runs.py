@@ -15,6 +15,9 @@ def project(make_project):
     project.edit(
         "config/datasets.yaml", lambda sets: sets["shapes_voc"].update(num_train=12, num_val=6)
     )
+    project.edit(
+        "config/scales/shapes.yaml", lambda scale: scale["schedules"]["bbgen_voc"].update(epochs=2)
+    )
     return project
 
 
@@ -26,7 +29,14 @@ PLANNED = {
     "thesis_figure_3_17": {**DATA, "train": 1, "figure": 1},
     "thesis_figure_3_12": {"shapes": 1, "train": 1, "positives": 1, "figure": 1},
     "ggiou_figure_2": {"shapes": 1, "train": 2, "predict": 2, "evaluate": 2, "figure": 1},
-    "thesis_table_4_2": {**DATA, "train": 2, "predict": 2, "evaluate": 2, "table": 1},
+    "thesis_table_4_2": {
+        **DATA,
+        "train": 2,
+        "predict": 2,
+        "evaluate": 2,
+        "evaluate_epochs": 2,
+        "table": 1,
+    },
 }
 
 
@@ -39,6 +49,23 @@ def test_a_variant_of_another_tau_is_evaluated_from_the_same_detections(project)
     folder = "results/shapes/runs/faster_rcnn_r101_voc_rpn_iou60/seed0"
     planned = project.planned(*(f"{folder}/{name}/metrics.json" for name in ("default", "tau_60")))
     assert planned == {**DATA, "train": 1, "predict": 1, "evaluate": 2}
+
+
+def test_epochs_that_a_schedule_keeps_are_evaluated(project):
+    folder = project.root / f"results/shapes/runs/{RUN}/seed0"
+    project.snakemake(str(folder.relative_to(project.root) / "default/epochs.json"))
+    kept = sorted(path.name for path in (folder / "epochs").iterdir())
+    assert kept == ["2.safetensors", "4.safetensors"]
+    epochs = json.loads((folder / "default/epochs.json").read_text())["epochs"]
+    assert [epoch["iteration"] for epoch in epochs] == [2, 4]
+    # Whoever wants other epochs has to train again.
+    project.edit(
+        "config/scales/shapes.yaml", lambda scale: scale["schedules"]["bbgen_voc"].update(epochs=4)
+    )
+    assert project.planned("bbgen_figure_5_trained")["train"] == 1
+    project.edit(
+        "config/scales/shapes.yaml", lambda scale: scale["schedules"]["bbgen_voc"].update(epochs=2)
+    )
 
 
 def test_what_needs_a_training_is_not_analytic(project):

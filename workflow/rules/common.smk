@@ -1,6 +1,7 @@
 # Shared by the other files: the checked experiments, names of files, input functions.
 import json
 import os
+import shlex
 import sys
 from functools import cache
 from pathlib import Path
@@ -9,6 +10,7 @@ from rebalance.config.code import fingerprint, notebook_imports, run_code, train
 from rebalance.config.experiments import load_experiments, resolve_run
 from rebalance.config.run import DEFAULT_VARIANT
 from rebalance.errors import InputError
+from rebalance.locks import remove_unless_in_use
 from snakemake.exceptions import WorkflowError
 
 try:
@@ -71,10 +73,11 @@ def run_code_of(module):
     return lambda wildcards: run_code(resolved(wildcards), module)
 
 
-def predict_code(wildcards):
-    """Digest of the code behind a prediction, with the parts that the variant names."""
-    run = resolved(wildcards).tested_as(wildcards.variant)
-    return run_code(run, "rebalance.engine.predict")
+def variant_code_of(module):
+    """Digest of the code behind a module, with the parts that the variant names."""
+    return lambda wildcards: run_code(
+        resolved(wildcards).tested_as(wildcards.variant), module
+    )
 
 
 def notebook_code(notebook, *more):
@@ -144,6 +147,7 @@ def data_archives():
         for entry in EXPERIMENTS.datasets.values()
         for name in getattr(entry, "archives", [])
     }
+    names |= {"coco_panoptic2017", "coco_test2017", "coco_image_info_test2017"}
     return "|".join(sorted(names)) or "(?!)"
 
 
@@ -156,6 +160,16 @@ def drawing_options(wildcards):
     )
 
 
+def folder_parts(wildcards):
+    """Annotations and images of a data set that the user provides, by option of the command line."""
+    entry = dataset_of(wildcards)
+    return {
+        f"{split}-{part}": f"{DATA}/{getattr(getattr(entry, part), split)}"
+        for split in ("train", "val")
+        for part in ("annotations", "images")
+    }
+
+
 def image_sets(split, folder):
     """Pascal VOC image sets of a split, as FOLDER:SET below a folder."""
 
@@ -164,6 +178,11 @@ def image_sets(split, folder):
         return [f"{below}/{entry}" for entry in getattr(dataset_of(wildcards), split)]
 
     return value
+
+
+def if_there(*files):
+    """Those that exist: what the user places is asked for by the job, in one sentence, not by the DAG."""
+    return [file for file in files if os.path.exists(file)]
 
 
 def annotations_of(dataset):
@@ -193,9 +212,21 @@ def test_settings(wildcards):
 
 def training_settings(wildcards):
     """What a training depends on: all but how the trained detector is tested and evaluated."""
-    settings = resolved(wildcards).model_dump(exclude={"variants": True})
+    without = {"variants": True, "hardware": {"timeout", "num_workers"}}
+    settings = resolved(wildcards).model_dump(exclude=without)
     del settings["detector"]["test"]
-    return settings
+    # Only where they are kept: what other trainings depend on stays as it was.
+    epochs = EXPERIMENTS.epochs(wildcards.run, wildcards.scale)
+    return {**settings, "epochs": epochs} if epochs else settings
+
+
+def evaluation_options(wildcards):
+    """How the command line evaluates the variant."""
+    options = " ".join(
+        f"--{option} {value}" for option, value in variant_of(wildcards).evaluate
+    )
+    masks = "--with-masks" if resolved(wildcards).detector.needs_masks else ""
+    return f"{options} {ious_option(wildcards)} {masks}"
 
 
 def detections_of(wildcards):
@@ -217,6 +248,14 @@ def dataset_files(split):
     return lambda wildcards: getattr(resolved(wildcards).dataset, split).annotations
 
 
+def testdev_annotations(wildcards):
+    """COCO's test-dev where the run is of COCO, else the images of val."""
+    dataset = resolved(wildcards).dataset
+    if dataset.name == "coco2017":
+        return f"{DATA}/coco2017/annotations/testdev.json"
+    return dataset.val.annotations
+
+
 def target_of(wildcards):
     """The target that the wildcards name."""
     return TARGETS[f"{wildcards.work}_{wildcards.target}"]
@@ -224,14 +263,14 @@ def target_of(wildcards):
 
 def notebook_memory(wildcards, attempt):
     """Megabytes of a notebook: one that describes a data set reads all of it, as predicting does."""
-    if target_of(wildcards).dataset is not None:
+    if target_of(wildcards).datasets:
         return scale_resources("predict", "mem_mb")(wildcards, attempt)
     return 1500 * attempt
 
 
 def notebook_minutes(wildcards, attempt):
     """Minutes of a notebook: one that describes a data set goes through all of its images."""
-    return (20 if target_of(wildcards).dataset is None else 90) * attempt
+    return (90 if target_of(wildcards).datasets else 20) * attempt
 
 
 def target_inputs(wildcards):

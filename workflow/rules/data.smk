@@ -103,6 +103,91 @@ rule coco_download:
         "rebalance data coco --raw {params.raw:q} --out {params.out:q} > {log:q} 2>&1"
 
 
+# COCO's panoptic ground truth: an archive in the archive.
+rule coco_panoptic:
+    input:
+        raw=f"{DATA}/raw/coco_panoptic2017",
+        annotations=f"{DATA}/coco2017/annotations/val.json",
+    output:
+        f"{DATA}/coco2017/annotations/panoptic_val.json",
+    log:
+        "logs/data/coco_panoptic.log",
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        code=code_of("rebalance.data.folder"),
+    shell:
+        "rebalance data coco-panoptic --raw {input.raw:q} --out {output:q} > {log:q} 2>&1"
+
+
+rule coco_person_keypoints:
+    input:
+        f"{DATA}/raw/coco_annotations_trainval2017",
+    output:
+        f"{DATA}/coco2017/annotations/person_keypoints_val.json",
+    localrule: True
+    shell:
+        "ln -sfr {input:q}/annotations/person_keypoints_val2017.json {output:q}"
+
+
+rule coco_testdev:
+    input:
+        images=f"{DATA}/raw/coco_test2017",
+        info=f"{DATA}/raw/coco_image_info_test2017",
+    output:
+        f"{DATA}/coco2017/annotations/testdev.json",
+    log:
+        "logs/data/coco_testdev.log",
+    params:
+        code=code_of("rebalance.data.folder"),
+        out=f"{DATA}/coco2017",
+    shell:
+        "rebalance data coco-testdev --images {input.images:q} --info {input.info:q}"
+        " --out {params.out:q} > {log:q} 2>&1"
+
+
+rule shapes_videos:
+    output:
+        f"{DATA}/{{dataset}}/annotations/val.json",
+    log:
+        "logs/data/{dataset}.log",
+    wildcard_constraints:
+        dataset=datasets_of("shapes_videos"),
+    params:
+        code=code_of("rebalance.data.videos"),
+        out=f"{DATA}/{{dataset}}",
+        drawing=lambda w: " ".join(
+            f"--{name.replace('_', '-')} {getattr(dataset_of(w), name)}"
+            for name in ("seed", "num_videos", "num_frames", "image_size")
+        ),
+    shell:
+        "rebalance data shapes-videos --out {params.out:q} {params.drawing} > {log:q} 2>&1"
+
+
+rule imagenet_vid:
+    input:
+        lambda w: if_there(f"{DATA}/{dataset_of(w).annotations}"),
+        categories=lambda w: f"{DATA}/{dataset_of(w).categories}/annotations/val.json",
+    output:
+        f"{DATA}/{{dataset}}/annotations/val.json",
+    log:
+        "logs/data/{dataset}.log",
+    wildcard_constraints:
+        dataset=datasets_of("imagenet_vid"),
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        code=code_of("rebalance.data.videos"),
+        out=f"{DATA}/{{dataset}}",
+        annotations=lambda w: f"{DATA}/{dataset_of(w).annotations}",
+        images=lambda w: f"{DATA}/{dataset_of(w).images}",
+    shell:
+        "rebalance data imagenet-vid --annotations {params.annotations:q} --images {params.images:q}"
+        " --categories {input.categories:q} --out {params.out:q} > {log:q} 2>&1"
+
+
 rule voc_download:
     input:
         archives=lambda w: expand(
@@ -129,10 +214,7 @@ rule voc_download:
 
 rule coco_folder:
     input:
-        train=lambda w: f"{DATA}/{dataset_of(w).annotations.train}",
-        val=lambda w: f"{DATA}/{dataset_of(w).annotations.val}",
-        train_images=lambda w: f"{DATA}/{dataset_of(w).images.train}",
-        val_images=lambda w: f"{DATA}/{dataset_of(w).images.val}",
+        lambda w: if_there(*folder_parts(w).values()),
     output:
         **annotations_of("{dataset}"),
     log:
@@ -142,13 +224,15 @@ rule coco_folder:
     params:
         code=code_of("rebalance.data.folder"),
         out=f"{DATA}/{{dataset}}",
+        parts=lambda w: " ".join(
+            f"--{part} {shlex.quote(path)}" for part, path in folder_parts(w).items()
+        ),
         first=lambda w: (
             f"--first {dataset_of(w).first}" if dataset_of(w).first else ""
         ),
     shell:
         "rebalance data coco-folder --out {params.out:q} {params.first}"
-        " --train-annotations {input.train:q} --train-images {input.train_images:q}"
-        " --val-annotations {input.val:q} --val-images {input.val_images:q} > {log:q} 2>&1"
+        " {params.parts} > {log:q} 2>&1"
 
 
 rule weights:

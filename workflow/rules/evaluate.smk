@@ -16,7 +16,7 @@ rule predict:
         runtime=scale_resources("predict", "runtime"),
         gres=gpus_of("predict"),
     params:
-        code=predict_code,
+        code=variant_code_of("rebalance.engine.predict"),
         test=test_settings,
         run_dir=lambda w, input: os.path.dirname(input.model),
     shell:
@@ -38,15 +38,38 @@ rule evaluate:
         runtime=lambda w, attempt: 20 * attempt,
     params:
         code=code_of("rebalance.metrics.evaluate"),
-        evaluate=lambda w: " ".join(
-            f"--{option} {value}" for option, value in variant_of(w).evaluate
-        ),
-        ious=ious_option,
-        masks=lambda w: "--with-masks" if resolved(w).detector.needs_masks else "",
+        evaluate=evaluation_options,
     shell:
-        "rebalance evaluate --gt {input.annotations:q} --dt {input.detections:q} {params.masks}"
-        " {params.evaluate} {params.ious} --out {output.metrics:q} --matches {output.matches:q}"
+        "rebalance evaluate --gt {input.annotations:q} --dt {input.detections:q} {params.evaluate}"
+        " --out {output.metrics:q} --matches {output.matches:q}"
         " > {log:q} 2>&1"
+
+
+# Some works report the best epoch: schedules with `epochs` keep the weights of each, and their tables
+# show the best beside the last.
+# epochs/*.safetensors, beside the model -> <variant>/epochs.json
+rule evaluate_epochs:
+    input:
+        model="results/{scale}/runs/{run}/seed{seed}/model.safetensors",
+        settings="results/{scale}/runs/{run}/seed{seed}/run.yaml",
+        annotations=dataset_files("val"),
+    output:
+        "results/{scale}/runs/{run}/seed{seed}/{variant}/epochs.json",
+    log:
+        "logs/{scale}/evaluate/{run}/seed{seed}.{variant}.epochs.log",
+    threads: threads_of("predict")
+    resources:
+        mem_mb=scale_resources("predict", "mem_mb"),
+        runtime=scale_resources("train", "runtime"),  # a prediction for each epoch
+        gres=gpus_of("predict"),
+    params:
+        code=variant_code_of("rebalance.engine.epochs"),
+        test=test_settings,
+        evaluate=evaluation_options,
+        run_dir=lambda w, input: os.path.dirname(input.model),
+    shell:
+        "rebalance evaluate-epochs --run-dir {params.run_dir:q} --settings {params.test:q}"
+        " {params.evaluate} --threads {threads} --out {output:q} > {log:q} 2>&1"
 
 
 # What the positives look like that a trained detector would be trained on next; some figures show them.
@@ -70,6 +93,60 @@ rule positives:
         run_dir=lambda w, input: os.path.dirname(input.model),
     shell:
         "rebalance positives --run-dir {params.run_dir:q} --threads {threads} --out {output:q} > {log:q} 2>&1"
+
+
+# What COCO's server takes, of the images whose objects it alone knows: `snakemake testdev_<run>` for runs of
+# tables whose printed numbers are of test-dev. A scale on other data has no such images, and takes those of val.
+rule testdev:
+    input:
+        model="results/{scale}/runs/{run}/seed{seed}/model.safetensors",
+        settings="results/{scale}/runs/{run}/seed{seed}/run.yaml",
+        annotations=testdev_annotations,
+    output:
+        "results/{scale}/testdev/seed{seed}/{variant}/detections_test-dev2017_{run}_results.zip",
+    log:
+        "logs/{scale}/testdev/{run}/seed{seed}.{variant}.log",
+    threads: threads_of("predict")
+    resources:
+        mem_mb=scale_resources("predict", "mem_mb"),
+        runtime=lambda w, attempt: 4
+        * resources_of(w.scale, "predict").runtime
+        * attempt,
+        gres=gpus_of("predict"),
+    params:
+        code=predict_code,
+        test=test_settings,
+        run_dir=lambda w, input: os.path.dirname(input.model),
+        images=lambda w: resolved(w).dataset.val.images,
+    shell:
+        "rebalance predict --run-dir {params.run_dir:q} --settings {params.test:q}"
+        " --annotations {input.annotations:q} --images {params.images:q}"
+        " --threads {threads} --out {output:q} > {log:q} 2>&1"
+
+
+# Seconds, images per second and memory on the machine of the job, which no result depends on: in a file
+# of its own, so that all others repeat their bytes.
+# model.safetensors + images -> speed.json
+rule speed:
+    input:
+        model="results/{scale}/runs/{run}/seed{seed}/model.safetensors",
+        settings="results/{scale}/runs/{run}/seed{seed}/run.yaml",
+        annotations=dataset_files("train"),
+        test_annotations=dataset_files("val"),
+    output:
+        "results/{scale}/runs/{run}/seed{seed}/speed.json",
+    log:
+        "logs/{scale}/speed/{run}/seed{seed}.log",
+    threads: threads_of("train")
+    resources:
+        mem_mb=scale_resources("train", "mem_mb"),
+        runtime=scale_resources("predict", "runtime"),
+        gres=gpus_of("predict"),
+    params:
+        code=run_code_of("rebalance.engine.speed"),
+        run_dir=lambda w, input: os.path.dirname(input.model),
+    shell:
+        "rebalance speed --run-dir {params.run_dir:q} --threads {threads} --out {output:q} > {log:q} 2>&1"
 
 
 # What a detections file gets right and where it fails: `snakemake report_<run>` for a trained run,

@@ -23,6 +23,20 @@ for run in EXPERIMENTS.runs:
         localrule: True
 
 
+for run, variants in EXPERIMENTS.reported_on("test-dev").items():
+
+    rule:
+        name:
+            f"testdev_{run}"
+        input:
+            [
+                f"{RESULTS}/testdev/{folder.name}/{variant}/detections_test-dev2017_{run}_results.zip"
+                for folder in results_of(SCALE).seed_folders(run)
+                for variant in variants
+            ],
+        localrule: True
+
+
 for work in EXPERIMENTS.works:
 
     rule:

@@ -39,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one sub-command; 0 on success; one line on stderr and 2 for bad input,
-    75 (EX_TEMPFAIL) where another process is at work."""
+    75 (EX_TEMPFAIL: start again) where another process is at work, or one of its own was killed."""
     arguments = build_parser().parse_args(argv)
     try:
         result = arguments.run(arguments)
@@ -48,6 +48,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except BusyError as error:
         print(f"rebalance {arguments.command}: {error}", file=sys.stderr)
+        return os.EX_TEMPFAIL
+    except RuntimeError as error:  # torch raises it wherever the main thread is at that moment
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        reason = str(error).splitlines()[0]
+        print(
+            f"rebalance {arguments.command}: a process that loads images was killed ({reason}); is "
+            "there memory for hardware.num_workers? Start again",
+            file=sys.stderr,
+        )
         return os.EX_TEMPFAIL
     except OSError as error:  # a full disk, a file system that is read-only or went away
         where = f"{error.filename}: " if error.filename else ""

@@ -40,19 +40,31 @@ def finite(text: str) -> float:
 
 def output_file(text: str) -> Path:
     """A file that can be written, in a folder that is there or can be made."""
-    path = Path(text)
+    path = _name(text)
     if not text or path.is_dir():
         raise argparse.ArgumentTypeError(f"must be a file to write, {text!r} is a folder")
+    if path.exists() and not path.is_file():  # it would be replaced: files are written beside
+        raise argparse.ArgumentTypeError(f"must be a file to write, {text} is a pipe or a device")
     _check_writable(path, path.parent)
     return path
 
 
 def output_folder(text: str) -> Path:
     """A folder that can be written to, there or to be made."""
-    path = Path(text)
+    path = _name(text)
     if path.exists() and not path.is_dir():
         raise argparse.ArgumentTypeError(f"must be a folder, {text} is a file")
     _check_writable(path, path)
+    return path
+
+
+def _name(text: str) -> Path:
+    """A path that the file system can have: not too long, for one."""
+    path = Path(text)
+    try:
+        path.exists()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text!r:.80}: {error.strerror}") from None
     return path
 
 

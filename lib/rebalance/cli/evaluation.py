@@ -1,4 +1,4 @@
-"""The sub-commands ``evaluate``, ``evaluate-panoptic`` and ``threshold``."""
+"""The sub-commands ``evaluate``, ``evaluate-panoptic``, ``threshold`` and ``link``."""
 
 import argparse
 import sys
@@ -18,6 +18,7 @@ def add_metric_commands(commands: "argparse._SubParsersAction[argparse.ArgumentP
     _add_evaluate(commands)
     _add_evaluate_panoptic(commands)
     _add_threshold(commands)
+    _add_link(commands)
     add_compare(commands)
 
 
@@ -208,4 +209,43 @@ def threshold_command(arguments: argparse.Namespace) -> int:
     kept = apply_thresholds(arguments.metrics, arguments.dt, arguments.undefined)
     write_atomically(arguments.out, json.dumps(kept).encode())
     print(f"{arguments.out}: kept {len(kept)} detections")
+    return 0
+
+
+def _add_link(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "link",
+        help="link the detections of videos from frame to frame and score them anew",
+        description=link_command.__doc__,
+    )
+    parser.add_argument("--gt", type=Path, required=True, help="COCO JSON of the frames")
+    parser.add_argument("--dt", type=Path, required=True, help="COCO results of the frames")
+    parser.add_argument("--threshold", type=finite, default=0.5, help="of every class")
+    parser.add_argument(
+        "--metrics", type=Path, help="metrics.json whose LRP-optimal thresholds classes get instead"
+    )
+    parser.add_argument("--out", type=output_file, required=True, help="COCO results JSON to write")
+    parser.set_defaults(run=link_command)
+
+
+def link_command(arguments: argparse.Namespace) -> int:
+    """Detections of a still-image detector as the online video detector of thesis H.1 has them."""
+    import json
+    import math
+
+    from rebalance.data.coco import load_coco
+    from rebalance.data.files import write_atomically
+    from rebalance.inputs import read_json
+    from rebalance.metrics.threshold import optimal_thresholds
+    from rebalance.video import Linking, link_detections
+
+    images = load_coco(arguments.gt)["images"]
+    thresholds = {}
+    if arguments.metrics is not None:
+        found = optimal_thresholds(arguments.metrics)
+        thresholds = {key: value for key, value in found.items() if not math.isnan(value)}
+    settings = Linking(threshold=arguments.threshold, thresholds=thresholds)
+    linked = link_detections(images, read_json(arguments.dt, "results"), settings)
+    write_atomically(arguments.out, json.dumps(linked).encode())
+    print(f"{arguments.out}: {len(linked)} detections")
     return 0

@@ -45,10 +45,12 @@ def run_notebook_command(arguments: argparse.Namespace) -> int:
 
 def run_index_command(arguments: argparse.Namespace) -> None:
     """Write the index page of the configured targets, or of those in a manifest."""
-    from rebalance.report.index import read_manifest, write_index
+    from rebalance.inputs import read_json
+    from rebalance.report.index import write_index
 
     if arguments.manifest is not None:
-        write_index(read_manifest(arguments.manifest), arguments.out)
+        manifest = read_json(arguments.manifest, "manifest")
+        write_index(manifest, arguments.out, str(arguments.manifest))
         return
     from rebalance.config.experiments import load_experiments
     from rebalance.report.manifest import index_manifest

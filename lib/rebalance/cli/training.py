@@ -1,4 +1,4 @@
-"""The sub-commands ``train``, ``predict`` and ``positives``."""
+"""The sub-commands ``train``, ``predict``, ``evaluate-epochs``, ``positives`` and ``speed``."""
 
 import argparse
 import os
@@ -35,9 +35,35 @@ def add_engine_commands(commands: "argparse._SubParsersAction[argparse.ArgumentP
     predict.add_argument(
         "--settings", help="changes to detector.test: a YAML or JSON file, or JSON itself"
     )
+    predict.add_argument(
+        "--annotations", type=Path, help="COCO JSON of other images, with --images"
+    )
+    predict.add_argument("--images", type=Path, help="their folder")
     predict.add_argument("--threads", type=positive_int, help="of the CPU")
-    predict.add_argument("--out", type=output_file, required=True, help="detections.json")
+    predict.add_argument(
+        "--out",
+        type=output_file,
+        required=True,
+        help="detections.json, or a .zip as the COCO server takes it",
+    )
     predict.set_defaults(run=predict_command)
+
+    epochs = commands.add_parser(
+        "evaluate-epochs", help="metrics of the weights that a run kept after each epoch"
+    )
+    epochs.add_argument("--run-dir", type=Path, required=True, help="run.yaml, epochs/")
+    epochs.add_argument(
+        "--settings", help="changes to detector.test: a YAML or JSON file, or JSON itself"
+    )
+    epochs.add_argument("--tau", type=finite, default=0.5, help="as of `rebalance evaluate`")
+    epochs.add_argument("--ranking", default="scores", help="as of `rebalance evaluate`")
+    epochs.add_argument(
+        "--ious", type=finite, nargs="+", default=[], metavar="T", help="0.6 0.9 adds AP60 AP90"
+    )
+    epochs.add_argument("--with-masks", action="store_true", help="as of `rebalance evaluate`")
+    epochs.add_argument("--threads", type=positive_int, help="of the CPU")
+    epochs.add_argument("--out", type=output_file, required=True, help="epochs.json")
+    epochs.set_defaults(run=evaluate_epochs_command)
 
     positives = commands.add_parser(
         "positives", help="what the positives of a trained run look like, over the training images"
@@ -49,16 +75,24 @@ def add_engine_commands(commands: "argparse._SubParsersAction[argparse.ArgumentP
     positives.add_argument("--out", type=output_file, required=True, help="positives.json")
     positives.set_defaults(run=positives_command)
 
+    speed = commands.add_parser("speed", help="what a trained run takes on this machine")
+    speed.add_argument("--run-dir", type=Path, required=True, help="model.safetensors, run.yaml")
+    speed.add_argument("--threads", type=positive_int, help="of the CPU")
+    speed.add_argument("--out", type=output_file, required=True, help="speed.json")
+    speed.set_defaults(run=speed_command)
+
 
 def train_command(arguments: argparse.Namespace) -> int:
     """0 when finished, 75 (EX_TEMPFAIL: start again) after a signal, 1 if a loss is not finite."""
-    run = _resolved(arguments)
+    run, epochs = _resolved(arguments)
     from rebalance.distributed import is_main_process
     from rebalance.engine.checkpoint import OutputError
     from rebalance.engine.train import NonFiniteLossError, train
 
     try:
-        finished = train(run, arguments.out, threads=arguments.threads, wait=arguments.wait)
+        finished = train(
+            run, arguments.out, threads=arguments.threads, wait=arguments.wait, epochs=epochs
+        )
     except (NonFiniteLossError, OutputError) as error:
         print(f"rebalance train: {error}", file=sys.stderr)
         return 1
@@ -66,25 +100,29 @@ def train_command(arguments: argparse.Namespace) -> int:
     return os.EX_TEMPFAIL if not finished and is_main_process() else 0
 
 
-def _resolved(arguments: argparse.Namespace) -> dict[str, Any]:
+def _resolved(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
+    """Settings of the run, and how many epochs keep their weights."""
     if arguments.run_file is not None:
         if arguments.name is not None:
             raise InputError("needs a run's name or --run-file, got both")
         from rebalance.config.run import read_run
 
-        return read_run(arguments.run_file)
+        return read_run(arguments.run_file), 0
     if arguments.name is None or arguments.scale is None:
         raise InputError("needs a run's name and --scale, or --run-file")
     from rebalance.config.experiments import load_experiments, resolve_run
 
     experiments = load_experiments(check_runs=False)
     run = resolve_run(experiments, arguments.name, arguments.scale, arguments.seed, arguments.data)
-    return run.model_dump()
+    return run.model_dump(), experiments.epochs(arguments.name, arguments.scale)
 
 
 def predict_command(arguments: argparse.Namespace) -> int:
     """0."""
     settings, place = _test_settings(arguments.settings)
+    others = {"annotations": arguments.annotations, "images": arguments.images}
+    if None in others.values() and any(others.values()):
+        raise InputError("--annotations and --images go together")
     from rebalance.engine.predict import predict
 
     predict(
@@ -94,6 +132,7 @@ def predict_command(arguments: argparse.Namespace) -> int:
         variant=arguments.variant,
         test_settings=settings,
         settings_place=place,
+        images={key: str(path) for key, path in others.items()} if all(others.values()) else None,
         threads=arguments.threads,
     )
     return 0
@@ -118,9 +157,36 @@ def _test_settings(argument: str | None) -> tuple[dict[str, Any], str]:
     return contents, argument
 
 
+def evaluate_epochs_command(arguments: argparse.Namespace) -> int:
+    """0."""
+    settings, place = _test_settings(arguments.settings)
+    from rebalance.engine.epochs import evaluate_epochs
+
+    evaluate_epochs(
+        arguments.run_dir,
+        arguments.out,
+        test_settings=settings,
+        settings_place=place,
+        tau=arguments.tau,
+        ranking=arguments.ranking,
+        ious=arguments.ious,
+        with_masks=arguments.with_masks,
+        threads=arguments.threads,
+    )
+    return 0
+
+
 def positives_command(arguments: argparse.Namespace) -> int:
     """0."""
     from rebalance.engine.positives import collect_positives
 
     collect_positives(arguments.run_dir, arguments.out, threads=arguments.threads)
+    return 0
+
+
+def speed_command(arguments: argparse.Namespace) -> int:
+    """0."""
+    from rebalance.engine.speed import measure_speed
+
+    measure_speed(arguments.run_dir, arguments.out, threads=arguments.threads)
     return 0

@@ -21,6 +21,9 @@ def add_weight_commands(commands: Any) -> None:
     step.add_argument("--from", dest="project", required=True, choices=PROJECTS)
     step.add_argument("--weights", required=True, type=Path, help="its .pth or .safetensors")
     step.add_argument("--out", required=True, type=output_file, help="model.safetensors to write")
+    step.add_argument(
+        "--settings", type=output_file, help="run.yaml to write beside it, for `rebalance predict`"
+    )
     _add_run_arguments(step)
     step.set_defaults(run=_import)
 
@@ -51,6 +54,25 @@ def _import(arguments: argparse.Namespace) -> None:
 
     state = read_weights(arguments.weights)
     write_weights(import_weights(state, _detector(arguments), arguments.project), arguments.out)
+    if arguments.settings is not None:
+        _write_settings(arguments)
+
+
+def _write_settings(arguments: argparse.Namespace) -> None:
+    """The run.yaml that a training would have left; classes are those of the data set."""
+    import yaml
+
+    from rebalance.data.coco import load_coco
+    from rebalance.data.files import write_atomically
+
+    if arguments.name is None:
+        raise InputError("--settings: needs --run, whose settings are written")
+    run = _settings(arguments)
+    categories = load_coco(run["dataset"]["train"]["annotations"])["categories"]
+    ordered = sorted(categories, key=lambda category: category["id"])
+    run["classes"] = {key + "s": [one[key] for one in ordered] for key in ("id", "name")}
+    run["made_with"] = {"weights": str(arguments.weights), "project": arguments.project}
+    write_atomically(arguments.settings, yaml.safe_dump(run, sort_keys=False).encode())
 
 
 def _export(arguments: argparse.Namespace) -> None:

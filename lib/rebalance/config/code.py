@@ -33,7 +33,7 @@ def training_code(run: Run) -> str:
     used = parts_in([run.backbone, run.image.train, run.schedule])
     for section in type(run.detector).model_fields.keys() - {"test"}:
         used |= parts_in(getattr(run.detector, section))
-    return fingerprint(["rebalance.engine.train"], used)
+    return fingerprint(("rebalance.engine.train",), frozenset(used))
 
 
 def run_code(run: Run, module: str) -> str:
@@ -43,7 +43,7 @@ def run_code(run: Run, module: str) -> str:
         run: its settings.
         module: what makes the step, for example ``rebalance.engine.predict``.
     """
-    return fingerprint([module], parts_in(run))
+    return fingerprint((module,), frozenset(parts_in(run)))
 
 
 def parts_in(settings: Any) -> set[type[Part]]:
@@ -59,7 +59,8 @@ def parts_in(settings: Any) -> set[type[Part]]:
     return set()
 
 
-def fingerprint(roots: Iterable[str], used: Iterable[type[Part]] | None = None) -> str:
+@cache  # most runs share their parts with others
+def fingerprint(roots: tuple[str, ...], used: frozenset[type[Part]] | None = None) -> str:
     """Digest of the code that ``reached`` finds for the same arguments."""
     digest = hashlib.sha256()
     for symbol in sorted(_reached(roots, used)):
@@ -82,10 +83,13 @@ def _reached(roots: Iterable[str], used: Iterable[type[Part]] | None) -> set[_Sy
     waiting = [symbol for root in roots for symbol in _symbols(root)]
     for part in used or ():
         waiting += _part_symbols(part)
+    # Settings name parts to check each other (isinstance); in other runs those do nothing.
+    used_classes = {above for part in (PARTS if used is None else used) for above in part.__mro__}
+    unused = {_class_symbol(part) for part in PARTS if part not in used_classes}
     found = set[_Symbol]()
     while waiting:
         symbol = waiting.pop()
-        if symbol in found:
+        if symbol in found or symbol in unused:
             continue
         found.add(symbol)
         waiting += [(symbol[0], ""), *_references(*symbol)]
@@ -99,6 +103,10 @@ def _part_symbols(part: type[Part]) -> list[_Symbol]:
     return [symbol for code in part.code() for symbol in _symbols(code.replace(":", "."))]
 
 
+def _class_symbol(part: type[Part]) -> _Symbol:
+    return part.__module__, part.__name__
+
+
 @cache
 def _parts_of_kinds() -> dict[_Symbol, list[type[Part]]]:
     """Definition of a kind of parts -> its parts."""
@@ -106,7 +114,7 @@ def _parts_of_kinds() -> dict[_Symbol, list[type[Part]]]:
     for part in PARTS:
         for above in part.__mro__:
             if issubclass(above, Part) and above is not Part and above.called is None:
-                found.setdefault((above.__module__, above.__name__), []).append(part)
+                found.setdefault(_class_symbol(above), []).append(part)
     return found
 
 

@@ -7,6 +7,7 @@ from annotated_types import Len
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from rebalance.config.bounds import Index, Text
+from rebalance.config.departures import DepartureOfRows, TargetDeparture
 from rebalance.config.parse import Place, parse
 from rebalance.config.part import Options, nearest, refusal, section
 from rebalance.config.rows import row_names
@@ -31,7 +32,7 @@ class Metric(Options):
     """Which of two is better."""
     measured: bool = True
     """Whether some file of a run has it."""
-    reads: Literal["metrics", "positives", "settings"] = "metrics"
+    reads: Literal["metrics", "positives", "settings", "speed"] = "metrics"
     """Which file of each run has it."""
     key: Text | None = section()
     """What that file calls it, if not by its name: ``correlation.Spearman``."""
@@ -70,6 +71,15 @@ class RunRow(Row):
     """Of the run."""
     measures: list[Text] | None = section()
     """Metrics that are measured of it, where a run has not all of a table's; else all."""
+
+
+class ReleasedRow(Row):
+    """A row that shows detections of a released model instead of a run."""
+
+    released: Text
+    """Of ``config/released.yaml``."""
+    of: Text | None = section()
+    """The class or group of classes that it is about; else all."""
 
 
 class WaitingRow(Row):
@@ -237,6 +247,8 @@ class OfNotebook(Entry):
     """Of that notebook, beyond those that all get."""
     dataset: Text | None = section()
     """The data set whose annotations it reads, by its name in runs."""
+    beside: list[Text] | None = section()
+    """Further ones, for a notebook that shows several."""
     rows: list[Row] = Field(default_factory=list)
     """The work's numbers."""
     misprints: list[Misprint] = Field(default_factory=list)
@@ -244,11 +256,16 @@ class OfNotebook(Entry):
     note: str = ""
     """What a reader of its card must know."""
 
+    @property
+    def datasets(self) -> list[str]:
+        """All that it reads, the one that it is about first."""
+        return [name for name in (self.dataset, *(self.beside or [])) if name is not None]
+
 
 class _RowsToldApart(Entry):
     """An entry whose rows stand beside each other in a legend."""
 
-    departures: list[Text] = Field(default_factory=list)
+    departures: list[TargetDeparture] = Field(default_factory=list)
     """Where it differs from the work, besides what its runs, detectors and schedules say."""
 
     @model_validator(mode="after")
@@ -263,6 +280,17 @@ class _RowsToldApart(Entry):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _check_departures(self) -> Self:
+        """Rows that differ are there."""
+        count = len(self.row_entries())
+        for index, departure in enumerate(self.departures):
+            if isinstance(departure, DepartureOfRows) and any(r >= count for r in departure.rows):
+                raise refusal(
+                    f"must be below {count}, got {departure.rows}", at=("departures", index, "rows")
+                )
+        return self
+
 
 class OfRunsTable(_RowsToldApart):
     """A table of trained runs; brings their training curves."""
@@ -273,6 +301,9 @@ class OfRunsTable(_RowsToldApart):
     """A run each, or the reason why there is none."""
     baselines: list[Index | None] = Field(default_factory=list)
     """For each row the one that it is compared with, counted from 0; null: it is a baseline."""
+    reported_on: Text | None = section()
+    """The images that the work's numbers are of, where they are others than those measured on:
+    these stand beside them then, and are not held against them."""
 
     @model_validator(mode="after")
     def _check_baselines(self) -> Self:
@@ -286,6 +317,30 @@ class OfRunsTable(_RowsToldApart):
             if baseline is not None and (baseline >= count or baseline == index):
                 raise refusal(f"must be another row, got {baseline}", at=("baselines", index))
         return self
+
+
+class OfReleasedTable(_RowsToldApart):
+    """A table of released models."""
+
+    metrics: Annotated[list[Metric], Len(1)]
+    """Columns of numbers; of a row those are measured that the work reports of it."""
+    rows: Annotated[list[ReleasedRow], Len(1)]
+    """A model each."""
+
+
+class OfReleasedFigure(_RowsToldApart):
+    """A figure of released models."""
+
+    notebook: Text
+    """``notebooks/<name>.ipynb``."""
+    reads: Literal["metrics", "matches", "detections"]
+    """Which file of each model the notebook gets."""
+    rows: Annotated[list[ReleasedRow], Len(1)]
+    """A model each."""
+    classes: list[Text] = Field(default_factory=list)
+    """Classes that it is about, as the work calls them."""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    """Of that notebook, beyond those that all get."""
 
 
 class OfRunsFigure(_RowsToldApart):
@@ -302,6 +357,11 @@ class OfRunsFigure(_RowsToldApart):
     dataset: Text | None = section()
     """The data set whose annotations it reads, by its name in runs."""
 
+    @property
+    def datasets(self) -> list[str]:
+        """All that it reads."""
+        return [] if self.dataset is None else [self.dataset]
+
 
 class TrainedSeries(Options):
     """The runs of a figure that is made without them, and once more with them."""
@@ -316,7 +376,7 @@ class TrainedSeries(Options):
     """Of that notebook, beyond those that all get."""
     doubts: list[Text] = Field(default_factory=list)
     """Beyond those of the figure."""
-    departures: list[Text] = Field(default_factory=list)
+    departures: list[TargetDeparture] = Field(default_factory=list)
     """Where it differs from the work, besides what its runs, detectors and schedules say."""
 
 
@@ -343,7 +403,15 @@ class OfNotebookFigure(OfNotebook):
         )
 
 
-ENTRIES = (OfRunsTable, OfRunsFigure, OfNotebookFigure, OfNotebook, NotMade)
+ENTRIES = (
+    OfRunsTable,
+    OfRunsFigure,
+    OfReleasedTable,
+    OfReleasedFigure,
+    OfNotebookFigure,
+    OfNotebook,
+    NotMade,
+)
 """Every form of an entry."""
 
 
@@ -359,10 +427,9 @@ def parse_entry(sort: str, data: Any, place: Place) -> Entry:
         InputError: it is made in no way or in two, or something in it is wrong.
     """
     said = data if isinstance(data, Mapping) else {}
-    rows = said.get("rows")
-    names_runs = isinstance(rows, list) and any(
-        isinstance(row, Mapping) and "run" in row for row in rows
-    )
+    names_runs, names_released = (_names(said.get("rows"), key) for key in ("run", "released"))
+    if names_released:
+        return parse(OfReleasedTable if sort == "table" else OfReleasedFigure, data, place)
     if names_runs and sort == "table":
         return parse(OfRunsTable, data, place)
     if (names_runs or "reads" in said) and sort == "figure":
@@ -372,3 +439,7 @@ def parse_entry(sort: str, data: Any, place: Place) -> Entry:
     if "notebook" in said and "waits" not in said:
         return parse(OfNotebookFigure if sort == "figure" else OfNotebook, data, place)
     raise InputError(f"{place}: needs exactly one of rows with a run, notebook, waits")
+
+
+def _names(rows: Any, key: str) -> bool:
+    return isinstance(rows, list) and any(isinstance(row, Mapping) and key in row for row in rows)

@@ -11,27 +11,57 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from rebalance.config.departures import NamedDeparture, sentences
 from rebalance.config.entries import (
     NotMade,
     OfNotebook,
     OfNotebookFigure,
+    OfReleasedFigure,
     OfRunsFigure,
+    ReleasedRow,
     RunRow,
     parse_entry,
 )
-from rebalance.config.files import Datasets, Detectors, NamedDetector, Scale, Settings, Work
+from rebalance.config.files import (
+    Datasets,
+    Detectors,
+    NamedDetector,
+    Released,
+    Scale,
+    Settings,
+    Work,
+)
 from rebalance.config.options.backbones import Backbone
 from rebalance.config.options.dataset import Dataset
 from rebalance.config.options.detector import Detector
+from rebalance.config.options.released import (
+    Checkpoint,
+    Drawn,
+    OfRun,
+    OnVideo,
+    Origin,
+    OwnFile,
+    ReleasedModel,
+    ResultsFile,
+)
 from rebalance.config.options.steps import step_head
 from rebalance.config.parse import Layer, Layers, Place, parse
 from rebalance.config.part import nearest
 from rebalance.config.reading import load_yaml, merged
 from rebalance.config.run import DEFAULT_VARIANT, Run, RunEntry, Variant
-from rebalance.config.targets import FigureWithRuns, Label, Results, Target, targets_of
+from rebalance.config.targets import (
+    FigureWithRuns,
+    Label,
+    ReleasedFiles,
+    Results,
+    Target,
+    targets_of,
+)
 from rebalance.errors import InputError
 
 Value = TypeVar("Value")
+RELEASED_ON, VIDEOS = "coco2017", "imagenet_vid"
+"""The data sets that released models are evaluated on, by their names in runs."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +75,7 @@ class Experiments:
         bases: the detectors that runs start from, as they are written; see ``kin``.
         scales: by name.
         works: by key.
+        released: models that others released, by name.
         targets: tables and figures by name; those that an entry brings stand behind its own.
     """
 
@@ -54,6 +85,7 @@ class Experiments:
     bases: dict[str, NamedDetector]
     scales: dict[str, Scale]
     works: dict[str, Work]
+    released: dict[str, ReleasedModel] = field(default_factory=dict)
     targets: dict[str, Target] = field(default_factory=dict)
 
     def place(self, *file: str) -> Place:
@@ -73,6 +105,17 @@ class Experiments:
     def published(self) -> list[Target]:
         """Targets of the published works; those of the suite's own are made by their names only."""
         return [target for target in self.targets.values() if not self.works[target.label.work].own]
+
+    def reported_on(self, images: str) -> dict[str, list[str]]:
+        """Runs, with their variants, of tables whose printed numbers are of these images."""
+        found: dict[str, list[str]] = {}
+        for target in self.targets.values():
+            if getattr(target.entry, "reported_on", None) == images:
+                for row in target.runs:
+                    variants = found.setdefault(row.run, [])
+                    if row.variant not in variants:
+                        variants.append(row.variant)
+        return found
 
     def work_of(self, run: str) -> str:
         """Key of the work that defines a run.
@@ -169,14 +212,81 @@ class Experiments:
             at.datasets,
             data or self.settings.data,
             {} if chosen else at.seeds_of,
-            {run: self.departures(run, scale) for run in self.runs},
+            {run: sentences(self.departures(run, scale)) for run in self.runs},
+            {run for run in self.runs if self.epochs(run, scale)},
+            {
+                name: self.released_files(name, scale, data or self.settings.data)
+                for name in self.released
+            },
+            at.classes,
         )
 
-    def departures(self, run: str, scale: str) -> list[str]:
+    def origin(self, model: str, scale: str) -> Origin:
+        """Where the detections of a released model come from at a scale."""
+        return self.released[model].origin_at(self.scale(scale).released)
+
+    def released_files(self, model: str, scale: str, data: str) -> ReleasedFiles:
+        """Files of a released model at a scale, or of what stands in for it.
+
+        Args:
+            model: of ``config/released.yaml``.
+            scale: a file in ``config/scales``.
+            data: folder of the data sets.
+        """
+        at, entry, origin = self.scale(scale), self.released[model], self.origin(model, scale)
+        folder = f"results/{scale}/released"
+        coco = f"{data}/{at.datasets[RELEASED_ON]}"
+        drawn = f"{coco}/drawn/{entry.task}.json"
+        detections, run = f"{folder}/{model}/detections.json", None
+        says = ""
+        match origin:
+            case ResultsFile():
+                detections = f"{data}/released/{model}/results.json"
+                says = "published results file"
+            case OwnFile():
+                detections = f"{data}/released/{model}/results.json"
+                says = f"results file placed by the user: {data}/released/{model}.json"
+            case Checkpoint():
+                says = f"published weights, imported as {origin.run} and predicted with here"
+            case OfRun():
+                run = origin.run
+                seed = (self.settings.seeds or at.seeds)[0]
+                detections = (
+                    f"results/{scale}/runs/{run}/seed{seed}/{origin.variant}/detections.json"
+                )
+                says = f"run {run} of this suite"
+            case Drawn():
+                says = (
+                    f"drawn from the ground truth: {origin.missed:.0%} missed, "
+                    f"{origin.invented:.0%} invented, {origin.shift:g} px beside"
+                )
+            case OnVideo():
+                says = f"run {origin.run} on video, thresholds: {origin.thresholds}"
+        truths = {
+            "boxes": f"{coco}/annotations/val.json",
+            "masks": f"{coco}/annotations/val.json",
+            "keypoints": f"{coco}/annotations/person_keypoints_val.json",
+            "panoptic": f"{coco}/annotations/panoptic_val.json",
+            "video": f"{data}/{at.datasets.get(VIDEOS, VIDEOS)}/annotations/val.json",
+        }
+        truth = drawn if isinstance(origin, Drawn) else truths[entry.task]
+        stands_in = origin is entry.stand_in
+        return ReleasedFiles(
+            detections, truth, f"{folder}/{model}", run, f"stand-in: {says}" if stands_in else says
+        )
+
+    def departures(self, run: str, scale: str) -> list[str | NamedDeparture]:
         """Where a run differs from its work at a scale, as its schedule, detector and entry say."""
         entry = self.runs[run]
         schedule, base = self.scale(scale).schedules[entry.schedule], self.bases[entry.base]
         return [*schedule.departures, *base.departures, *entry.departures]
+
+    def epochs(self, run: str, scale: str) -> int:
+        """Epochs of a run's training whose weights are kept at a scale; 0: those of the last only.
+
+        They are no part of the run's settings: what is trained does not depend on them.
+        """
+        return self.scale(scale).schedules[self.runs[run].schedule].epochs or 0
 
     def ious(self, run: str, variant: str = DEFAULT_VARIANT) -> list[float]:
         """Thresholds whose AP some table or figure shows of a run, beyond COCO's own."""
@@ -221,8 +331,12 @@ def load_experiments(
             key: parse(Work, work, str(config / "papers" / f"{key}.yaml"))
             for key, work in works.items()
         },
+        _parsed(Released, config / "released.yaml").root
+        if (config / "released.yaml").is_file()
+        else {},
     )
     _check_scales(experiments)
+    _check_released(experiments)
     _check_owners(experiments)
     for key, work in experiments.works.items():
         for target_id, entry in work.targets.items():
@@ -302,7 +416,7 @@ def resolve_run(
             "image": _merged(images),
             "backbone": _with_weights(backbone, data),
             "detector": detector,
-            "schedule": schedule.model_dump(exclude={"departures"}),
+            "schedule": schedule.model_dump(exclude={"departures", "epochs"}),
             "may_diverge": entry.may_diverge,
             "variants": {name: variant.model_dump() for name, variant in variants.items()},
             "hardware": {**at.hardware.model_dump(), "devices": devices},
@@ -391,6 +505,20 @@ def _check_scales(experiments: Experiments) -> None:
             _check_detector(experiments.detector_layers(base, name))
 
 
+def _check_released(experiments: Experiments) -> None:
+    """Runs that released models are predicted with, or that stand in for them, exist."""
+    file = experiments.place("released.yaml")
+    for name, model in experiments.released.items():
+        for key, origin in (("origin", model.origin), ("stand_in", model.stand_in)):
+            if isinstance(origin, Checkpoint | OfRun | OnVideo):
+                _check_run_named(
+                    experiments,
+                    origin.run,
+                    getattr(origin, "variant", DEFAULT_VARIANT),
+                    file.at(name, key),
+                )
+
+
 def _check_owners(experiments: Experiments) -> None:
     """No run is defined twice."""
     owners: dict[str, str] = {}
@@ -424,16 +552,25 @@ def _check_target(experiments: Experiments, target: Target, place: Place) -> Non
         raise InputError(f"{place}: another entry makes {target.name}, too")
     if isinstance(target.entry, OfNotebookFigure) and target.entry.trained is not None:
         _check_notebook(experiments, target.entry.trained.notebook, place.at("trained"))
+    if isinstance(target.entry, OfReleasedFigure):
+        _check_notebook(experiments, target.entry.notebook, place)
     if isinstance(target.entry, OfNotebook | OfRunsFigure):
         _check_notebook(experiments, target.entry.notebook, place)
-        if target.entry.dataset is not None:
+        for dataset in target.entry.datasets:
+            key = "dataset" if dataset == target.entry.dataset else "beside"
             for name, scale in experiments.scales.items():
                 scale_file = experiments.place("scales", f"{name}.yaml")
-                _named(scale.datasets, target.entry.dataset, place.at("dataset"), scale_file)
+                _named(scale.datasets, dataset, place.at(key), scale_file)
     keys = ("trained", "rows") if isinstance(target, FigureWithRuns) else ("rows",)
     for index, row in enumerate(target.rows):
         if isinstance(row, RunRow):
-            _check_run_row(experiments, row, place.at(*keys, index))
+            _check_run_named(experiments, row.run, row.variant, place.at(*keys, index))
+        if isinstance(row, ReleasedRow) and row.released not in experiments.released:
+            raise InputError(
+                f"{place.at(*keys, index, 'released')}: must be in "
+                f"{experiments.place('released.yaml')}, got {row.released!r}"
+                f"{nearest(row.released, experiments.released)}"
+            )
 
 
 def _check_seeds(experiments: Experiments) -> None:
@@ -447,15 +584,15 @@ def _check_seeds(experiments: Experiments) -> None:
                 )
 
 
-def _check_run_row(experiments: Experiments, row: RunRow, place: Place) -> None:
+def _check_run_named(experiments: Experiments, run: str, variant: str, place: Place) -> None:
     runs = experiments.runs
-    if row.run not in runs:
-        raise InputError(f"{place.at('run')}: no run named {row.run!r}{nearest(row.run, runs)}")
-    variants = [DEFAULT_VARIANT, *runs[row.run].variants]
-    if row.variant not in variants:
+    if run not in runs:
+        raise InputError(f"{place.at('run')}: no run named {run!r}{nearest(run, runs)}")
+    variants = [DEFAULT_VARIANT, *runs[run].variants]
+    if variant not in variants:
         raise InputError(
-            f"{place.at('variant')}: must be one of {', '.join(variants)}, got {row.variant!r}"
-            f"{nearest(row.variant, variants)}"
+            f"{place.at('variant')}: must be one of {', '.join(variants)}, got {variant!r}"
+            f"{nearest(variant, variants)}"
         )
 
 

@@ -1,17 +1,27 @@
 """The files under ``config/``, each as a type."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from annotated_types import Len
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    RootModel,
+    StringConstraints,
+    model_validator,
+)
 
-from rebalance.config.bounds import Index, Text
+from rebalance.config.bounds import Count, Index, Text
+from rebalance.config.departures import Departure
 from rebalance.config.entries import ENTRIES
 from rebalance.config.options.backbones import Backbone
 from rebalance.config.options.dataset import Dataset
 from rebalance.config.options.detector import Detector
 from rebalance.config.options.hardware import Hardware, Resources
 from rebalance.config.options.image import Image
+from rebalance.config.options.released import ReleasedModel
 from rebalance.config.options.schedule import Schedule
 from rebalance.config.part import Described, Options, refusal, section
 from rebalance.config.run import Changes, RunEntry, TrainedRun
@@ -57,8 +67,19 @@ class Settings(Options):
 class NamedSchedule(Schedule):
     """A schedule, as runs name it."""
 
-    departures: list[Text] = Field(default_factory=list)
+    departures: list[Departure] = Field(default_factory=list)
     """Where runs that are trained so differ from the work, in short sentences that pages show."""
+    epochs: Count | None = None
+    """Keep the weights after each of so many equal parts, for tables to show the best one, too."""
+
+    @model_validator(mode="after")
+    def _check_epochs(self) -> Self:
+        if self.epochs is not None and self.epochs > self.iterations:
+            raise refusal(
+                f"must be at most the {self.iterations} iterations, got {self.epochs}",
+                at=("epochs",),
+            )
+        return self
 
 
 class Scale(Options):
@@ -72,6 +93,10 @@ class Scale(Options):
     """Other seeds of the runs in one table or figure, by its name: the work averages its runs."""
     datasets: dict[Name, Text]
     """Data set in a run -> data set used."""
+    released: bool = False
+    """Whether released models are evaluated; else what ``config/released.yaml`` has stand in."""
+    classes: dict[Text, Text] = Field(default_factory=dict)
+    """Class that a row is about -> the one that stands in for it; without any, itself."""
     image: Image
     """What is done to images."""
     image_of: dict[Name, Changes] = Field(default_factory=dict)
@@ -111,6 +136,12 @@ class Datasets(RootModel[dict[Name, Dataset]]):
     model_config = ConfigDict(strict=True, defer_build=True)
 
 
+class Released(RootModel[dict[Name, ReleasedModel]]):
+    """``config/released.yaml``: models that others released, and where their detections are."""
+
+    model_config = ConfigDict(strict=True, defer_build=True)
+
+
 class NamedDetector(BaseModel):
     """A detector as runs name it; beside these keys it has those of a detector."""
 
@@ -118,7 +149,7 @@ class NamedDetector(BaseModel):
 
     like: Text | None = section()
     """Another one, whose settings it has, also those that a scale gives it."""
-    departures: list[Text] = Field(default_factory=list)
+    departures: list[Departure] = Field(default_factory=list)
     """Where runs that start from it differ from the work, in short sentences that pages show."""
 
     @property
@@ -139,6 +170,7 @@ FILES: dict[str, type[BaseModel]] = {
     "config/config.yaml": Settings,
     "config/datasets.yaml": Datasets,
     "config/detectors.yaml": Detectors,
+    "config/released.yaml": Released,
     "config/scales/<scale>.yaml": Scale,
     "config/papers/<work>.yaml": Work,
     "run.yaml": TrainedRun,

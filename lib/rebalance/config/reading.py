@@ -1,6 +1,5 @@
 """YAML files, read strictly, and how layers of settings merge."""
 
-import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -51,13 +50,14 @@ def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]
     """``base`` with ``change`` on top.
 
     Mappings merge key by key, but one that has a ``name`` replaces the mapping below it as a whole:
-    the options of a smooth L1 loss mean nothing to the IoU loss put in its place.
+    the options of a smooth L1 loss mean nothing to the IoU loss put in its place. What the result
+    did not have to merge it shares with the two: none of the three may be changed.
     """
-    result = copy.deepcopy(dict(base))
+    result = dict(base)
     for key, value in change.items():
         below = result.get(key)
         if isinstance(value, Mapping) and isinstance(below, Mapping) and "name" not in value:
             result[key] = merged(below, value)
         else:
-            result[key] = copy.deepcopy(value)
+            result[key] = value
     return result

@@ -8,6 +8,7 @@ from annotated_types import Len
 from pydantic import Field
 
 from rebalance.config.bounds import Count, Index, NonNegative, ShareBelowOne, Text
+from rebalance.config.departures import Departure
 from rebalance.config.options.backbones import Backbone
 from rebalance.config.options.detector import Detector
 from rebalance.config.options.hardware import Hardware
@@ -60,7 +61,7 @@ class RunEntry(Options):
     """Whether a loss that becomes nan or infinite ends the training with its log; else it fails."""
     variants: dict[str, Variant] = Field(default_factory=dict)
     """Other ways to test and evaluate it, by name."""
-    departures: list[Text] = Field(default_factory=list)
+    departures: list[Departure] = Field(default_factory=list)
     """Where it differs from the work, in short sentences that pages show."""
 
 

@@ -1,20 +1,24 @@
 """Tables and figures as types: each knows its inputs, notebook, parameters and outputs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from rebalance.config.departures import sentences
 from rebalance.config.entries import (
     Entry,
     Metric,
     NotMade,
     OfNotebook,
     OfNotebookFigure,
+    OfReleasedFigure,
+    OfReleasedTable,
     OfRunsFigure,
     OfRunsTable,
     QuotedRow,
+    ReleasedRow,
     Row,
     RunRow,
     WaitingRow,
@@ -22,7 +26,33 @@ from rebalance.config.entries import (
 from rebalance.config.rows import row_names
 
 Sort = Literal["table", "figure"]
-Files = Literal["metrics", "matches", "log", "positives", "settings"]
+Files = Literal["metrics", "matches", "epochs", "log", "positives", "settings", "speed"]
+GROUPS = ("All", "Things", "Stuff")
+"""Groups of classes that panoptic metrics are of."""
+
+
+@dataclass(frozen=True)
+class ReleasedFiles:
+    """Files of a released model at a scale, or of what stands in for it.
+
+    Attributes:
+        detections: COCO results, or COCO panoptic JSON.
+        truth: what they are evaluated on.
+        folder: of ``metrics.json`` and, but for panoptic ones, ``matches.npz``.
+        run: the run whose detections these are, if they are a run's.
+        says: where they come from, in words for the page.
+    """
+
+    detections: str
+    truth: str
+    folder: str
+    run: str | None
+    says: str
+
+    def file(self, kind: str) -> str:
+        """The file of a kind: "metrics", "matches" or "detections"."""
+        names = {"metrics": "metrics.json", "matches": "matches.npz"}
+        return self.detections if kind == "detections" else f"{self.folder}/{names[kind]}"
 
 
 @dataclass(frozen=True)
@@ -37,6 +67,9 @@ class Results:
         data: folder of the data sets.
         seeds_of: other seeds, by the name of a target.
         departures: of every run: where it differs from its work.
+        with_epochs: runs that keep the weights of every epoch.
+        released: files of the released models, by name.
+        classes: class of a work -> the one that stands in for it; empty: every class is itself.
     """
 
     scale: str
@@ -46,6 +79,9 @@ class Results:
     data: str = "data"
     seeds_of: Mapping[str, Sequence[int]] = field(default_factory=dict)
     departures: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    with_epochs: Set[str] = frozenset()
+    released: Mapping[str, ReleasedFiles] = field(default_factory=dict)
+    classes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -59,6 +95,10 @@ class Results:
     def seeds_for(self, target: str | None) -> Sequence[int]:
         """Seeds of the runs that a target shows."""
         return self.seeds if target is None else self.seeds_of.get(target, self.seeds)
+
+    def shown_as(self, of: str) -> str | None:
+        """The class, or group of classes, that a row about ``of`` shows; None: there is none."""
+        return of if not self.classes or of in GROUPS else self.classes.get(of)
 
     def annotations(self, dataset: str) -> dict[str, str]:
         """Annotation files of a data set, by split."""
@@ -126,6 +166,11 @@ class Target(ABC):
         return [row for row in self.rows if isinstance(row, RunRow)]
 
     @property
+    def released(self) -> list[ReleasedRow]:
+        """Rows that show released models."""
+        return [row for row in self.rows if isinstance(row, ReleasedRow)]
+
+    @property
     @abstractmethod
     def notebook(self) -> str:
         """Name of the notebook that makes it."""
@@ -135,13 +180,13 @@ class Target(ABC):
         return iter(())
 
     @property
-    def dataset(self) -> str | None:
-        """The data set whose annotations its notebook reads, by its name in runs."""
-        return getattr(self.entry, "dataset", None)
+    def datasets(self) -> list[str]:
+        """Data sets whose annotations its notebook reads, by their names in runs."""
+        return getattr(self.entry, "datasets", [])
 
     def inputs(self, results: Results) -> list[str]:
         """Files that its notebook reads, each once."""
-        return [] if self.dataset is None else list(results.annotations(self.dataset).values())
+        return _once(file for name in self.datasets for file in results.annotations(name).values())
 
     @abstractmethod
     def parameters(self, results: Results) -> dict[str, Any]:
@@ -165,7 +210,7 @@ class Target(ABC):
     def departures(self, results: Results) -> list[str]:
         """Where it and its runs differ from the work, each sentence once."""
         of_runs = (sentence for row in self.runs for sentence in results.departures[row.run])
-        return _once([*getattr(self.entry, "departures", []), *of_runs])
+        return _once([*sentences(getattr(self.entry, "departures", [])), *of_runs])
 
     @property
     def _entry_name(self) -> str:
@@ -179,9 +224,11 @@ class Target(ABC):
         name = {
             "metrics": f"{row.variant}/metrics.json",
             "matches": f"{row.variant}/matches.npz",
+            "epochs": f"{row.variant}/epochs.json",
             "log": "log.csv",
             "positives": "positives.json",
             "settings": "run.yaml",
+            "speed": "speed.json",
         }[kind]
         return [str(folder / name) for folder in results.seed_folders(row.run, self._entry_name)]
 
@@ -216,6 +263,11 @@ class Target(ABC):
             parameters["annotations"] = results.annotations(entry.dataset)
             parameters["dataset"] = results.datasets[entry.dataset]
             parameters["described"] = entry.dataset
+        beside = getattr(entry, "beside", None)
+        if beside is not None:
+            parameters["beside"] = {
+                results.datasets[name]: results.annotations(name) for name in beside
+            }
         return parameters
 
     def _files_by_row(self, results: Results, kind: Files) -> dict[str, list[str]]:
@@ -255,10 +307,14 @@ class Table(Target):
         """See ``Target``."""
         return "table"
 
-    @property
-    def kinds(self) -> list[str]:
+    def kinds(self, results: Results) -> list[str]:
         """Kinds of files that its numbers and their intervals are in."""
-        return sorted({"metrics", "matches", *(metric.reads for metric in self.entry.metrics)})
+        kinds: set[str] = {metric.reads for metric in self.entry.metrics}
+        if "metrics" in kinds:
+            kinds.add("matches")
+            if self.runs and all(row.run in results.with_epochs for row in self.runs):
+                kinds.add("epochs")
+        return sorted(kinds)
 
     def asks(self) -> Iterator[tuple[RunRow, list[Metric]]]:
         """See ``Target``."""
@@ -270,12 +326,13 @@ class Table(Target):
         return _once(
             file
             for row in self.rows
-            for kind in self.kinds
+            for kind in self.kinds(results)
             for file in self._run_files(results, row, kind)
         )
 
     def parameters(self, results: Results) -> dict[str, Any]:
         """See ``Target``."""
+        kinds = ("log", *self.kinds(results))
         return {
             **self._heading(results),
             "doubts": self.entry.doubts,
@@ -294,10 +351,10 @@ class Table(Target):
                 for row in self.rows
             ],
             "files": [
-                {kind: self._run_files(results, row, kind) for kind in ("log", *self.kinds)}
-                for row in self.rows
+                {kind: self._run_files(results, row, kind) for kind in kinds} for row in self.rows
             ],
             "baselines": self.entry.baselines,
+            "reported_on": self.entry.reported_on,
             "seeds": self.seeds(results),
             **self._written(results),
         }
@@ -387,6 +444,97 @@ class FigureOfRuns(Target):
         }
 
 
+class ReleasedTable(Target):
+    """Of released models: measured beside reported numbers, in the notebook of all tables."""
+
+    shows_table = True
+    entry: OfReleasedTable
+
+    @property
+    def notebook(self) -> str:
+        """See ``Target``."""
+        return "table"
+
+    def inputs(self, results: Results) -> list[str]:
+        """See ``Target``."""
+        return _once(file for row in self.released for file in self._metrics_of(results, row))
+
+    def parameters(self, results: Results) -> dict[str, Any]:
+        """See ``Target``."""
+        return {
+            **self._heading(results),
+            "doubts": self.entry.doubts,
+            "departures": self.entry.departures,
+            "claims": [claim.model_dump(exclude_unset=True) for claim in self.entry.claims],
+            "metrics": [metric.model_dump(exclude_unset=True) for metric in self.entry.metrics],
+            "rows": [self._row(results, row) for row in self.entry.rows],
+            "files": [{"metrics": self._metrics_of(results, row)} for row in self.entry.rows],
+            "baselines": [],
+            "reported_on": None,
+            "seeds": [results.seeds[0]],
+            **self._written(results),
+        }
+
+    def _metrics_of(self, results: Results, row: ReleasedRow) -> list[str]:
+        """Its file, unless it is about a class that nothing stands in for at this scale."""
+        if row.of is not None and results.shown_as(row.of) is None:
+            return []
+        return [results.released[row.released].file("metrics")]
+
+    def _row(self, results: Results, row: ReleasedRow) -> dict[str, Any]:
+        of = None if row.of is None else results.shown_as(row.of)
+        note = results.released[row.released].says
+        return {
+            "setting": row.setting,
+            "run": row.released,
+            "variant": None,
+            "reported": row.reported,
+            "missing": None if self._metrics_of(results, row) else "no class of this scale is it",
+            "measures": [m.name for m in self.entry.metrics if m.name in row.reported],
+            "of": of,
+            "note": note if of == row.of else f"{note}; {of} in place of {row.of}",
+        }
+
+
+class FigureOfReleased(Target):
+    """A figure of released models."""
+
+    entry: OfReleasedFigure
+
+    @property
+    def notebook(self) -> str:
+        """See ``Target``."""
+        return self.entry.notebook
+
+    def inputs(self, results: Results) -> list[str]:
+        """See ``Target``."""
+        models = [results.released[row.released] for row in self.released]
+        truths = [model.truth for model in models if self.entry.reads == "detections"]
+        return _once([*(model.file(self.entry.reads) for model in models), *truths])
+
+    def parameters(self, results: Results) -> dict[str, Any]:
+        """See ``Target``."""
+        names = row_names([{"setting": row.setting} for row in self.rows])
+        models = {
+            name: results.released[row.released]
+            for name, row in zip(names, self.released, strict=True)
+        }
+        return {
+            **self._heading(results),
+            "numbers": self.entry.numbers,
+            "doubts": self.entry.doubts,
+            "departures": self.entry.departures,
+            "models": {
+                name: {"file": model.file(self.entry.reads), "truth": model.truth,
+                       "says": model.says}
+                for name, model in models.items()
+            },
+            "classes": {name: results.shown_as(name) for name in self.entry.classes},
+            **self.entry.parameters,
+            **self._written(results),
+        }  # fmt: skip
+
+
 class FigureWithRuns(FigureOfRuns):
     """A figure that is made without runs, too, once more with their series."""
 
@@ -407,6 +555,10 @@ def targets_of(label: Label, entry: Entry) -> list[Target]:
             return [Table(label, entry), Curves(label, entry)]
         case OfRunsFigure():
             return [FigureOfRuns(label, entry)]
+        case OfReleasedTable():
+            return [ReleasedTable(label, entry)]
+        case OfReleasedFigure():
+            return [FigureOfReleased(label, entry)]
         case OfNotebookFigure():
             trained = entry.with_runs()
             second = [FigureWithRuns(label, trained)] if trained is not None else []

@@ -3,12 +3,12 @@
 import gzip
 import hashlib
 import lzma
+import re
 import shutil
 import sys
 import tarfile
 import time
 import zipfile
-import zlib
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -18,7 +18,7 @@ import requests
 import urllib3
 from tqdm import tqdm
 
-from rebalance.data.files import make_folder
+from rebalance.data.files import DAMAGED_ZIP, make_folder
 from rebalance.errors import InputError
 from rebalance.locks import locked
 
@@ -29,17 +29,8 @@ _BAD_ADDRESS = (
     requests.exceptions.InvalidSchema,
     requests.exceptions.InvalidURL,
 )
-# What zipfile and tarfile raise for bytes that are no archive, or not all of one. RuntimeError:
-# encrypted, or an unknown compression.
-_DAMAGED = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    gzip.BadGzipFile,
-    lzma.LZMAError,
-    EOFError,
-    RuntimeError,
-)
+# What zipfile and tarfile raise for bytes that are no archive, or not all of one.
+_DAMAGED = (*DAMAGED_ZIP, tarfile.TarError, gzip.BadGzipFile, lzma.LZMAError)
 
 
 class _Interrupted(Exception):
@@ -53,6 +44,7 @@ def download(
     size: int | None = None,
     md5: str | None = None,
     sha256: str | None = None,
+    md5_url: str | None = None,
     attempts: int = 6,
     pause: float = 2.0,
 ) -> None:
@@ -71,6 +63,8 @@ def download(
         size: expected bytes.
         md5: expected 32 hexadecimal digits.
         sha256: expected first 8 to 64 hexadecimal digits.
+        md5_url: where the md5 is published, alone or before the file's name as md5sum prints it; it
+            is asked for first.
         attempts: tries without any progress before giving up.
         pause: seconds before the second try, doubled with each further one.
 
@@ -79,6 +73,8 @@ def download(
             or size or checksum differ. The message names the address and the file.
     """
     path = Path(path)
+    if md5_url is not None:
+        md5 = _published_md5(md5_url)
     what = "the file that is there; remove it to download again"
     verify_what_is_there = partial(_verify, path, url, size, md5, sha256, what)
     if path.exists():
@@ -98,6 +94,23 @@ def download(
             digest = _digest(part, "sha256")
             print(f"{path}: no checksum to verify; sha256 {digest}", file=sys.stderr)
         part.replace(path)
+
+
+def _published_md5(url: str) -> str:
+    """The first word of a small text file.
+
+    Raises:
+        InputError: it cannot be had, or is no md5.
+    """
+    try:
+        response = requests.get(url, timeout=_TIMEOUT)
+        response.raise_for_status()
+    except requests.RequestException as error:
+        raise InputError(f"{url}: the checksum cannot be had: {error}") from None
+    word = (response.text.split() or [""])[0].lower()
+    if not re.fullmatch(r"[0-9a-f]{32}", word):
+        raise InputError(f"{url}: must hold an md5 of 32 hexadecimal digits, got {word[:40]!r}")
+    return word
 
 
 def _fetch_all(url: str, part: Path, size: int | None, attempts: int, pause: float) -> int | None:

@@ -3,8 +3,11 @@
 import glob
 import os
 import shutil
+import struct
 import sys
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +17,11 @@ from rebalance.locks import NoLocksError, hold, locked, still_there, try_lock
 
 UNFINISHED = ".unfinished"
 """Ends the temporary names of what is being written."""
+
+DAMAGED_ZIP = (
+    zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, UnicodeDecodeError
+)  # fmt: skip
+"""What zipfile raises for damaged bytes. RuntimeError: encrypted, or an unknown compression."""
 
 
 def prepare_folder(path: str | Path) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rebalance.data.coco import validate_coco
+from rebalance.data.download import extract
 from rebalance.data.files import link_folder, own_folder, write_atomically
 from rebalance.errors import InputError
 from rebalance.inputs import read_json
@@ -50,6 +51,7 @@ def take_coco_folder(
         files = {split: out / "annotations" / f"{split}.json" for split in splits}
         for file in files.values():
             file.unlink(missing_ok=True)
+        contents = {}
         categories: list[Any] | None = None
         reference = next(iter(splits.values())).annotations
         for split, source in splits.items():
@@ -72,7 +74,9 @@ def take_coco_folder(
                         f"(image {image['id']} of {source.annotations})"
                     )
                 image["file_name"] = f"{split}/{image['file_name']}"
-            write_atomically(files[split], json.dumps(coco).encode())
+            contents[split] = json.dumps(coco).encode()
+        for split, content in contents.items():
+            write_atomically(files[split], content)
 
 
 def take_coco2017(raw: str | Path, out_dir: str | Path) -> None:
@@ -105,6 +109,71 @@ def take_coco2017(raw: str | Path, out_dir: str | Path) -> None:
         keypoints = annotations / f"person_keypoints_{split}2017.json"
         if keypoints.is_file():
             link.symlink_to(keypoints.resolve())
+
+
+def take_coco_panoptic(raw: str | Path, out: str | Path) -> None:
+    """Unpack the PNGs inside COCO's panoptic archive and link them beside the JSON of val2017.
+
+    Args:
+        raw: the unpacked archive, with ``annotations/panoptic_val2017.{json,zip}``.
+        out: JSON to link; the PNGs are linked as the folder of its name without suffix.
+
+    Raises:
+        InputError: an archive that is absent or damaged.
+    """
+    annotations, out = Path(raw) / "annotations", Path(out)
+    pictures = annotations / "panoptic_val2017"
+    if not pictures.is_dir():
+        extract(annotations / "panoptic_val2017.zip", annotations / "unpacked")
+        (annotations / "unpacked" / "panoptic_val2017").rename(pictures)
+    link_folder(out.with_suffix(""), pictures)
+    out.unlink(missing_ok=True)
+    out.symlink_to((annotations / "panoptic_val2017.json").resolve())
+
+
+def take_coco_testdev(images: str | Path, info: str | Path, out_dir: str | Path) -> None:
+    """Write ``annotations/testdev.json`` and link ``images/test``: COCO's test-dev has no objects.
+
+    Args:
+        images: the unpacked archive of the images, with ``test2017``.
+        info: the unpacked archive with ``annotations/image_info_test-dev2017.json``.
+        out_dir: folder of the data set.
+
+    Raises:
+        InputError: a file that is absent, or not of this form.
+    """
+    source, out = Path(info) / "annotations" / "image_info_test-dev2017.json", Path(out_dir)
+    coco = read_json(source, "list of images")
+    coco["annotations"] = []
+    for image in coco["images"]:
+        image["file_name"] = f"test/{image['file_name']}"
+    validate_coco(coco, source)
+    link_folder(out / "images" / "test", Path(images) / "test2017")
+    write_atomically(out / "annotations" / "testdev.json", json.dumps(coco).encode())
+
+
+def take_results(placed: str | Path, out: str | Path, panoptic: bool = False) -> None:
+    """Link a results file that the user placed, and the PNGs of panoptic results beside it.
+
+    Args:
+        placed: where it must be; PNGs in ``<its name without suffix>_segments/``.
+        out: link to make; the PNGs are linked as the folder of its name without suffix.
+        panoptic: whether there are PNGs.
+
+    Raises:
+        InputError: there is no such file or folder. The message says what to do.
+    """
+    placed, out = Path(placed), Path(out)
+    if not placed.is_file():
+        raise InputError(
+            f"{placed}: no such file; these results are published nowhere with a checksum: put "
+            "them there in COCO's format"
+        )
+    if panoptic:
+        link_folder(out.with_suffix(""), placed.with_name(f"{placed.stem}_segments"))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.unlink(missing_ok=True)
+    out.symlink_to(placed.resolve())
 
 
 def _complete(coco: Any, drop_empty_boxes: bool, source: Path) -> None:

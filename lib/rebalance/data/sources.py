@@ -2,8 +2,9 @@
 
 Checksums. VOC: the md5 of ``torchvision.datasets.voc``. COCO publishes none; the md5 and sizes here
 are those that independent public projects give for the official archives, and they agree with each
-other (none were computed by us). ResNet, ResNeXt and VGG weights: the first 8 hexadecimal digits of
-the sha256 are part of the official file name.
+other (none were computed by us); the sha256 of the test and panoptic archives are those of
+``tensorflow_datasets``, whose sizes of the other archives are these, too. ResNet, ResNeXt and VGG
+weights: the first 8 hexadecimal digits of the sha256 are part of the official file name.
 """
 
 from dataclasses import dataclass
@@ -20,12 +21,14 @@ class Source:
         size: bytes, or None where it is not known exactly.
         md5: 32 hexadecimal digits, or None.
         sha256: the first 8 to 64 hexadecimal digits, or None.
+        md5_url: address where the md5 is published, or None.
     """
 
     url: str
     size: int | None = None
     md5: str | None = None
     sha256: str | None = None
+    md5_url: str | None = None
 
 
 _COCO = "http://images.cocodataset.org"
@@ -44,6 +47,21 @@ SOURCES = {
         f"{_COCO}/annotations/annotations_trainval2017.zip",
         252907541,
         md5="f4bbac642086de4f52a3fdda2de5fa2c",
+    ),
+    "coco_panoptic2017": Source(
+        f"{_COCO}/annotations/panoptic_annotations_trainval2017.zip",
+        860725834,
+        sha256="c05f76d2129b6b561eb70efe16e7006df62f73fb92889132d373b9d90e31a370",
+    ),
+    "coco_test2017": Source(
+        f"{_COCO}/zips/test2017.zip",
+        6646970404,
+        sha256="c7908c3c9f94ba2f3340ebbeec58c25db6be8774f18d68c2f15d0e369d95baba",
+    ),
+    "coco_image_info_test2017": Source(
+        f"{_COCO}/annotations/image_info_test2017.zip",
+        1144034,
+        sha256="e52f412dd7195ac8f98d782b44c6dd30ea10241e9f42521f67610fbe055a74f8",
     ),
     "voc2007_trainval": Source(
         f"{_VOC}/voc2007/VOCtrainval_06-Nov-2007.tar",

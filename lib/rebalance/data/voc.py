@@ -37,6 +37,7 @@ from rebalance.data.shapes import (
     save_jpeg,
 )
 from rebalance.errors import InputError
+from rebalance.inputs import is_inside, read_bytes
 
 VOC_CLASSES = (
     "aeroplane",
@@ -87,6 +88,7 @@ def voc_to_coco(
         files = {split: out / "annotations" / f"{split}.json" for split in splits}
         for file in files.values():
             file.unlink(missing_ok=True)
+        contents = {}
         for split, sets in splits.items():
             coco: dict[str, Any] = {
                 "info": {"description": f"Pascal VOC, {' + '.join(sets)}, as COCO JSON"},
@@ -96,8 +98,10 @@ def voc_to_coco(
             }
             for entry in sets:
                 _append_set(coco, entry, class_ids, out / "images")
-            validate_coco(coco, files[split])
-            write_atomically(files[split], json.dumps(coco).encode())
+            validate_coco(coco, " + ".join(sets))
+            contents[split] = json.dumps(coco).encode()
+        for split, content in contents.items():
+            write_atomically(files[split], content)
 
 
 def _parse_entry(entry: str) -> tuple[Path, str]:
@@ -125,11 +129,10 @@ def _append_set(
 ) -> None:
     folder, image_set = _parse_entry(entry)
     listing = folder / "ImageSets" / "Main" / f"{image_set}.txt"
-    if not listing.is_file():
-        raise InputError(f"{listing}: no such image set")
+    stems = _listed(listing)
     link = _link_name(entry)
     link_folder(images / link, folder / "JPEGImages")
-    for stem in listing.read_text().split():
+    for stem in stems:
         image = folder / "JPEGImages" / f"{stem}.jpg"
         if not image.is_file():
             raise InputError(f"{image}: no such image (listed in {listing})")
@@ -160,6 +163,18 @@ def _append_set(
             )
 
 
+def _listed(listing: Path) -> list[str]:
+    """Names of images in an image set."""
+    try:
+        names = read_bytes(listing, "image set").decode().split()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{listing}: not UTF-8: {error}") from None
+    for name in names:
+        if not is_inside(name) or "/" in name:
+            raise InputError(f"{listing}: must hold names of images, got {name!r}")
+    return names
+
+
 def read_voc_annotation(path: str | Path) -> tuple[int, int, list[dict[str, Any]]]:
     """Width, height and objects of one VOC annotation file.
 
@@ -170,13 +185,12 @@ def read_voc_annotation(path: str | Path) -> tuple[int, int, list[dict[str, Any]
     Raises:
         InputError: no such file, not XML, a missing or wrong field, a box without extent.
     """
+    content = read_bytes(path, "annotation file")
     try:
-        root = ET.parse(path).getroot()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such annotation file") from None
-    except ET.ParseError as error:
+        root = ET.fromstring(content)
+    except (ET.ParseError, LookupError, ValueError) as error:  # the two of encodings unknown to it
         raise InputError(f"{path}: not valid XML: {error}") from None
-    width, height = (int(_number(root, f"size/{side}", path)) for side in ("width", "height"))
+    width, height = (_side(root, f"size/{side}", path) for side in ("width", "height"))
     objects = []
     for position, element in enumerate(root.findall("object")):
         where = f"{path}: object {position}"
@@ -200,6 +214,13 @@ def read_voc_annotation(path: str | Path) -> tuple[int, int, list[dict[str, Any]
             raise InputError(f"{where} ({name}): difficult must be 0 or 1, got {difficult!r}")
         objects.append({"name": name, "box": (x1, y1, x2, y2), "difficult": difficult == "1"})
     return width, height, objects
+
+
+def _side(root: ET.Element, field: str, path: object) -> int:
+    value = _number(root, field, path)
+    if not (value.is_integer() and 1 <= value < 2**31):
+        raise InputError(f"{path}: {field} must be a whole number of pixels, got {value:g}")
+    return int(value)
 
 
 def _number(element: ET.Element, field: str, where: object) -> float:

@@ -17,15 +17,18 @@ class Agreement:
 
     Args:
         fabric: of the training.
+        met: told of each exchange.
     """
 
-    def __init__(self, fabric: Fabric) -> None:
-        self.fabric = fabric
+    def __init__(self, fabric: Fabric, met: Callable[[], None] = lambda: None) -> None:
+        self.fabric, self.met = fabric, met
 
     def to_go_on(self, failure: str | None, stop: bool) -> bool:
         """Whether no process has failed or was asked to stop; costs one exchange."""
         state = _FAILED if failure else _STOP if stop else _GO
-        return distributed.world_max(state, self.fabric.device) == _GO
+        all_go = distributed.world_max(state, self.fabric.device) == _GO
+        self.met()
+        return all_go
 
     def messages(self, *own: str | None) -> list[str]:
         """The messages of all processes, each once."""

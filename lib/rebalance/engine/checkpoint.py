@@ -4,7 +4,6 @@ import csv
 import io
 import os
 import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from pickle import UnpicklingError
@@ -12,12 +11,14 @@ from typing import Any
 
 import torch
 
-from rebalance.data.files import write_atomically
+from rebalance.data.files import DAMAGED_ZIP, write_atomically
 from rebalance.errors import InputError
 
 CHECKPOINT, PREVIOUS, DAMAGED = (
     "checkpoint.pt", "checkpoint.previous.pt", "checkpoint.damaged.pt"
 )  # fmt: skip
+KEYS = {"settings", "threads", "iteration", "log_bytes", "model"}
+"""Of every checkpoint."""
 UNFINISHED_LOG = "log.unfinished.csv"
 
 
@@ -72,13 +73,18 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     # torch reports what it cannot read by any of these.
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, UnpicklingError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
             f"{path}: no checkpoint of a training ({reason}); delete it to train from the start"
         ) from None
+    if not isinstance(state, dict) or not state.keys() >= KEYS:
+        raise InputError(
+            f"{path}: no checkpoint of this version; delete it to train from the start"
+        )
+    return state
 
 
 def remove_checkpoints(folder: Path) -> None:
@@ -97,7 +103,7 @@ def _damage(path: Path) -> str | None:
             broken = archive.testzip()
     except FileNotFoundError:
         return None
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except DAMAGED_ZIP as error:
         return str(error)
     return None if broken is None else f"the checksum of {broken} is wrong"
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -88,7 +89,11 @@ def make_fabric(hardware: Mapping[str, Any]) -> Fabric:
         accelerator=accelerator,
         devices=local,
         num_nodes=nodes,
-        strategy=DDPStrategy(cluster_environment=environment()),
+        strategy=DDPStrategy(
+            cluster_environment=environment(),
+            # Later than the end that the training gives itself.
+            timeout=timedelta(minutes=30 + 2 * hardware["timeout"]),
+        ),
         precision=hardware["precision"],
     )
 

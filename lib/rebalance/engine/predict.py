@@ -1,7 +1,9 @@
 """Prediction: a trained run in, detections.json (COCO results format) out."""
 
+import io
 import json
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from torch import Tensor
 from rebalance.data.files import write_atomically
 from rebalance.detectors.canvas import Size
 from rebalance.detectors.masks import encode_masks, pasted_rles, resized_rles
+from rebalance.engine.batches import BatchPlan
 from rebalance.engine.trained_run import TrainedRun, open_trained_run
 
 
@@ -22,17 +25,20 @@ def predict(
     variant: str = "default",
     test_settings: Mapping[str, Any] | None = None,
     settings_place: str = "test_settings",
+    images: Mapping[str, str] | None = None,
     threads: int | None = None,
 ) -> None:
     """Detections of a split, best first per image; finding nothing writes an empty list.
 
     Args:
         run_dir: holds model.safetensors and run.yaml; neither can run code.
-        out: the file to write, whole or not at all.
+        out: the file to write, whole or not at all; what ends in .zip is an archive with one JSON
+            of its name, as the COCO server takes it.
         split: "train" or "val".
         variant: whose test settings are used, one of those in run.yaml.
         test_settings: further changes to the detector's test settings.
         settings_place: how messages name these.
+        images: ``annotations`` and ``images`` of others than those of the split.
         threads: of the CPU; None leaves torch's number.
 
     Raises:
@@ -45,32 +51,55 @@ def predict(
         variant=variant,
         test_settings=test_settings,
         settings_place=settings_place,
+        images=images,
         threads=threads,
     )
-    results = detections_of(run)
-    write_atomically(out, (json.dumps(results) + "\n").encode())
+    content = (json.dumps(detections_of(run)) + "\n").encode()
+    write_atomically(
+        out, _archive(Path(out).stem, content) if Path(out).suffix == ".zip" else content
+    )
+
+
+def _archive(name: str, content: bytes) -> bytes:
+    """A zip with one JSON; equal contents give equal bytes."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(zipfile.ZipInfo(f"{name}.json"), content, zipfile.ZIP_DEFLATED)
+    return file.getvalue()
 
 
 def detections_of(run: TrainedRun) -> list[dict[str, Any]]:
     """COCO results of every image of a run's data set, ordered as the data set is."""
     found: dict[int, list[dict[str, Any]]] = {}
     run.detector.eval()
-    threshold = run.settings["detector"]["test"].get("mask_threshold", 0.5)
     for plan, images, targets in run.batches("predict"):
-        sizes = [target["image_size"] for target in targets]
-        with run.fabric.autocast(), torch.no_grad():
-            detections = run.detector.predict(images, sizes)
-        for index, size, detection in zip(plan.indices, sizes, detections, strict=True):
-            found[index] = coco_results(
-                detection,
-                run.dataset.image_ids[index],
-                run.dataset.class_ids,
-                size,
-                run.dataset.sizes[index],
-                threshold,
-                plan.canvas,
-            )
+        found |= batch_detections(run, plan, images, targets)
     return [result for index in sorted(found) for result in found[index]]
+
+
+def batch_detections(
+    run: TrainedRun, plan: BatchPlan, images: Tensor, targets: Sequence[Mapping[str, Any]]
+) -> dict[int, list[dict[str, Any]]]:
+    """COCO results of each image of one of ``run.batches``, by its place in the data set.
+
+    The detector must be in evaluation mode.
+    """
+    threshold = run.settings["detector"]["test"].get("mask_threshold", 0.5)
+    sizes = [target["image_size"] for target in targets]
+    with run.fabric.autocast(), torch.no_grad():
+        detections = run.detector.predict(images, sizes)
+    return {
+        index: coco_results(
+            detection,
+            run.dataset.image_ids[index],
+            run.dataset.class_ids,
+            size,
+            run.dataset.sizes[index],
+            threshold,
+            plan.canvas,
+        )
+        for index, size, detection in zip(plan.indices, sizes, detections, strict=True)
+    }
 
 
 def coco_results(

@@ -1,11 +1,14 @@
-"""What a result was made with: versions and commit."""
+"""What a result was made with: versions, commit and contents of files."""
 
+import hashlib
 import platform
 import subprocess
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
 import rebalance
+from rebalance.inputs import check_is_file
 
 PACKAGES = ("torch", "torchvision", "lightning-fabric", "numpy", "rebalance")
 
@@ -25,3 +28,16 @@ def git_commit() -> str | None:
     except OSError:  # no git on this machine
         return None
     return answer.stdout.strip() if answer.returncode == 0 else None
+
+
+def contents_of(files: Iterable[str | Path]) -> str:
+    """Digest of what some files hold, wherever they are.
+
+    Raises:
+        InputError: one is absent.
+    """
+    digests = hashlib.sha256()
+    for path in files:
+        with check_is_file(path).open("rb") as file:
+            digests.update(hashlib.file_digest(file, "sha256").digest())
+    return digests.hexdigest()

@@ -1,7 +1,13 @@
-"""The folder of a training: its checkpoint while it runs, its results at the end."""
+"""The folder of a training: its checkpoint while it runs, its results at the end.
+
+Results have two names, one in the folder and one in ``.finished`` below it. A workflow deletes what
+stands under the names that it knows before it starts a training, also what a training that outlived
+a killed workflow has finished meanwhile; the next one then gives it its name again.
+"""
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +27,7 @@ from rebalance.engine.agreement import say
 from rebalance.engine.checkpoint import (
     CHECKPOINT,
     PREVIOUS,
+    UNFINISHED_LOG,
     OutputError,
     TrainingLog,
     choose_checkpoint,
@@ -34,6 +41,11 @@ from rebalance.errors import InputError
 from rebalance.locks import locked
 
 MODEL, LOG, SETTINGS = "model.safetensors", "log.csv", "run.yaml"
+RESULTS = (MODEL, LOG, SETTINGS)
+"""Settings come last: with them it is whole."""
+FINISHED = ".finished"
+EPOCHS = "epochs"
+"""Folder of the weights after each epoch, ``<iteration>.safetensors``, where these are kept."""
 STALE_CHECKPOINT = "checkpoint.stale.pt"
 WITHOUT_INFLUENCE = ("hardware", "variants")
 """Settings that may change between the parts of one training."""
@@ -63,39 +75,72 @@ class RunFolder:
     Args:
         path: the folder.
         settings: of the run.
-        code: fingerprint of the code that the training depends on.
+        made_from: what the result depends on beside its settings, as digests: "code", "data".
         fabric: of the training.
+        epochs: equal parts of the training after each of which the weights are kept; 0: none.
     """
 
-    def __init__(self, path: Path, settings: Mapping[str, Any], code: str, fabric: Fabric) -> None:
-        self.path, self.settings, self.code, self.fabric = path, settings, code, fabric
+    def __init__(
+        self,
+        path: Path,
+        settings: Mapping[str, Any],
+        made_from: Mapping[str, str],
+        fabric: Fabric,
+        epochs: int = 0,
+    ) -> None:
+        self.path, self.settings, self.made_from, self.fabric = path, settings, made_from, fabric
         self.log: TrainingLog | None = None
+        iterations = settings["schedule"]["iterations"]
+        self.epoch_ends = {-(-iterations * (k + 1) // epochs) for k in range(epochs)}
 
     def is_finished(self) -> bool:
-        """Whether it holds the result of this very training: same settings, same code.
+        """Whether it holds the result of this very training: same settings, code, data and
+        epochs.
 
         Raises:
             InputError: it holds that of another run or seed, or its settings cannot be read.
         """
-        if not all((self.path / name).exists() for name in (MODEL, SETTINGS, LOG)):
+        finished = self._holds_result(self.path / FINISHED) or (
+            # With a checkpoint it was begun anew.
+            self._holds_result(self.path) and not (self.path / CHECKPOINT).exists()
+        )
+        self.fabric.barrier()
+        if finished and self.fabric.is_global_zero:
+            self._take_over()
+        self.fabric.barrier()
+        return finished
+
+    def _holds_result(self, folder: Path) -> bool:
+        if not all((folder / name).exists() for name in RESULTS):
             return False
-        found = read_trained_run(self.path / SETTINGS).model_dump()
+        found = read_trained_run(folder / SETTINGS).model_dump()
         for key in ("name", "scale", "seed"):
             if found[key] != self.settings[key]:
                 raise InputError(
-                    f"{self.path / SETTINGS}: {key}: the finished training here is of "
+                    f"{folder / SETTINGS}: {key}: the finished training here is of "
                     f"{found[key]!r}, asked for is {self.settings[key]!r}: give another --out"
                 )
-        if (self.path / CHECKPOINT).exists():  # killed just before the end, or begun anew
-            return False
         settings = {key: found[key] for key in Run.model_fields}
         same_settings = _influential(settings) == _influential(self.settings)
-        return same_settings and found["made_with"].get("code") == self.code
+        same_sources = all(
+            found["made_with"].get(what) == digest for what, digest in self.made_from.items()
+        )
+        same_epochs = not self.epoch_ends or self.epoch_ends == set(epoch_weights(self.path))
+        return same_settings and same_sources and same_epochs
+
+    def _take_over(self) -> None:
+        """Give the files in FINISHED their names in the folder."""
+        for name in RESULTS:
+            file = self.path / FINISHED / name
+            if file.exists():
+                _give_name(self.path / name, file)
+        (self.path / UNFINISHED_LOG).unlink(missing_ok=True)
+        remove_checkpoints(self.path)
 
     def open(self) -> dict[str, Any] | None:
         """The checkpoint to go on from, if there is one; the log is then open for writing.
 
-        A checkpoint of other settings or other code is put aside.
+        A checkpoint of other settings, code or data is put aside.
 
         Raises:
             InputError: a file that is no checkpoint, or a log that is shorter than it.
@@ -109,6 +154,10 @@ class RunFolder:
         if checkpoint is not None:
             checkpoint = self._usable(checkpoint)
         if self.fabric.is_global_zero:
+            reached = checkpoint["iteration"] if checkpoint else 0
+            for iteration, weights in epoch_weights(self.path).items():
+                if iteration > reached or iteration not in self.epoch_ends:
+                    weights.unlink()  # of another training, or to be written again
             self.log = TrainingLog(self.path, checkpoint["log_bytes"] if checkpoint else 0)
         return checkpoint
 
@@ -131,7 +180,7 @@ class RunFolder:
         try:
             save_checkpoint(self.path, {
                 "settings": _influential(self.settings),
-                "code": self.code,
+                "made_from": dict(self.made_from),
                 "threads": torch.get_num_threads(),
                 "iteration": iteration,
                 "log_bytes": self.log.sync(),
@@ -140,6 +189,17 @@ class RunFolder:
             })  # fmt: skip
         except OutputError as error:
             return str(error)
+        return None
+
+    def keep_epoch(self, iteration: int, detector: Detector) -> str | None:
+        """Write the weights if an epoch ends here; what went wrong, if anything."""
+        if self.log is None or iteration not in self.epoch_ends:
+            return None
+        path = self.path / EPOCHS / f"{iteration}.safetensors"
+        try:
+            write_atomically(path, _weights_bytes(detector))
+        except OSError as error:
+            return f"{path}: cannot be written: {error.strerror or error}; make room and go on"
         return None
 
     def finish(self, detector: Detector, dataset: CocoDataset, diverged: int | None) -> None:
@@ -157,14 +217,13 @@ class RunFolder:
             return
         self.log.sync()
         self.log.close()
-        state = {name: value.cpu().contiguous() for name, value in detector.state_dict().items()}
         settings = {
             **self.settings,
             "classes": {"ids": list(dataset.class_ids), "names": list(dataset.class_names)},
             "params_k": num_trainable(detector) / 1000,
             "made_with": {
                 "commit": git_commit(),
-                "code": self.code,
+                **self.made_from,
                 "versions": versions(),
                 "device": str(self.fabric.device.type),
                 "processes": self.fabric.world_size,
@@ -172,25 +231,30 @@ class RunFolder:
             },
             "diverged": diverged,
         }
+        finished = self.path / FINISHED
         try:
-            write_atomically(self.path / MODEL, safetensors_bytes(state))
+            (finished / SETTINGS).unlink(missing_ok=True)
+            write_atomically(finished / MODEL, _weights_bytes(detector))
+            write_atomically(finished / LOG, self.log.path.read_bytes())
             text = yaml.safe_dump(settings, sort_keys=False)
-            write_atomically(self.path / SETTINGS, text.encode())
-            write_atomically(self.path / LOG, self.log.path.read_bytes())
+            write_atomically(finished / SETTINGS, text.encode())
+            self._take_over()
         except OSError as error:
             raise OutputError(
                 f"{self.path}: the results cannot be written: {error.strerror or error}; "
                 "the checkpoint is intact: make room and start again"
             ) from error
-        self.log.path.unlink()
-        remove_checkpoints(self.path)
 
     def _usable(self, checkpoint: dict[str, Any]) -> dict[str, Any] | None:
         reason = None
         if checkpoint["settings"] != _influential(self.settings):
             reason = "other settings"
-        elif checkpoint["code"] != self.code:
-            reason = "other code"
+        elif checkpoint.get("made_from") != self.made_from:
+            reason = "other code or data"
+        elif not {end for end in self.epoch_ends if end <= checkpoint["iteration"]} <= set(
+            epoch_weights(self.path)
+        ):
+            reason = "a training that did not keep the weights of its epochs"
         if reason is not None:
             say(
                 f"{self.path / CHECKPOINT} is of {reason}: it becomes {STALE_CHECKPOINT}, "
@@ -209,6 +273,17 @@ class RunFolder:
         return checkpoint
 
 
+def epoch_weights(path: Path) -> dict[int, Path]:
+    """Weights that a training kept after its epochs: iteration -> file, in order; none at all."""
+    files = {int(file.stem): file for file in (path / EPOCHS).glob("*.safetensors")}
+    return dict(sorted(files.items()))
+
+
+def _weights_bytes(detector: Detector) -> bytes:
+    state = {name: value.cpu().contiguous() for name, value in detector.state_dict().items()}
+    return safetensors_bytes(state)
+
+
 def _influential(settings: Mapping[str, Any]) -> str:
     """The settings that decide the result, as JSON."""
     kept = {key: value for key, value in settings.items() if key not in WITHOUT_INFLUENCE}
@@ -223,3 +298,17 @@ def _influential(settings: Mapping[str, Any]) -> str:
          "precision": precision},
         sort_keys=True,
     )  # fmt: skip
+
+
+def _give_name(path: Path, file: Path) -> None:
+    """Let ``path`` name a file, in one step: a hard link, or a copy where there are none."""
+    if path.exists() and path.samefile(file):
+        return
+    beside = file.with_suffix(".link")
+    beside.unlink(missing_ok=True)
+    try:
+        beside.hardlink_to(file)
+    except OSError:
+        shutil.copyfile(file, beside)
+    os.utime(beside)  # a workflow asks for outputs that are newer than inputs
+    beside.replace(path)

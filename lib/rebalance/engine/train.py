@@ -16,7 +16,6 @@ from types import FrameType
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 
 from rebalance.config.code import training_code
 from rebalance.config.parse import parse
@@ -37,8 +36,10 @@ from rebalance.engine.loading import (
     to_device,
 )
 from rebalance.engine.progress import progress_bar
-from rebalance.engine.run_folder import MODEL, RunFolder, one_training
+from rebalance.engine.provenance import contents_of
+from rebalance.engine.run_folder import RunFolder, one_training
 from rebalance.engine.seeds import keyed_rng, seed_of
+from rebalance.engine.standstill import ended_at_standstill
 from rebalance.engine.updates import Updates
 from rebalance.errors import InputError
 
@@ -52,17 +53,20 @@ def train(
     out_dir: str | Path,
     threads: int | None = None,
     wait: float | None = None,
+    epochs: int = 0,
 ) -> bool:
     """Train, or go on from the checkpoint that an unfinished training left in ``out_dir``.
 
     While another process trains there this one waits for it. The result of a finished training of
-    the same settings and code is left as it is.
+    the same settings, code and data is left as it is.
 
     Args:
         run: settings, see ``rebalance.config.run.Run``; what is left out has its default.
         out_dir: gets model.safetensors, log.csv and run.yaml at the end, checkpoint.pt meanwhile.
         threads: of the CPU; None leaves torch's number. Results on a CPU depend on it.
         wait: seconds for another training in the folder; None: as long as it lives.
+        epochs: equal parts of the training after each of which the weights are kept in
+            ``out_dir/epochs``; 0: none.
 
     Returns:
         True when the training is finished, or has diverged and may; the log then ends with the
@@ -100,26 +104,40 @@ def train(
                 f"schedule.batch_size must be a multiple of hardware.devices, got "
                 f"{run['schedule']['batch_size']} and {fabric.world_size}"
             )
-        folder = RunFolder(out, run, training_code(checked), fabric)
+        folder = RunFolder(out, run, _made_from(checked), fabric, epochs)
         if folder.is_finished():
-            say(f"{out}: this training is finished; remove {MODEL} to train again")
+            say(f"{out}: this training is finished; remove the folder to train again")
             return True
-        with _reproducible(fabric.device):
-            return _Training(fabric, run, dataset, folder).run_to_end(stop_requested)
+        with (
+            ended_at_standstill(fabric, run["hardware"]["timeout"]) as met,
+            _reproducible(fabric.device),
+        ):
+            agreement = Agreement(fabric, met)
+            return _Training(agreement, run, dataset, folder).run_to_end(stop_requested)
+
+
+def _made_from(run: Run) -> dict[str, str]:
+    weights = getattr(run.backbone, "weights", None)
+    files = [run.dataset.train.annotations, *([weights] if weights else [])]
+    return {"code": training_code(run), "data": contents_of(files)}
 
 
 class _Training:
     """The loop, between its iterations."""
 
     def __init__(
-        self, fabric: Fabric, run: Mapping[str, Any], dataset: CocoDataset, folder: RunFolder
+        self,
+        agreement: Agreement,
+        run: Mapping[str, Any],
+        dataset: CocoDataset,
+        folder: RunFolder,
     ) -> None:
-        self.fabric, self.settings, self.dataset, self.folder = fabric, run, dataset, folder
+        self.agreement, self.settings, self.dataset, self.folder = agreement, run, dataset, folder
+        self.fabric = fabric = agreement.fabric
         self.schedule, self.seed = run["schedule"], int(run["seed"])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(self.seed, "weights"))
             self.detector = build_detector(run, dataset.num_classes)
-        self.agreement = Agreement(fabric)
         checkpoint = folder.open()
         if checkpoint is not None:
             self.detector.load_state_dict(checkpoint["model"])
@@ -156,6 +174,8 @@ class _Training:
                     break
                 self.iteration += 1
                 failure = self.folder.record(self.iteration, values)
+                # Before the checkpoint: whoever goes on from that has the epochs until there.
+                failure = failure or self.folder.keep_epoch(self.iteration, self.detector)
                 at_checkpoint = self.iteration % self.schedule["checkpoint_every"] == 0
                 if failure is None and (at_checkpoint or self.iteration == total):
                     failure = self._save()

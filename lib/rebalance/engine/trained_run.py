@@ -76,6 +76,7 @@ def open_trained_run(
     variant: str = "default",
     test_settings: Mapping[str, Any] | None = None,
     settings_place: str = "test_settings",
+    images: Mapping[str, str] | None = None,
     for_training: bool = False,
     threads: int | None = None,
 ) -> TrainedRun:
@@ -87,6 +88,8 @@ def open_trained_run(
         variant: whose test settings are used, one of those in run.yaml.
         test_settings: further changes to the detector's test settings.
         settings_place: how messages name these.
+        images: ``annotations`` (COCO JSON with the categories of the training) and ``images`` of
+            others than those of the split.
         for_training: the training steps will run: load masks where the detector trains on them.
         threads: of the CPU; None leaves torch's number.
 
@@ -107,10 +110,11 @@ def open_trained_run(
     settings = tested_as(run, variant, test_settings or {}, Place(settings_place))
     settings["backbone"].pop("weights", None)  # the trained ones take their place
     masks = for_training and checked.detector.needs_masks
-    dataset = CocoDataset(**run["dataset"][split], masks=masks)
+    files = images or run["dataset"][split]
+    dataset = CocoDataset(**files, masks=masks)
     if list(dataset.class_ids) != run["classes"]["ids"]:
         raise InputError(
-            f"{run['dataset'][split]['annotations']}: category ids are {list(dataset.class_ids)}, "
+            f"{files['annotations']}: category ids are {list(dataset.class_ids)}, "
             f"the model was trained on {run['classes']['ids']}"
         )
     detector = build_detector(settings, dataset.num_classes)

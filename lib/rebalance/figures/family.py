@@ -75,6 +75,19 @@ class OwnFigure(FigureOfRuns):
     kind: ClassVar[Kind] = "added"
 
 
+@dataclass(frozen=True)
+class FigureOfReleased(FamilyFigure):
+    """A figure of released models; its checks also take the printed numbers and the models.
+
+    Attributes:
+        load: of the models and the classes that the figure is about: the data.
+        table: what is drawn in numbers, of the data.
+    """
+
+    load: Callable[..., Any]
+    table: Callable[..., pd.DataFrame]
+
+
 def find_figure(family: str, what: str) -> FamilyFigure:
     """The figure called ``what`` in the ``FIGURES`` of ``rebalance.figures.<family>``.
 

@@ -17,26 +17,42 @@ def to_json(content: Any) -> str:
     return json.dumps(_nan_to_none(content), indent=1, allow_nan=False) + "\n"
 
 
-def read_metrics(path: Path, names: Sequence[str]) -> dict[str, float]:
+def read_metrics(path: Path, names: Sequence[str], of: str | None = None) -> dict[str, float]:
     """The named numbers of one metrics.json or the like; null (undefined) becomes nan.
 
     Args:
         path: JSON, or YAML by its suffix.
         names: keys; a point leads one level down: ``correlation.Spearman``.
+        of: the class, or of panoptic metrics the group of classes, whose numbers are wanted; None:
+            those of all.
 
     Raises:
-        InputError: no such file, not JSON, or a metric is absent or not a number.
+        InputError: no such file, not JSON, no such class, or a metric is absent or not a number.
     """
     content = load_yaml(path) if path.suffix == ".yaml" else read_json(path, "file of metrics")
+    if of is not None:
+        groups = {row["name"]: row for row in content["per_class"]} | content
+        if of not in groups:
+            raise InputError(f"{path}: no class {of!r}, it has {sorted(groups)}")
+        content = groups[of]
+    return numbers_of(content, names, str(path))
+
+
+def numbers_of(content: Any, names: Sequence[str], where: str) -> dict[str, float]:
+    """As ``read_metrics``, of what was read already; ``where`` begins messages.
+
+    Raises:
+        InputError: a metric is absent or not a number.
+    """
     values = {}
     for name in names:
         value = content
         for key in name.split("."):
             if not isinstance(value, Mapping) or key not in value:
-                raise InputError(f"{path}: no metric {name!r}, it has {sorted(content)}")
+                raise InputError(f"{where}: no metric {name!r}, it has {sorted(content)}")
             value = value[key]
         if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
-            raise InputError(f"{path}: {name} must be a number or null, got {value!r}")
+            raise InputError(f"{where}: {name} must be a number or null, got {value!r}")
         values[name] = float("nan") if value is None else float(value)
     return values
 

@@ -60,7 +60,7 @@ def integer_column(name: str, records: Sequence[Record], field: str) -> NDArray[
     """int64 [N]; anything but an integer is refused."""
     values = column(name, records, field)
     array = _as_array(values)
-    if array.dtype.kind != "i" and len(values):
+    if (array.ndim != 1 or array.dtype.kind != "i") and len(values):
         check_each(name, records, field, _is_integer, "an integer")
     return array.astype(np.int64)
 

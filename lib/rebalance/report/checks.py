@@ -3,7 +3,7 @@
 Uses the classes of the report's style sheet.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -98,6 +98,15 @@ def frame_html(frame: pd.DataFrame) -> str:
         for row in frame.itertuples(index=False)
     )
     return _scroll(f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>")
+
+
+def models_html(models: Mapping[str, Mapping[str, str]]) -> str:
+    """Where the detections of each model come from; see ``FigureOfReleased``."""
+    items = "".join(
+        f"<li><strong>{escape(name)}</strong>: {escape(model['says'])}</li>"
+        for name, model in models.items()
+    )
+    return f'<h2>Where the detections come from</h2><ul class="fine">{items}</ul>'
 
 
 def doubts_html(doubts: Sequence[str]) -> str:

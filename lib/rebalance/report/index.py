@@ -6,18 +6,21 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
+from pydantic import Field
+
+from rebalance.config.bounds import Index
+from rebalance.config.parse import Place, parse
+from rebalance.config.part import Options, section
 from rebalance.data.files import write_atomically
 from rebalance.errors import InputError
 from rebalance.figures.checks import PAPER_SCALE
-from rebalance.inputs import read_json
 from rebalance.report.page import HERE, page_css
 from rebalance.report.place import NEIGHBOURS
 from rebalance.report.scoreboard import (
     CLAIMS,
-    claim_fault,
     count_claims,
     counted,
     scoreboard_html,
@@ -42,13 +45,64 @@ VERDICTS = {
     "not_measured": "not measured at this scale",
     "added": "our addition",
 }
-_WORK_KEYS = {"key", "title", "targets"}
-_TARGET_KEYS = {"name", "title", "kind", "status"}
+
+
+class Verdict(Options):
+    """What the page of a target computed."""
+
+    status: Literal[tuple(VERDICTS)]  # type: ignore[valid-type]
+    words: str
+    note: str = ""
+
+
+class Claim(Options):
+    """A line of the scoreboard."""
+
+    name: str
+    gain: bool  # whether it is one, shown with its sign
+    printed: Any = None
+    measured: Any = None
+    interval: list[float] | None = None  # low, high
+    verdict: Literal[tuple(CLAIMS)]  # type: ignore[valid-type]
+
+
+class Card(Options):
+    """A target; paths are relative to the working directory."""
+
+    name: str
+    title: str
+    kind: str
+    status: Literal[tuple(STATUSES)]  # type: ignore[valid-type]
+    reason: str | None = None  # why it is not made
+    verdict: Verdict | None = section()
+    departures: Index | None = None  # how many differences from the work its page notes
+    html: str | None = None  # must exist where the status is "made"
+    thumbnail: str | None = None
+    csv: str | None = None
+    companion: bool = False  # of a table or figure, counted apart: curves, a figure with runs
+    detectors: list[str] = Field(default_factory=list)
+    scale: str | None = None  # of its numbers, where scales differ in them
+    claims: list[Claim] = Field(default_factory=list)
+
+
+class WorkCards(Options):
+    """A work; its own ones are shown and not counted among those made."""
+
+    key: str
+    title: str
+    authors: str | None = None
+    own: bool = False
+    targets: list[Card]
+
+
+class Manifest(Options):
+    """What an index page shows."""
+
+    scale: str
+    works: list[WorkCards]
+
+
 _FILE_KEYS = ("html", "thumbnail", "csv")
-_OPTIONAL_KEYS = {
-    *("reason", "verdict", "departures", "companion", "detectors", "scale", "claims"),
-    *_FILE_KEYS,
-}
 
 # A small table, for cards without a picture.
 _BLANK = (
@@ -58,28 +112,21 @@ _BLANK = (
 )
 
 
-def read_manifest(path: Path) -> Any:
-    """A manifest (see ``index_html``) from a JSON file.
-
-    Raises:
-        InputError: the file is absent or not JSON.
-    """
-    return read_json(path, "manifest")
-
-
-def write_index(manifest: Mapping[str, Any], out: Path) -> None:
+def write_index(manifest: Any, out: Path, source: str = "manifest") -> None:
     """Write the page of a manifest (see ``index_html``), its links relative to ``out``.
 
     Beside it goes ``pages.js``, from which pages know their neighbours.
 
     Raises:
-        InputError: the manifest is incomplete; nothing is written.
+        InputError: the manifest is wrong; nothing is written.
     """
-    write_atomically(out, index_html(manifest, out.parent).encode())
+    write_atomically(
+        out, index_html(manifest, out.parent, source).encode(errors="xmlcharrefreplace")
+    )
     write_atomically(out.with_name(NEIGHBOURS), _pages_js(manifest, out.parent).encode())
 
 
-def _pages_js(manifest: Mapping[str, Any], folder: Path) -> str:
+def _pages_js(manifest: Any, folder: Path) -> str:
     """The pages that there are, for the pages themselves."""
     pages = [
         {"name": target["name"], "title": target["title"], "work": work["key"],
@@ -91,32 +138,24 @@ def _pages_js(manifest: Mapping[str, Any], folder: Path) -> str:
     return f"const PAGES = {json.dumps(pages, indent=1)};\n"
 
 
-def index_html(manifest: Mapping[str, Any], folder: Path) -> str:
+def index_html(manifest: Any, folder: Path, source: str = "manifest") -> str:
     """The page, self-contained but for the thumbnails and pages that it links.
 
     Args:
-        manifest: {scale, works: [{key, title, authors (optional), own (optional), targets: [{name,
-            title, kind, status, reason, verdict, departures, companion, detectors, scale, claims,
-            html, thumbnail, csv}]}]}. own works and companions of a table or figure are shown and
-            not counted among those made; status is one of STATUSES; reason says why a target is not
-            made; verdict is {status (one of VERDICTS), words, note} as its page computed it;
-            departures is how many differences from the work its page notes; scale is that of its
-            numbers, None where every scale has the same; claims are {name, gain (whether it is
-            one), printed, measured, interval ([low, high] or None), verdict (of CLAIMS)}; paths
-            are relative to the working directory, and html must exist where the status is "made".
+        manifest: plain values as in ``Manifest``.
         folder: where the page will be; links are relative to it.
+        source: file of the manifest, for messages.
 
     Raises:
-        InputError: a key is missing, a status unknown, or a file of a made target is absent.
+        InputError: something is not as in ``Manifest``, or a file of a made target is absent.
     """
-    if not isinstance(manifest, dict) or set(manifest) != {"scale", "works"}:
-        raise InputError(f"the manifest must have the keys scale and works, got {manifest!r:.200}")
-    works = manifest["works"]
-    for work in works:
-        _check_keys(f"work {work.get('key')!r}", work, _WORK_KEYS, {"authors", "own"})
-        for target in work["targets"]:
-            _check_target(target)
-    scale = escape(manifest["scale"])
+    checked = parse(Manifest, manifest, source)
+    works = checked.works
+    for k, work in enumerate(works):
+        for n, card in enumerate(work.targets):
+            _check_files(card, Place(source, ("works", k, "targets", n)))
+    plain = [work.model_dump() for work in works]
+    scale = escape(checked.scale)
     sections = "".join(_section(work, folder) for work in works)
     parts = [
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -127,12 +166,12 @@ def index_html(manifest: Mapping[str, Any], folder: Path) -> str:
         "</p>\n<h1>What the works claim, and what comes out</h1>\n"
         '<p class="lead">Every claim of five works on imbalance in object detection: the printed '
         "value, ours, its 95% interval, the verdict. Every page is an executed notebook.</p>\n",
-        _banner(manifest["scale"]),
-        _tally(works),
+        _banner(checked.scale),
+        _tally(plain),
         "</header>\n",
-        _controls(works),
+        _controls(plain),
         '<main class="wrap"><div id="scoreboard" class="view">',
-        scoreboard_html(works, folder),
+        scoreboard_html(plain, folder),
         f'</div><div id="pages" class="view">{sections}</div>'
         '<p class="nothing" hidden>Nothing fits.</p></main>\n',
         f"<script>{(HERE / 'index.js').read_text(encoding='utf-8')}</script>\n</body>\n</html>\n",
@@ -176,7 +215,11 @@ def _controls(works: Sequence[Mapping[str, Any]]) -> str:
     kinds = Counter(target["kind"] for target in targets)
     detectors = Counter(name for target in targets for name in target.get("detectors", ()))
     statuses = Counter(target["status"] for target in targets)
-    verdicts = Counter(_verdict(target).get("status") for target in targets)
+    verdicts = Counter(
+        target["verdict"]["status"]
+        for target in targets
+        if target["status"] == "made" and target.get("verdict")
+    )
     claims = count_claims(works)
     titles = {work["key"]: work["title"] for work in works}
     of_works = [
@@ -227,39 +270,20 @@ def _select(name: str, label: str, groups: Mapping[str, Sequence[tuple[str, str,
     )
 
 
-def _check_keys(where: str, entry: Mapping[str, Any], needed: set[str], optional: set[str]) -> None:
-    missing = sorted(needed - set(entry))
-    unknown = sorted(set(entry) - needed - optional)
-    if missing or unknown:
-        raise InputError(f"manifest, {where}: missing keys {missing}, unknown keys {unknown}")
+def _check_files(card: Card, place: Place) -> None:
+    if card.status != "made":
+        return
+    if not card.html:
+        raise InputError(f"{place}: {card.name!r} is made and has no html")
+    for key in _FILE_KEYS:
+        file = getattr(card, key)
+        if file and not Path(file).is_file():
+            raise InputError(f"{place.at(key)}: {card.name!r} is made, {file!r} does not exist")
 
 
-def _check_target(target: Mapping[str, Any]) -> None:
-    where = f"target {target.get('name')!r}"
-    _check_keys(where, target, _TARGET_KEYS, _OPTIONAL_KEYS)
-    if target["status"] not in STATUSES:
-        raise InputError(
-            f"manifest, {where}: status must be one of {list(STATUSES)}, got {target['status']!r}"
-        )
-    found = target.get("verdict")
-    if found and found.get("status") not in VERDICTS:
-        raise InputError(
-            f"manifest, {where}: verdict: must be one of {list(VERDICTS)}, got {found!r}"
-        )
-    for index, claim in enumerate(target.get("claims", ())):
-        if fault := claim_fault(claim):
-            raise InputError(f"manifest, {where}: claims[{index}]: {fault}")
-    if target["status"] == "made":
-        if not target.get("html"):
-            raise InputError(f"manifest, {where} is made and has no html")
-        for key in _FILE_KEYS:
-            if target.get(key) and not Path(target[key]).is_file():
-                raise InputError(f"manifest, {where} is made, {key} {target[key]} does not exist")
-
-
-def _verdict(target: Mapping[str, Any]) -> Mapping[str, str]:
+def _verdict(target: Card) -> Verdict | None:
     """What the page of a target that is made computed; nothing of others."""
-    return (target.get("verdict") or {}) if target["status"] == "made" else {}
+    return target.verdict if target.status == "made" else None
 
 
 def _banner(scale: str) -> str:
@@ -277,17 +301,17 @@ def _percent(part: int, total: int) -> str:
     return f"{100 * part / total:.1f}" if total else "0"
 
 
-def _section(work: Mapping[str, Any], folder: Path) -> str:
+def _section(work: WorkCards, folder: Path) -> str:
     """A work's heading and cards: with pictures what is made, below it and smaller what is not."""
-    targets = work["targets"]
-    made = sum(target["status"] == "made" for target in targets)
+    targets = work.targets
+    made = sum(target.status == "made" for target in targets)
     cards: dict[bool, list[str]] = {True: [], False: []}
     for target in targets:
-        cards[target["status"] == "made"].append(_card(work, target, folder))
-    authors = work.get("authors")
+        cards[target.status == "made"].append(_card(work, target, folder))
+    authors = work.authors
     return (
-        f'<section class="work" id="{escape(work["key"])}"><header><div>'
-        f"<h2>{escape(work['title'])}</h2>"
+        f'<section class="work" id="{escape(work.key)}"><header><div>'
+        f"<h2>{escape(work.title)}</h2>"
         + (f'<p class="authors">{escape(authors)}</p>' if authors else "")
         + f'</div><span class="count">{made} of {len(targets)} made</span></header>\n'
         f'<div class="cards">{"".join(cards[True])}</div>'
@@ -295,35 +319,36 @@ def _section(work: Mapping[str, Any], folder: Path) -> str:
     )
 
 
-def _card(work: Mapping[str, Any], target: Mapping[str, Any], folder: Path) -> str:
+def _card(work: WorkCards, target: Card, folder: Path) -> str:
     """A target: picture, title, kind and status; a made one links its page and its CSV."""
-    status = target["status"]
+    status = target.status
     made = status == "made"
-    title = escape(target["title"])
-    if made:
-        title = f'<a href="{_link(target["html"], folder)}">{title}</a>'
+    title = escape(target.title)
+    if made and target.html:
+        title = f'<a href="{_link(target.html, folder)}">{title}</a>'
     picture = f'<div class="picture blank">{_BLANK}</div>' if made else ""
-    if made and target.get("thumbnail"):
-        source = _link(target["thumbnail"], folder)
+    if made and target.thumbnail:
+        source = _link(target.thumbnail, folder)
         picture = f'<div class="picture"><img src="{source}" alt="" loading="lazy"></div>'
-    kind = target["kind"].replace("_", " ")
-    reason = target.get("reason")
+    kind = target.kind.replace("_", " ")
+    reason = target.reason
     table = ""
-    if made and target.get("csv"):
-        table = f'<a href="{_link(target["csv"], folder)}">csv</a>'
+    if made and target.csv:
+        table = f'<a href="{_link(target.csv, folder)}">csv</a>'
     verdict = _verdict(target)
-    note = f'<p class="reason">{escape(verdict["note"])}</p>' if verdict.get("note") else ""
+    note = f'<p class="reason">{escape(verdict.note)}</p>' if verdict and verdict.note else ""
     chips = f'<span class="chip {status}">{STATUSES[status]}</span>'
     if verdict:
-        chips = f'<span class="chip {verdict["status"]}">{escape(verdict["words"])}</span>'
+        chips = f'<span class="chip {verdict.status}">{escape(verdict.words)}</span>'
     departures = ""
-    if target.get("departures"):
-        several = "difference" if target["departures"] == 1 else "differences"
-        departures = f'<span class="chip">{target["departures"]} {several} noted</span>'
+    if target.departures:
+        several = "difference" if target.departures == 1 else "differences"
+        departures = f'<span class="chip">{target.departures} {several} noted</span>'
+    data = target_data(work.model_dump(exclude={"targets"}), target.model_dump())
     return (
-        f'<article class="card {status}" id="{escape(target["name"])}" '
-        f'{target_data(work, target)}>{picture}<div class="text"><h3>{title}</h3>'
-        f'<p class="name">{escape(target["name"])}</p>'
+        f'<article class="card {status}" id="{escape(target.name)}" '
+        f'{data}>{picture}<div class="text"><h3>{title}</h3>'
+        f'<p class="name">{escape(target.name)}</p>'
         + (f'<p class="reason">{escape(reason)}</p>' if reason and not made else "")
         + note
         + f'<div class="foot">{chips}<span class="chip">{escape(kind)}</span>{departures}{table}'

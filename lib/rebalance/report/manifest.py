@@ -81,7 +81,7 @@ def _card(experiments: Experiments, target: Target, scale: str) -> dict[str, Any
         "departures": len(target.departures(results)) if target.runs else None,
         "companion": bool(target.suffix),
         "detectors": _detectors(experiments, target),
-        "scale": scale if target.runs or target.dataset else None,
+        "scale": scale if target.runs or target.datasets else None,
         "verdict": None,
         "html": None,
         "thumbnail": None,

@@ -96,7 +96,7 @@ def place_of(experiments: "Experiments", target: "Target", results: "Results", h
         index=link(results.folder / "index.html"),
         neighbours=link(results.folder / NEIGHBOURS),
         command=make_command(target.name, results.scale),
-        scale=results.scale if target.runs or target.dataset else None,
+        scale=results.scale if target.runs or target.datasets else None,
         runs=[
             (run, seed, link(folder / "run.yaml"), *_made_at(folder / "run.yaml"))
             for run in runs

@@ -21,7 +21,6 @@ CLAIMS = {
 }
 #: What they are called behind a count.
 COUNTED = CLAIMS | {"holds": "hold", "misprint": "misprints", "fails": "do not hold"}
-_CLAIM_KEYS = {"name", "gain", "printed", "measured", "interval", "verdict"}
 
 
 def scoreboard_html(works: Sequence[Mapping[str, Any]], folder: Path) -> str:
@@ -44,15 +43,6 @@ def count_claims(works: Iterable[Mapping[str, Any]]) -> Counter[str]:
 def counted(counts: Counter[str]) -> str:
     """Counts of claims in words."""
     return ", ".join(f"{counts[key]:,} {name}" for key, name in COUNTED.items() if counts[key])
-
-
-def claim_fault(claim: Mapping[str, Any]) -> str | None:
-    """What is wrong with a claim of a manifest, if anything is."""
-    if set(claim) != _CLAIM_KEYS:
-        return f"needs the keys {sorted(_CLAIM_KEYS)}, got {sorted(claim)}"
-    if claim["verdict"] not in CLAIMS:
-        return f"verdict must be one of {list(CLAIMS)}, got {claim['verdict']!r}"
-    return None
 
 
 def _of(target: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

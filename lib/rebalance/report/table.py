@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pandas.io.formats.style_render import CSSDict
 
 UNDEFINED = "–"
+STAND_IN = "stand-in"
+"""How the note of a row begins that shows something in the place of what the work has."""
 ARROWS = {"higher": "↑", "lower": "↓", None: ""}
 
 
@@ -75,18 +77,24 @@ def show_number(value: float, places: int, percent: bool, sign: bool = False) ->
 
 
 def style_table(
-    tidy: pd.DataFrame, rows: Sequence[Mapping[str, Any]], metrics: Sequence[Mapping[str, Any]]
+    tidy: pd.DataFrame,
+    rows: Sequence[Mapping[str, Any]],
+    metrics: Sequence[Mapping[str, Any]],
+    reported_on: str | None = None,
 ) -> Styler:
     """The table for reading: measured and reported of every metric, each with its gain below.
 
-    A measured number is bold where it is the best by more than the images could explain; a row that
-    is not measured says why under its name.
+    Where the best epoch was searched for, it stands between them, beside the last. A measured
+    number is bold where it is the best by more than the images could explain; a row that is not
+    measured says why under its name.
 
     Args:
         tidy: what ``with_gains`` returned for the same rows and metrics.
         rows: see ``assemble``.
         metrics: see ``assemble``.
+        reported_on: the images that reported numbers are of, if others than those measured on.
     """
+    reported = "reported" if reported_on is None else f"reported on {reported_on}"
     text: dict[tuple[str, str], list[str]] = {}
     kinds: dict[tuple[str, str], list[str]] = {}
     for name in rows[0]["setting"]:
@@ -95,26 +103,27 @@ def style_table(
         kinds[heading] = ["setting"] * len(rows)
     names = next(iter(text))
     text[names] = [
-        shown
-        if row["missing"] is None
-        else f'{shown}<span class="reason">{escape(row["missing"])}</span>'
+        shown + "".join(f'<span class="reason">{escape(said)}</span>' for said in _said(row))
         for shown, row in zip(text[names], rows, strict=True)
     ]
     for metric in map(read_metric, metrics):
         lines = [line for _, line in tidy[tidy["metric"] == metric.name].iterrows()]
         places = decimals(rows, metric)
         label = f"{metric_label(metric.name)} {ARROWS[metric.better]}".strip()
+        searched = any(line["best_epoch"] for line in lines)
         if metric.measured:
-            text[label, "measured"] = [_measured(line, places, metric) for line in lines]
-            kinds[label, "measured"] = [
-                f"measured{' best' if line['best'] else ''}" for line in lines
-            ]
-        text[label, "reported"] = [
+            last = "last epoch" if searched else "measured"
+            text[label, last] = [_measured(line, places, metric) for line in lines]
+            kinds[label, last] = [f"measured{' best' if line['best'] else ''}" for line in lines]
+        if searched:
+            text[label, "best epoch"] = [_at_best_epoch(line, places, metric) for line in lines]
+            kinds[label, "best epoch"] = ["measured"] * len(lines)
+        text[label, reported] = [
             show_number(line["reported"], places, metric.percent)
             + _gain(line["reported_gain"], places, metric)
             for line in lines
         ]
-        kinds[label, "reported"] = ["reported"] * len(lines)
+        kinds[label, reported] = ["reported"] * len(lines)
     shown = pd.DataFrame(text)
     shown.columns = pd.MultiIndex.from_tuples(text)
     classes = pd.DataFrame(kinds)
@@ -134,6 +143,12 @@ def style_table(
     )
 
 
+def _said(row: Mapping[str, Any]) -> list[str]:
+    """Below a row's name: why it is not measured, or what it shows if not a run."""
+    said = row.get("note") if row["missing"] is None else row["missing"]
+    return [said] if said else []
+
+
 def _measured(line: pd.Series, places: int, metric: Metric) -> str:
     """HTML of a measured number: its spread over seeds, its gain with the interval of that."""
     shown = show_number(line["measured"], places, metric.percent)
@@ -141,6 +156,27 @@ def _measured(line: pd.Series, places: int, metric: Metric) -> str:
         spread = show_number(line["std"], places, metric.percent)
         shown += f' <span class="spread">± {spread}</span>'
     return shown + _gain(line["gain"], places, metric, (line["low"], line["high"]))
+
+
+def _at_best_epoch(line: pd.Series, places: int, metric: Metric) -> str:
+    """HTML of a number at its best epoch, and which one that is."""
+    shown = show_number(line["at_best_epoch"], places, metric.percent)
+    if line["best_epoch"]:
+        shown += f' <span class="spread">({line["best_epoch"]})</span>'
+    return shown
+
+
+def epochs_html(tidy: pd.DataFrame) -> str:
+    """How the best epoch was found and what that means; nothing where it was not searched for."""
+    if not tidy["best_epoch"].any():
+        return ""
+    return (
+        '<p class="fine">Best epoch, with its number: as in the work, each number has the epoch '
+        "that is best in it, searched for on the validation images themselves (the parts of oLRP "
+        "have that of oLRP). This flatters every row: nothing is left to check the choice on. "
+        "Reported numbers and claims are held against it. Gains, intervals and the order of the "
+        "rows are those of the last epoch, which nobody chose.</p>"
+    )
 
 
 def _gain(
@@ -162,10 +198,16 @@ def _gain(
     return f'<span class="gain{kind}">{shown}</span>'
 
 
-def agreement_html(tidy: pd.DataFrame) -> str:
-    """How far rows and gains behave as in the work, a line per metric; nothing of two rows."""
+def agreement_html(tidy: pd.DataFrame, rows: Sequence[Mapping[str, Any]]) -> str:
+    """How far rows and gains behave as in the work, a line per metric; nothing of two rows.
+
+    What stands in for a row's model says nothing of it, and is left out.
+    """
+    stand_ins = [
+        place for place, row in enumerate(rows) if (row.get("note") or "").startswith(STAND_IN)
+    ]
     lines = []
-    for found in agreement(tidy):
+    for found in agreement(tidy[~tidy["row"].isin(stand_ins)]):
         if not found.gains and np.isnan(found.order):
             continue
         order = UNDEFINED if np.isnan(found.order) else f"{found.order:+.2f}".replace("-", "−")
@@ -223,6 +265,7 @@ def run_links_html(
                 for seed, *paths in zip(seeds, *row_files.values(), strict=True)
             )
             runs = f"<code>{escape(row['run'])}{variant}</code> ({links})"
+            runs += "".join(f": {escape(said)}" for said in _said(row))
         else:
             runs = f"not measured: {escape(row['missing'])}"
         lines.append(f"<li><strong>{escape(name)}</strong>: {runs}</li>")

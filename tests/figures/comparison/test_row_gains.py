@@ -96,7 +96,7 @@ def test_gains_across_detectors_are_those_of_a_table(results):
     found = gains_over(list(runs.values()), [0, 0, 0], "AP")
     assert found[0] == (0, 0, 0)
     for row in (1, 2):
-        assert found[row] == tuple(shown.loc[(row, "AP"), ["gain", "low", "high"]])
+        assert found[row] == pytest.approx(tuple(shown.loc[(row, "AP"), ["gain", "low", "high"]]))
     rows = [{"setting": {"detector": "ATSS", "loss": loss}} for loss in (OWN, "two", "three")]
     gains = transfer(runs, rows)
     assert gains["loss"].tolist() == ["two", "three"]

@@ -1,9 +1,11 @@
 """Printed cells and conclusions of a table, on what was measured and on the work's own numbers."""
 
 import json
+from typing import get_args
 
 import pytest
 from rebalance.config.experiments import load_experiments
+from rebalance.config.targets import Files
 from rebalance.figures.checks import comparable, verdict, verdict_words
 from rebalance.figures.comparison.compute import assemble, cell_checks, claim_checks
 
@@ -96,8 +98,7 @@ def test_what_the_works_own_numbers_say_of_their_conclusions(repository):
              "missing": "not trained"}
             for row in target.rows
         ]  # fmt: skip
-        kinds = ("metrics", "positives", "settings")
-        tidy = assemble(rows, metrics, [{kind: [] for kind in kinds} for _ in rows])
+        tidy = assemble(rows, metrics, [{kind: [] for kind in get_args(Files)} for _ in rows])
         claims = [claim.model_dump() for claim in target.entry.claims]
         for check in claim_checks(tidy, rows, metrics, claims):
             total += 1
@@ -110,3 +111,28 @@ def test_what_the_works_own_numbers_say_of_their_conclusions(repository):
         ("ggiou_table_5", "AP50 and AP60 gain 0.1 to 0.9 %"),  # 3.9 %: a baseline of 0.522
         ("r3cnn_table_2", "With one evaluation loop it does even wo"),  # mask AP is better
     ]
+
+
+def test_what_depends_on_the_machine_is_shown_and_agrees_with_nothing(tmp_path):
+    """Even equal numbers would be chance; ratios may be claimed."""
+    metrics = [
+        {"name": "train_seconds_per_iter", "percent": False, "better": "lower", "reads": "speed"}
+    ]
+    rows, files = [], []
+    for index, (seconds, reported) in enumerate([(0.4, 0.4), (0.44, 0.8)]):
+        path = tmp_path / f"{index}.json"
+        path.write_text(json.dumps({"train_seconds_per_iter": seconds}))
+        row = {"setting": {"loss": str(index)}, "run": "r", "variant": "default", "missing": None}
+        rows.append(row | {"reported": {"train_seconds_per_iter": reported}})
+        files.append({"speed": [str(path)]})
+    tidy = assemble(rows, metrics, files)
+    cells = cell_checks(tidy, ["0", "1"], rows, metrics)
+    assert [(c.measured, c.printed, c.holds) for c in cells] == [
+        (0.4, 0.4, None), (0.44, 0.8, None)
+    ]  # fmt: skip
+    gain = {"rows": [[1, 0]], "metrics": ["train_seconds_per_iter"], "times": True, "at_least": 1.5}
+    (claim,) = claim_checks(tidy, rows, metrics, [{"says": "half as long again", "gains": [gain]}])
+    assert not claim.holds
+    assert "1.10 times" in claim.measured
+    assert claim.printed.startswith("holds: ")
+    assert "2.00 times" in claim.printed

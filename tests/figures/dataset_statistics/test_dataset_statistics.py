@@ -1,12 +1,15 @@
 """Statistics of a hand-made data set whose every count is known."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.text import Text
 from PIL import Image
+from rebalance.config.experiments import load_experiments
 from rebalance.figures.checks import comparable, verdict
 from rebalance.figures.dataset_statistics import FIGURES, compute
 from rebalance.figures.dataset_statistics.compute import (
@@ -59,7 +62,7 @@ def test_crowds_are_left_out_and_scales_are_relative(objects):
 def test_counts_of_classes_and_images(objects):
     assert class_counts(objects).to_dict() == {"cup": 4, "cat": 3}
     assert per_image_counts(objects).to_dict("list") == {"objects": [3, 3, 1], "classes": [2, 2, 1]}
-    table = statistics_table(objects).set_index("quantity")["value"]
+    table = statistics_table({"cups": objects}).set_index("quantity")["cups"]
     assert table["images with objects"] == 3
     assert table["objects in an image, mean"] == pytest.approx(7 / 3)
 
@@ -93,7 +96,7 @@ def test_anchors_far_from_every_box_are_left_out_of_the_overlaps_only(objects, m
 
 
 def test_an_image_of_1333_by_800_has_as_many_anchors_as_the_work_says(objects, numbers):
-    checks = FIGURES["anchors"].checks(objects, numbers("thesis_figure_3_4"))
+    checks = FIGURES["anchors"].checks({"cups": objects}, numbers("thesis_figure_3_4"))
     assert checks[2].holds
     cells = sum(-(-1344 // stride) * -(-800 // stride) for stride in (8, 16, 32, 64, 128))
     assert checks[2].measured == f"{9 * cells:,}"
@@ -111,8 +114,8 @@ def test_centres_of_an_even_grid_are_uniform_and_crowded_ones_are_not():
     rng = np.random.default_rng(0)
     random = centres(rng.uniform(size=(5000, 2)))
     crowded = centres(rng.normal(0.5, 0.2, size=(5000, 2)).clip(0, 1))
-    assert not FIGURES["locations"].checks(random, {})[0].holds
-    assert FIGURES["locations"].checks(crowded, {})[0].holds
+    assert not FIGURES["locations"].checks({"random": random}, {})[0].holds
+    assert FIGURES["locations"].checks({"crowded": crowded}, {})[0].holds
 
 
 @pytest.mark.parametrize(
@@ -125,15 +128,42 @@ def test_centres_of_an_even_grid_are_uniform_and_crowded_ones_are_not():
 def test_claims_of_data_sets_can_fail(what, column, values, expected):
     frames = [pd.DataFrame({"width": some, "height": some, "area": some, column: some})
               for some in values]  # fmt: skip
-    assert [FIGURES[what].checks(frame, {})[0].holds for frame in frames] == expected
+    assert [FIGURES[what].checks({"a": frame}, {})[0].holds for frame in frames] == expected
+    # Of two data sets each has its own.
+    checks = FIGURES[what].checks(dict(zip("ab", frames, strict=True)), {})
+    assert next(c.holds for c in checks if c.name.startswith("b: ")) == expected[1]
+    assert next(c.holds for c in checks if c.name.startswith("a: ")) == expected[0]
 
 
 @pytest.mark.parametrize("data_set", ["shapes", "coco_tiny"])
 @pytest.mark.parametrize("what", FIGURES)
 def test_the_data_sets_at_hand_are_drawn(data_set, what, request, tmp_path, numbers):
-    objects = load_objects(request.getfixturevalue(data_set))
+    sets = {data_set: load_objects(request.getfixturevalue(data_set))}
     printed = numbers(f"thesis_{FIGURE_OF[what]}")
-    checks = comparable(FIGURES[what].checks(objects, printed), like_the_work=False)
+    checks = comparable(FIGURES[what].checks(sets, printed), like_the_work=False)
     assert verdict(checks) == "claims"
-    save_bitmap(FIGURES[what].draw(objects), tmp_path / "figure.png", 60)
+    save_bitmap(FIGURES[what].draw(sets), tmp_path / "figure.png", 60)
     assert len(np.unique(np.asarray(Image.open(tmp_path / "figure.png")))) > 10  # drawn upon
+
+
+@pytest.mark.parametrize("what", ["classes", "scales", "locations"])
+def test_figures_of_several_data_sets_draw_each(what, shapes, shapes_voc):
+    """One of them in the layout of VOC, as VOC 2012 comes."""
+    sets = {"shapes": load_objects(shapes), "shapes_voc": load_objects(shapes_voc)}
+    assert 0 < len(sets["shapes_voc"]) < len(sets["shapes"])
+    drawn = FIGURES[what].draw(sets)
+    assert set(sets) <= {text.get_text() for ax in drawn.axes for text in ax.findobj(Text)}
+    names = [check.name.split(":")[0] for check in FIGURES[what].checks(sets, {})]
+    assert set(names) == set(sets)
+
+
+def test_the_works_data_sets_at_hand_are_read_and_the_others_named(repository):
+    experiments = load_experiments(repository, check_runs=False)
+    for number in ("3_5", "3_7", "3_13"):
+        target = experiments.targets[f"thesis_figure_{number}"]
+        files = target.inputs(experiments.results("paper"))
+        assert {Path(file).parts[1] for file in files} == {"coco2017", "voc2012"}
+        beside = target.parameters(experiments.results("shapes"))["beside"]
+        assert list(beside) == ["shapes_voc"]
+        said = " ".join(target.entry.doubts)
+        assert all(name in said for name in ("Open Images", "Objects365"))

@@ -176,3 +176,26 @@ def test_balanced_gradients_are_told_from_others(tmp_path, off, spread, slow, ho
     claims = trained_runs.gradient_balance_checks(curves, {})
     assert [claim.holds for claim in claims] == holds
     assert FIGURES["gradient_balance"].draw(curves, "shapes").axes
+
+
+@pytest.mark.parametrize(("rate", "pull", "length", "loss", "holds"), [
+    (1, lambda t: 1 - t / 400, 200, lambda t: np.abs(1 - t / 100), [True, True, True, True]),
+    (1, lambda t: 1 - t / 400, 150, lambda t: 1 - t / 200, [True, True, True, True]),  # ends early
+    (0.9, lambda t: 1 + t / 400, 200, lambda t: 1 - t / 400, [False, False, False, False]),
+    (1, lambda t: 0.5 + t / 400, 200, lambda t: 1 - t / 400, [True, True, False, False]),
+])  # fmt: skip
+def test_what_a_wrong_target_does_is_told(tmp_path, rate, pull, length, loss, holds):
+    def parts(of):
+        return {"class_loss": lambda t: 0.75 * of(t), "localisation": lambda t: 0.25 * of(t)}
+
+    runs = {
+        "own error": objective_log(tmp_path / "own.csv", **parts(lambda t: np.exp(-t / 100)),
+                                   gradient_ratio=lambda t: np.where(t == 7, 0, rate)),
+        "zero": objective_log(tmp_path / "zero.csv", length, **parts(loss), gradient_ratio=pull),
+    }  # fmt: skip
+    curves = trained_runs.wrong_target(runs, [])
+    first = curves.groupby("run", sort=False)["loss"].first()
+    assert first.tolist() == pytest.approx([1, 1])
+    claims = trained_runs.wrong_target_checks(curves, {})
+    assert [claim.holds for claim in claims] == holds
+    assert FIGURES["wrong_target"].draw(curves, "shapes").axes

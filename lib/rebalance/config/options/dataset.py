@@ -49,6 +49,34 @@ class ShapesVoc(Drawn, Dataset, name="shapes_voc"):
     """Likewise, for validation."""
 
 
+class ShapesVideos(Dataset, name="shapes_videos"):
+    """Synthetic videos, to validate on only."""
+
+    has_masks: ClassVar[bool] = False
+
+    seed: Index
+    """Of the drawing."""
+    num_videos: Count
+    """Videos."""
+    num_frames: Count
+    """Frames of each."""
+    image_size: Pixels
+    """Pixels, width and height."""
+
+
+class ImagenetVid(Dataset, name="imagenet_vid"):
+    """ImageNet VID in its own layout, which is given after registration; to validate on only."""
+
+    has_masks: ClassVar[bool] = False
+
+    annotations: Text
+    """Folder of a folder per video with an XML per frame, below the data folder."""
+    images: Text
+    """Folder of the same with JPEGs."""
+    categories: Text
+    """Data set whose categories it gets: that which the detector learns from."""
+
+
 class CocoDownload(Dataset, name="coco_download"):
     """Archives in COCO's layout."""
 

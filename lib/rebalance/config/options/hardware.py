@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge
 
-from rebalance.config.bounds import Count, Index
+from rebalance.config.bounds import Count, Index, Positive
 from rebalance.config.part import Options
 
 
@@ -17,6 +17,8 @@ class Hardware(Options):
     """Of the arithmetic, as Lightning Fabric calls it."""
     num_workers: Index = 0
     """Processes that load images, per device."""
+    timeout: Positive = 10.0
+    """Minutes without an exchange of all processes: one stands still, and the training ends."""
 
 
 class JobResources(Options):

@@ -16,11 +16,13 @@ import pandas as pd
 from rebalance.data.files import write_atomically
 from rebalance.errors import InputError
 from rebalance.figures.checks import POINTS, Check, printed_number
+from rebalance.figures.comparison.epochs import at_best_epoch
 from rebalance.metrics.output import read_metrics
 
-COLUMNS = (
-    ["run", "variant", "metric", "better", "seeds", "measured", "std", "reported"]
-)  # fmt: skip
+COLUMNS = [
+    "run", "variant", "metric", "better", "seeds", "measured", "std", "at_best_epoch",
+    "best_epoch", "reported",
+]  # fmt: skip
 """Columns of the tidy frame beside the settings of its rows."""
 
 
@@ -40,7 +42,7 @@ class Metric:
         percent: printed, and so reported, in percent.
         better: "higher", "lower", or None where neither is better.
         measured: False for what the work reports and no file of a run has (memory, ...).
-        reads: kind of the file that has it, "metrics", "positives" or "settings".
+        reads: kind of the file that has it, "metrics", "positives", "settings" or "speed".
         key: what that file calls it, with points between levels; None: by its name.
         at: the setting of a row that says at which IoU this is its AP; None: none does.
     """
@@ -91,15 +93,19 @@ def assemble(
     Args:
         rows: each {setting: {column: value}, run: name or None, variant, reported:
             {metric: value as printed, or None}, missing: why it is not measured, or None,
-            measures (optional): metrics that its files have, or None: all}.
+            measures (optional): metrics that its files have, or None: all, of (optional): the class
+            or group of classes that it is about, or None: all, note (optional): what is said below
+            its name}.
         metrics: each {name, percent, better[, measured][, reads][, key][, at]}; see Metric.
         files: for each row, kind of file -> the file of each seed; none where ``missing``. Kinds
-            are those that metrics read, and others to be linked ("log").
+            are those that metrics read, "epochs" where the best one is searched for, and others to
+            be linked ("log").
 
     Returns:
         A frame with the columns "row" (0, 1, ...), the settings, those of COLUMNS, and "missing".
         measured is the mean over seeds, undefined (nan) as soon as one seed is; std the sample
-        standard deviation, nan for fewer than two seeds.
+        standard deviation, nan for fewer than two seeds. Both are of the end of the training;
+        at_best_epoch is the mean over the best epochs of the seeds, best_epoch says which.
 
     Raises:
         InputError: a row is incomplete, rows differ in their settings, a row is both measured and
@@ -116,7 +122,11 @@ def assemble(
         measured = [metric for metric in columns if _is_measured(metric, row)]
         seeds = {
             kind: [
-                read_metrics(Path(file), [m.found_as(row) for m in measured if m.reads == kind])
+                read_metrics(
+                    Path(file),
+                    [m.found_as(row) for m in measured if m.reads == kind],
+                    row.get("of"),
+                )
                 for file in row_files[kind]
             ]
             for kind in kinds
@@ -129,10 +139,18 @@ def assemble(
             )
             mean = float(values.mean()) if len(values) else float("nan")
             reported = as_fraction(row["reported"].get(metric.name), metric.percent)
+            evaluated = metric in measured and metric.reads == "metrics"
+            at_best, epochs = at_best_epoch(
+                row_files.get("epochs", ()) if evaluated else (),
+                metric.found_as(row),
+                metric.better,
+            )
             numbers = {
                 "seeds": len(values),
                 "measured": mean,
                 "std": float(values.std(ddof=1)) if len(values) > 1 else float("nan"),
+                "at_best_epoch": at_best,
+                "best_epoch": ", ".join(map(str, epochs)),
                 "reported": reported,
             }
             shown = {"run": row["run"], "variant": row["variant"]}
@@ -140,6 +158,15 @@ def assemble(
             missing = {"missing": row["missing"]}
             lines.append({"row": index} | dict(row["setting"]) | shown | kind | numbers | missing)
     return pd.DataFrame(lines)
+
+
+def compared(tidy: pd.DataFrame) -> pd.Series:
+    """What stands against printed numbers: measured at the best epoch where that was searched for.
+
+    Indexed by row and metric.
+    """
+    numbers = tidy.set_index(["row", "metric"])
+    return numbers["at_best_epoch"].fillna(numbers["measured"])
 
 
 def _is_measured(metric: Metric, row: Mapping[str, Any]) -> bool:
@@ -156,7 +183,7 @@ def _check_row(
 ) -> None:
     """Raise InputError unless a row has its keys and the settings of the first."""
     allowed = {"setting", "run", "variant", "reported", "missing"}
-    if set(row) - {"measures"} != allowed:
+    if set(row) - {"measures", "of", "note"} != allowed:
         raise InputError(f"row {index} must have the keys {sorted(allowed)}, got {sorted(row)}")
     settings = list(row["setting"])
     where = _where(index, row)
@@ -202,7 +229,8 @@ def cell_checks(
 ) -> list[Check]:
     """Every printed cell beside what was measured, as printed (in percent where the metric is).
 
-    A measured accuracy may differ by POINTS, the mean number of positives by OF_A_COUNT of it.
+    A measured accuracy may differ by POINTS, the mean number of positives by OF_A_COUNT of it; what
+    depends on the machine agrees with nothing.
 
     Args:
         tidy: what ``assemble`` returned for the same rows and metrics.
@@ -210,7 +238,7 @@ def cell_checks(
         rows: see ``assemble``.
         metrics: see ``assemble``.
     """
-    measured = tidy.set_index(["row", "metric"])["measured"]
+    measured = compared(tidy)
     found = []
     for index, (name, row) in enumerate(zip(names, rows, strict=True)):
         for metric in map(read_metric, metrics):
@@ -220,9 +248,8 @@ def cell_checks(
             unit = 100 if metric.percent else 1
             tolerance = POINTS / 100 * unit if metric.reads == "metrics" else OF_A_COUNT * printed
             ours = float(measured[index, metric.name]) * unit
-            found.append(
-                printed_number(f"{name}: {metric.name}", ours, printed, tolerance=tolerance)
-            )
+            check = printed_number(f"{name}: {metric.name}", ours, printed, tolerance=tolerance)
+            found.append(check if metric.reads != "speed" else check._replace(holds=None))
     return found
 
 
@@ -246,11 +273,11 @@ def claim_checks(
         whether these bear it out. It is not measured if one of its cells is not.
     """
     columns = {metric.name: metric for metric in map(read_metric, metrics)}
-    numbers = tidy.set_index(["row", "metric"])[["measured", "reported"]]
+    ours, theirs = compared(tidy), tidy.set_index(["row", "metric"])["reported"]
     found = []
     for claim in claims:
-        holds, measured = _decide(claim, numbers["measured"], columns)
-        borne_out, printed = _decide(claim, numbers["reported"], columns)
+        holds, measured = _decide(claim, ours, columns)
+        borne_out, printed = _decide(claim, theirs, columns)
         answer = {None: "not printed", True: "holds", False: "does not hold"}[borne_out]
         found.append(Check(claim["says"], f"{answer}: {printed}", measured, None, holds))
     return found

@@ -16,6 +16,8 @@ from rebalance.figures.checks import Check, printed_claim, printed_number
 
 Annotations = Mapping[str, str]
 """Split -> path of its COCO JSON."""
+DataSets = Mapping[str, pd.DataFrame]
+"""Name of a data set -> its objects; the first is the one that a figure is about."""
 
 NEGATIVE_IOU = 0.4
 """Below it an anchor is background."""
@@ -146,27 +148,35 @@ def contrasting_images(objects: pd.DataFrame) -> tuple[int, int, str, str]:
     raise ValueError("no pair of classes occurs both ways round in this data set")
 
 
-def class_checks(objects: pd.DataFrame, numbers: Mapping[str, Any]) -> list[Check]:
+def main_set(sets: DataSets) -> pd.DataFrame:
+    """The one that a figure is about."""
+    return next(iter(sets.values()))
+
+
+def class_checks(sets: DataSets, numbers: Mapping[str, Any]) -> list[Check]:
     """Figure 3.5: the gap between classes is an order of magnitude."""
-    counts = class_counts(objects)
+    counts = {name: class_counts(objects) for name, objects in sets.items()}
     return [
         printed_claim(
-            "classes differ significantly in their number of examples (by 10 and more)",
-            counts.iloc[0] >= 10 * counts.iloc[-1],
-            f"from {counts.iloc[-1]} to {counts.iloc[0]}",
+            f"{name}: classes differ significantly in their number of examples (by 10 and more)",
+            some.iloc[0] >= 10 * some.iloc[-1],
+            f"from {some.iloc[-1]} to {some.iloc[0]}",
         )
+        for name, some in counts.items()
     ]
 
 
-def scale_checks(objects: pd.DataFrame, numbers: Mapping[str, Any]) -> list[Check]:
+def scale_checks(sets: DataSets, numbers: Mapping[str, Any]) -> list[Check]:
     """Figure 3.7: relative scales are skewed to small values."""
     return [
         printed_claim(
-            f"the relative {name} is skewed to small values: most objects are below the mean",
-            objects[name].mean() > objects[name].median(),
-            f"mean {objects[name].mean():.3f}, median {objects[name].median():.3f}",
+            f"{name}: the relative {side} is skewed to small values: most objects are below the "
+            "mean",
+            objects[side].mean() > objects[side].median(),
+            f"mean {objects[side].mean():.3f}, median {objects[side].median():.3f}",
         )
-        for name in ("width", "height", "area")
+        for name, objects in sets.items()
+        for side in ("width", "height", "area")
     ]
 
 
@@ -181,20 +191,22 @@ def unevenness(objects: pd.DataFrame) -> float:
     return float(((counts - expected) ** 2).sum() / expected)
 
 
-def location_checks(objects: pd.DataFrame, numbers: Mapping[str, Any]) -> list[Check]:
+def location_checks(sets: DataSets, numbers: Mapping[str, Any]) -> list[Check]:
     """Figure 3.13: the centres are not spread evenly over the image."""
-    found = unevenness(objects)
+    found = {name: unevenness(objects) for name, objects in sets.items()}
     return [
         printed_claim(
-            "centres of objects do not follow a uniform distribution", found > UNEVEN,
-            f"chi-squared {found:.1f} on {CELLS} x {CELLS} cells",
+            f"{name}: centres of objects do not follow a uniform distribution", value > UNEVEN,
+            f"chi-squared {value:.1f} on {CELLS} x {CELLS} cells",
             f"by chance above {UNEVEN} once in 1,000 times if they did",
         )
+        for name, value in found.items()
     ]  # fmt: skip
 
 
-def contrast_checks(objects: pd.DataFrame, numbers: Mapping[str, Any]) -> list[Check]:
+def contrast_checks(sets: DataSets, numbers: Mapping[str, Any]) -> list[Check]:
     """Figure 3.6: the order of two classes in one image may be against that of the data set."""
+    objects = main_set(sets)
     first, second, frequent, rare = contrasting_images(objects)
     gaps = []
     for image in (first, second):
@@ -209,9 +221,9 @@ def contrast_checks(objects: pd.DataFrame, numbers: Mapping[str, Any]) -> list[C
     ]
 
 
-def anchor_checks(objects: pd.DataFrame, numbers: Mapping[str, Any]) -> list[Check]:
+def anchor_checks(sets: DataSets, numbers: Mapping[str, Any]) -> list[Check]:
     """Figure 3.4: how many anchors there are, and how few of them are foreground."""
-    background, foreground = anchors_per_label(objects)
+    background, foreground = anchors_per_label(main_set(sets))
     printed = numbers["positives_per_negative_about"]
     more_than = numbers["anchors_per_image_at_1333x800_more_than"]
     canvas = canvas_anchors(SHORT_SIDE, -(-LONG_SIDE // CANVAS_MULTIPLE) * CANVAS_MULTIPLE)
@@ -233,11 +245,16 @@ def anchor_checks(objects: pd.DataFrame, numbers: Mapping[str, Any]) -> list[Che
     ]  # fmt: skip
 
 
-def statistics_table(objects: pd.DataFrame) -> pd.DataFrame:
-    """What the figures rest on, in numbers: quantity, value."""
+def statistics_table(sets: DataSets) -> pd.DataFrame:
+    """What the figures rest on, in numbers: quantity, and a column for each data set."""
+    columns = {name: _statistics(objects) for name, objects in sets.items()}
+    return pd.DataFrame(columns, dtype=object).rename_axis("quantity").reset_index()
+
+
+def _statistics(objects: pd.DataFrame) -> dict[str, float]:
     per_image = per_image_counts(objects)
     counts = class_counts(objects)
-    values: dict[str, Any] = {
+    return {
         "images with objects": len(per_image),
         "objects": len(objects),
         "classes": len(counts),
@@ -247,4 +264,3 @@ def statistics_table(objects: pd.DataFrame) -> pd.DataFrame:
         "classes in an image, mean": float(per_image["classes"].mean()),
         "relative area, median": float(objects["area"].median()),
     }
-    return pd.DataFrame({"quantity": list(values), "value": list(values.values())})

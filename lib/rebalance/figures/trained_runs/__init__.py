@@ -1,4 +1,4 @@
-"""A point or a line per run (focal_eiou Figure 4, thesis 3.17, 7.3 and 7.4; cross)."""
+"""A point or a line per run (focal_eiou Figure 4, thesis 3.17, 7.3, 7.4 and L.1; cross)."""
 
 from rebalance.figures.family import FigureOfRuns, OwnFigure
 from rebalance.figures.trained_runs.compute import (
@@ -11,6 +11,8 @@ from rebalance.figures.trained_runs.compute import (
     rpn_loss_checks,
     rpn_losses,
     transfer,
+    wrong_target,
+    wrong_target_checks,
 )
 from rebalance.figures.trained_runs.draw import (
     plot_alrp_parts,
@@ -18,6 +20,7 @@ from rebalance.figures.trained_runs.draw import (
     plot_loss_settings,
     plot_rpn_losses,
     plot_transfer,
+    plot_wrong_target,
 )
 
 FIGURES: dict[str, FigureOfRuns] = {
@@ -28,4 +31,5 @@ FIGURES: dict[str, FigureOfRuns] = {
         gradient_balance_checks, plot_gradient_balance, gradient_balance
     ),
     "transfer": OwnFigure(lambda gains, numbers: [], plot_transfer, transfer),
+    "wrong_target": FigureOfRuns(wrong_target_checks, plot_wrong_target, wrong_target),
 }

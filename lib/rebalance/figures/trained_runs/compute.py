@@ -30,6 +30,8 @@ BALANCED = 0.001
 """How far from 1 the ratio of gradients may be that is 1."""
 UNSTEADY = 1.5
 """From what ratio of the 95th to the 5th percentile on a curve fluctuates strongly."""
+DIVERGED = 1.5
+"""From what multiple of its lowest value on a smoothed loss that is finite has diverged."""
 RPN_LOSSES = {"classification": "rpn_class_loss", "regression": "rpn_box_loss"}
 
 
@@ -296,3 +298,66 @@ def transfer(runs: Runs, rows: Sequence[Row]) -> pd.DataFrame:
     gains = pd.DataFrame(found, columns=["gain", "low", "high"]) * 100
     frame = pd.concat([pd.DataFrame(settings), gains], axis=1)
     return frame[frame["loss"] != OWN].reset_index(drop=True)
+
+
+def wrong_target(runs: Runs, rows: Sequence[Row]) -> pd.DataFrame:
+    """Gradients of negatives over those of positives, and the aLRP loss, until a training ends.
+
+    Args:
+        runs: label -> one log.csv per seed, of a coupled objective with ``log``; one that diverged
+            is shorter.
+        rows: not used.
+
+    Returns:
+        run, iteration, ratio (mean over seeds; nan without positives), loss (classification and
+        localisation, mean over seeds, smoothed).
+
+    Raises:
+        InputError: a log without gradients or components.
+    """
+    frames = []
+    columns = ["gradient_ratio", "class_loss", "localisation"]
+    for label, log in _mean_columns(runs, columns).items():
+        loss = (log["class_loss"] + log["localisation"]).to_numpy()
+        frames.append(pd.DataFrame({
+            "run": label, "iteration": log.index,
+            "ratio": log["gradient_ratio"].where(log["gradient_ratio"] > 0).to_numpy(),
+            "loss": smooth(loss, SPAN_PART * len(loss)),
+        }))  # fmt: skip
+    return pd.concat(frames, ignore_index=True)
+
+
+def wrong_target_checks(curves: pd.DataFrame, numbers: Mapping[str, Any]) -> list[Check]:
+    """thesis Figure L.1: with a zero target positives pull more, and the training diverges.
+
+    Args:
+        curves: of the right target and of zero, in this order; see ``wrong_target``.
+        numbers: not used.
+    """
+    logs = {str(name): group for name, group in curves.groupby("run", sort=False)}
+    right, wrong = logs
+    ends = {name: (group["ratio"].min(), group["ratio"].max()) for name, group in logs.items()}
+    shown = {name: f"min-rate {low:.4g}, max-rate {high:.4g}" for name, (low, high) in ends.items()}
+    ratio = logs[wrong]["ratio"].dropna().to_numpy()
+    early = round(EARLY_PART * len(ratio))
+    start, end = float(ratio[:early].mean()), float(ratio[-early:].mean())
+    loss = {name: group["loss"].to_numpy() for name, group in logs.items()}
+    worst = max(abs(rate - 1) for rate in ends[right])
+    lowest, last = float(loss[wrong].min()), float(loss[wrong][-1])
+    shorter = len(loss[wrong]) < len(loss[right])
+    return [
+        printed_claim(f"the rate is 1 at every iteration with the {right} as target",
+                      worst < BALANCED, shown[right]),
+        printed_claim(f"positives pull more than negatives with {wrong} as target",
+                      ends[wrong][1] < 1 + BALANCED and ends[wrong][0] < 1 - BALANCED,
+                      shown[wrong]),
+        printed_claim("the more so the better the positives are ranked", end < start,
+                      f"mean rate {start:.3f} in the first fifth of the training, {end:.3f} in the "
+                      "last"),
+        printed_claim(f"the training with {wrong} as target diverges",
+                      shorter or last > DIVERGED * lowest,
+                      f"ends after {len(loss[wrong])} of {len(loss[right])} iterations, with a "
+                      f"loss of {last:.2f}; its lowest was {lowest:.2f}",
+                      f"a loss that is not finite, or rises to {DIVERGED:g} times its lowest, "
+                      "counts as diverging"),
+    ]  # fmt: skip

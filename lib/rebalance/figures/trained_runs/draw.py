@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rebalance.figures.checks import PAPER_SCALE
@@ -101,17 +102,38 @@ def plot_gradient_balance(curves: pd.DataFrame, scale: str) -> Figure:
         curves: see ``gradient_balance``.
         scale: where the runs were trained.
     """
+    fig, left, right = _ratio_and_loss(curves, scale)
+    left.set(title="(a) gradients", yscale="log")
+    right.set(title="(b) loss of the classes")
+    return fig
+
+
+def plot_wrong_target(curves: pd.DataFrame, scale: str) -> Figure:
+    """thesis Figure L.1: the same of aLRP with the right target and with zero.
+
+    Args:
+        curves: see ``wrong_target``.
+        scale: where the runs were trained.
+    """
+    fig, left, right = _ratio_and_loss(curves, scale)
+    left.set(title="(a) gradients")
+    right.set(title="(b) aLRP loss")
+    return fig
+
+
+def _ratio_and_loss(curves: pd.DataFrame, scale: str) -> tuple[Figure, Axes, Axes]:
+    """Over the iterations: the ratio of the gradients and beside it the loss, a line per run."""
     fig, (left, right) = figure(columns=2, grid=(1, 2), aspect=0.62)
     for (name, curve), colour in zip(curves.groupby("run", sort=False), PALETTE, strict=False):
         left.plot(curve["iteration"], curve["ratio"], color=colour, linewidth=0.9, label=str(name))
         right.plot(curve["iteration"], curve["loss"], color=colour)
-    left.set(title="(a) gradients", ylabel="negatives / positives", yscale="log")
-    right.set(title="(b) loss of the classes", ylabel="loss, smoothed", ylim=(0, None))
+    left.set_ylabel("negatives / positives")
+    right.set(ylabel="loss, smoothed", ylim=(0, None))
     for ax in (left, right):
         ax.set_xlabel(f"iteration, {scale} scale")
         ax.margins(x=0)
     legend_below(fig, left, columns=3)
-    return fig
+    return fig, left, right
 
 
 def plot_transfer(gains: pd.DataFrame, scale: str) -> Figure:

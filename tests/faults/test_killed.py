@@ -1,0 +1,175 @@
+"""Commands killed at random moments, alone and beside another: nothing half-made, nothing lost.
+
+``REBALANCE_MOMENTS`` says how many moments of each; ``make fuzz`` takes 20.
+"""
+
+import multiprocessing
+import os
+import random
+import sys
+import time
+import zipfile
+from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
+from pathlib import Path
+
+import pytest
+import yaml
+from rebalance.cli import main
+from rebalance.config.experiments import load_experiments, resolve_run
+from rebalance.data.shapes import make_shapes
+
+from .test_bad_input import GROUND_TRUTH, RESULTS, write_json
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+
+MOMENTS = int(os.environ.get("REBALANCE_MOMENTS", "2"))
+FILES = {f"images/{k:03d}.bin": os.urandom(200) for k in range(400)}
+
+# Processes of their own that have imported what takes longest, so that the moments fall into work.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["rebalance.cli", "rebalance.engine.train", "rebalance.metrics"])
+
+
+def command(argv: list[str], folder: str, messages: str) -> None:
+    os.chdir(folder)
+    with (
+        Path(messages).open("a", buffering=1) as file,
+        redirect_stdout(file),
+        redirect_stderr(file),
+    ):
+        sys.exit(main(argv))
+
+
+class Job:
+    """A command line whose results are in a folder, and what they are if nothing stops it."""
+
+    def __init__(self, argv: list[str], results: list[str], cwd: Path) -> None:
+        self.argv, self.results, self.cwd = argv, results, cwd
+
+    def start(self, out: Path) -> multiprocessing.Process:
+        argv = [part.format(out=out) for part in self.argv]
+        process = PROCESSES.Process(target=command, args=(argv, str(self.cwd), f"{out}.messages"))
+        process.start()
+        return process
+
+    def found(self, out: Path) -> dict[str, bytes]:
+        """What stands under the names of the results."""
+        found = {}
+        for name in self.results:
+            for path in [out / name] if (out / name).is_file() else (out / name).rglob("*.*"):
+                content = path.read_bytes()
+                found[str(path.relative_to(out))] = content
+        return found
+
+    def whole(self, out: Path) -> tuple[dict[str, bytes], float]:
+        """The results of the job undisturbed, and how many seconds it takes."""
+        start = time.monotonic()
+        process = self.start(out)
+        process.join()
+        assert process.exitcode == 0, Path(f"{out}.messages").read_text()
+        return self.found(out), time.monotonic() - start
+
+
+@pytest.fixture(scope="module")
+def jobs(repository, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("jobs")
+    make_shapes(folder / "data" / "shapes", num_train=8, num_val=2, image_size=32)
+    experiments = load_experiments(repository, check_runs=False)
+    run = resolve_run(
+        experiments, "retinanet_r50_eiou", "shapes", data=str(folder / "data")
+    ).model_dump()
+    run["schedule"].update(iterations=30, batch_size=2, checkpoint_every=4)
+    (folder / "run.yaml").write_text(yaml.safe_dump(run))
+    many = [{**result, "score": k / 3000} for k in range(2500) for result in RESULTS[:1]]
+    write_json(folder / "gt.json", GROUND_TRUTH)
+    write_json(folder / "dt.json", many)
+    cards = [
+        {"name": f"w_table_{k}", "title": "T", "kind": "own", "status": "waiting"}
+        for k in range(3000)
+    ]
+    work = {"key": "w", "title": "W", "targets": cards}
+    write_json(folder / "manifest.json", {"scale": "shapes", "works": [work]})
+    with zipfile.ZipFile(folder / "files.zip", "w") as archive:
+        for name, content in FILES.items():
+            archive.writestr(name, content)
+    here = partial(Job, cwd=folder)
+    return {
+        "train": here(
+            ["train", "--run-file", "run.yaml", "--threads", "1", "--out", "{out}"],
+            ["model.safetensors", "log.csv"],
+        ),
+        "extract": here(
+            ["data", "extract", "--archive", "files.zip", "--out", "{out}/set"], ["set"]
+        ),
+        "evaluate": here(
+            ["evaluate", "--gt", "gt.json", "--dt", "dt.json", "--out", "{out}/metrics.json",
+             "--per-class", "{out}/classes.csv", "--matches", "{out}/matches.npz"],
+            ["metrics.json", "classes.csv", "matches.npz"],
+        ),
+        "index": here(
+            ["index", "--manifest", "manifest.json", "--out", "{out}/index.html"], ["index.html"]
+        ),
+        "render": Job(
+            ["render", "thesis_figure_1_2", "--scale", "shapes", "--executed",
+             "{out}/page.ipynb", "--html", "{out}/page.html"],
+            ["page.html"],
+            repository,
+        ),
+    }  # fmt: skip
+
+
+@pytest.fixture
+def job(request, jobs, tmp_path):
+    """A job by name; that of a download fetches from a server of the test's own."""
+    if request.param != "download":
+        return jobs[request.param]
+    server = request.getfixturevalue("server")
+    url = server.add("a.bin", os.urandom(30_000_000))
+    return Job(["data", "download", "--url", url, "--out", "{out}/a.bin"], ["a.bin"], tmp_path)
+
+
+def check_nothing_else(out: Path) -> None:
+    names = [path.name for path in (*out.parent.iterdir(), *out.rglob("*"))]
+    assert [name for name in names if name.endswith((".unfinished", ".part", ".lock"))] == []
+
+
+ALL = ["train", "extract", "download", "evaluate", "render", "index"]
+
+
+@pytest.mark.parametrize("job", ALL, indirect=True)
+def test_killed_at_any_moment_and_started_again(job, tmp_path):
+    whole, seconds = job.whole(tmp_path / "whole")
+    assert whole
+    moments = random.Random(0 if MOMENTS < 20 else None)
+    for k in range(MOMENTS):
+        out = tmp_path / str(k)
+        process = job.start(out)
+        time.sleep(moments.uniform(0, seconds))
+        process.kill()
+        process.join()
+        assert job.found(out).items() <= whole.items(), "a result is whole or not there"
+        if not job.found(out) or "extract" not in job.argv:
+            again, _ = job.whole(out)
+            assert again == whole
+            check_nothing_else(out)
+
+
+@pytest.mark.parametrize("job", ["train", "extract", "download"], indirect=True)
+def test_two_at_once_of_which_one_is_killed(job, tmp_path):
+    whole, seconds = job.whole(tmp_path / "whole")
+    moments = random.Random(1 if MOMENTS < 20 else None)
+    for k in range(MOMENTS):
+        out = tmp_path / str(k)
+        pair = []
+        for _ in range(2):
+            pair.append(job.start(out))
+            time.sleep(moments.uniform(0, seconds / 2))
+        killed, survivor = moments.sample(pair, 2)
+        killed.kill()
+        killed.join()
+        survivor.join()
+        messages = Path(f"{out}.messages").read_text()
+        assert survivor.exitcode == 0 or "already exists; remove it" in messages, messages
+        assert job.found(out) == whole
+        check_nothing_else(out)
