@@ -191,7 +191,10 @@ def test_figures_bring_no_training_curves_and_stand_in_the_index(experiments):
         for work in index_manifest(experiments, "shapes")["works"]
         for card in work["targets"]
     }
-    assert cards["bbgen_figure_5_trained"]["reason"] == "snakemake bbgen_figure_5_trained"
+    command = "snakemake --config scale=shapes -- bbgen_figure_5_trained"
+    assert cards["bbgen_figure_5_trained"]["reason"] == command
+    assert cards["bbgen_figure_5_trained"]["companion"]
+    assert not cards["bbgen_figure_5"]["companion"]
     assert cards["bbgen_figure_5_trained"]["verdict"] is None
 
 
@@ -225,6 +228,13 @@ def test_a_target_that_describes_a_data_set_reads_its_annotations(experiments):
     assert target.datasets == ["coco2017"]
     files = target.inputs(experiments.results("shapes", data="elsewhere"))
     assert files == [f"elsewhere/shapes/annotations/{split}.json" for split in ("train", "val")]
+
+
+def test_the_doubt_about_illegible_fields_counts_those_that_rows_name(experiments):
+    entry = experiments.targets["thesis_table_5_4"].entry
+    recovered = [len(row.recovered) for row in entry.rows]
+    assert f"{sum(map(bool, recovered))} of the {len(recovered)} rows" in entry.doubts[0]
+    assert f"({sum(recovered)} fields in all)" in entry.doubts[0]
 
 
 def test_thresholds_are_those_that_rows_of_tables_ask_for(experiments):
