@@ -191,7 +191,10 @@ def test_figures_bring_no_training_curves_and_stand_in_the_index(experiments):
         for work in index_manifest(experiments, "shapes")["works"]
         for card in work["targets"]
     }
-    assert cards["bbgen_figure_5_trained"]["reason"] == "snakemake bbgen_figure_5_trained"
+    command = "snakemake --config scale=shapes -- bbgen_figure_5_trained"
+    assert cards["bbgen_figure_5_trained"]["reason"] == command
+    assert cards["bbgen_figure_5_trained"]["companion"]
+    assert not cards["bbgen_figure_5"]["companion"]
     assert cards["bbgen_figure_5_trained"]["verdict"] is None
 
 

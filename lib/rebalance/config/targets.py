@@ -200,9 +200,10 @@ class Target(ABC):
     def outputs(self, results: Results) -> dict[str, str]:
         """Files that are made, by role."""
         folder = results.folder / self.label.work / self.id
-        shown = {"figure": "figure.svg", "thumbnail": "figure.png"}
+        shown = {"figure": "figure.svg", "thumbnail": "figure.png", "pdf": "figure.pdf"}
+        shown["data"] = "figure.csv"
         if self.shows_table:
-            shown = {"table": "table.csv", "thumbnail": "table.png"}
+            shown = {"table": "table.csv", "thumbnail": "table.png", "latex": "table.tex"}
         pages = {"html": "notebook.html", "notebook": "notebook.ipynb", "checks": "checks.json"}
         files = {**pages, **shown}
         return {role: str(folder / name) for role, name in files.items()}
