@@ -611,7 +611,7 @@ FIELDS: dict[str, Field] = {
     "cls_loss": Field(
         lambda printed, run, row: (
             re.split("[ ,]", printed)[0] == loss(run)
-            or (printed.startswith("RS Loss") and not is_ranked(run))
+            or (printed.startswith(("RS Loss", "standard")) and not is_ranked(run))
         ),
         "another loss",
     ),
@@ -692,6 +692,11 @@ FIELDS: dict[str, Field] = {
         "QFL",
         Field(lambda printed, run, row: detector_name(run) != "PAA", "better of two settings"),
     ),
+    "tta": Field(
+        # Which is not printed: no other one could agree.
+        lambda printed, run, row: not printed and run["augment"] is None,
+        "test-time augmentation",
+    ),
     "scale": setting(lambda run: run["image"]["test"]["resize"]["min_size"], "size of the images"),
     "case": same(
         lambda run: run["ranking"],
@@ -766,7 +771,7 @@ IN_WORDS = {
     # data, machines, measurements and reasons
     "train_images", "test_images", "images", "gpu", "speed_measured_on", "exception",
     "schedule_exception", "fg_rule", "fg_bg_rule", "mean_rois_in_that_first_run",
-    "train_seconds_per_iter_conventional", "source",
+    "train_seconds_per_iter_conventional", "source", "measured", "hardware",
     "htc", "inference", "mask_rcnn_3x", "memory", "speed", "fps", "model", "loops", "r3_cnn_l",
     "quoted_rows", "others", "note", "same_as", "base_model", "scale_notation", "rho", "oLRP",
     # what parts are and do, and how losses are defined: their own tests say it
@@ -776,7 +781,7 @@ IN_WORDS = {
     "unified", "bias", "heuristics", "default", "evaluated_at",
     # of rows
     "number", "iou_order", "rank_based", "rank_based_cls", "rank_based_reg",
-    "group", "quoted", "tta", "reference", "training", "chosen", "task",
+    "group", "quoted", "reference", "training", "chosen", "task",
     "setting", "schedule", "loss_weighting", "iou_distribution", "runs",
 }  # fmt: skip
 """Fields without a number to compare."""
@@ -851,6 +856,7 @@ def unsaid(
             "seeds": target.seeds(results),
             "epochs": experiments.epochs(row.run, "paper"),
             "loops": variant["test"].get("loops"),
+            "augment": variant["test"].get("augment"),
             **variant["evaluate"],
         }
         said = named_departures(experiments, target, index)

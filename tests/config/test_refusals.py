@@ -227,7 +227,8 @@ RESIZE = {"name": "keep_ratio", "min_size": 800, "max_size": 1333}
             "some.sizes: must be one more than ratios, 2, got 2", id="SSD sizes"),
         pytest.param(
             Dataset, {"kind": "shape"},
-            "some.kind: kind of data set must be one of shapes, shapes_voc, coco_download, "
+            "some.kind: kind of data set must be one of shapes, shapes_voc, shapes_videos, "
+            "imagenet_vid, coco_download, "
             "voc_download, coco_folder, got 'shape' (did you mean 'shapes'?)", id="data set"),
         pytest.param(
             Dataset, {"kind": "coco_download", "archive": ["a"]},

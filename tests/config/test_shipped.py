@@ -230,6 +230,13 @@ def test_a_target_that_describes_a_data_set_reads_its_annotations(experiments):
     assert files == [f"elsewhere/shapes/annotations/{split}.json" for split in ("train", "val")]
 
 
+def test_the_doubt_about_illegible_fields_counts_those_that_rows_name(experiments):
+    entry = experiments.targets["thesis_table_5_4"].entry
+    recovered = [len(row.recovered) for row in entry.rows]
+    assert f"{sum(map(bool, recovered))} of the {len(recovered)} rows" in entry.doubts[0]
+    assert f"({sum(recovered)} fields in all)" in entry.doubts[0]
+
+
 def test_thresholds_are_those_that_rows_of_tables_ask_for(experiments):
     """bbgen table 4 and 5: AP60 of the run with tau 0.6; COCO's own need no asking."""
     assert 0.6 in experiments.ious("faster_rcnn_r101_voc_rpn_iou60", "tau_60")
@@ -280,10 +287,25 @@ def test_every_detector_has_a_row_of_its_own_and_none_is_a_table_of_a_work(exper
     assert not {target.label.work for target in experiments.published} & {"detectors"}
 
 
-def test_the_page_of_detectors_has_a_row_for_each_with_its_schedule(experiments, repository):
+LONGEST = 120  # seconds of a core that others use, too: about a minute and a half of a quiet one
+
+
+def test_the_page_of_detectors_shows_for_each_that_it_learns_at_shapes(experiments, repository):
+    """One row with its schedule, AP50 of boxes (and masks) and seconds: a new one is measured."""
     page = (repository / "docs/detectors.md").read_text()
-    rows = re.findall(r"^\| `(\w+)`[^|]*\|[^|]*\|[^|]*\| `(\w+)` \|", page, re.MULTILINE)
+    rows = re.findall(
+        r"^\| `(\w+)`[^|]*\|[^|]*\|[^|]*\| `(\w+)` \| ([^|]+) \| ([^|]+) \|$", page, re.MULTILINE
+    )
     tables = [target for target in experiments.targets.values() if target.label.work == "detectors"]
-    runs = [experiments.runs[row.run] for target in tables for row in target.runs]
-    assert len(rows) == len(set(rows))
-    assert set(rows) == {(run.base, run.schedule) for run in runs}
+    runs = {row.run: experiments.runs[row.run] for target in tables for row in target.runs}
+    assert len(rows) == len({base for base, *_ in rows})
+    assert {row[:2] for row in rows} == {(run.base, run.schedule) for run in runs.values()}
+    masks = {
+        run.base: resolve_run(experiments, name, "shapes").detector.needs_masks
+        for name, run in runs.items()
+    }
+    for base, _, learnt, seconds in rows:
+        measured = [float(number) for number in re.findall(r"\.\d+", learnt)]
+        assert len(measured) == 1 + masks[base], base
+        assert min(measured) >= 0.5, base
+        assert seconds == "–" or float(seconds) <= LONGEST, base

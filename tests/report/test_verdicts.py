@@ -3,11 +3,14 @@
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
+from rebalance.config.entries import NotMade
 from rebalance.config.experiments import load_experiments
+from rebalance.config.targets import FigureOfReleased, ReleasedTable, targets_of
 from rebalance.data.shapes import make_shapes
 from rebalance.figures.box_simulation import compute as simulation
 from rebalance.figures.checks import (
@@ -127,12 +130,15 @@ def test_a_misprint_that_is_no_longer_named_is_a_difference(experiments, card):
     assert card(target, unnamed) == ("differs", "differs: 25 of 30 hold")
 
 
-def test_what_is_not_built_has_no_verdict(experiments, card, tmp_path):
+def test_what_is_not_built_has_no_verdict(experiments, card, monkeypatch):
     target = experiments.target("thesis_table_3_2")
     card(target, [printed_claim("a", True)])
+    entry = NotMade(title="Photographs", kind="illustration", waits="needs the photographs")
+    (waiting,) = targets_of(replace(target.label, sort="figure", number="9_99"), entry)
+    monkeypatch.setitem(experiments.targets, waiting.name, waiting)
     manifest = index_manifest(experiments, "shapes")
     cards = {card["name"]: card for work in manifest["works"] for card in work["targets"]}
-    assert (cards["thesis_table_5_4"]["status"], cards["thesis_table_5_4"]["verdict"]) == (
+    assert (cards[waiting.name]["status"], cards[waiting.name]["verdict"]) == (
         "not_built", None
     )  # fmt: skip
     assert cards["bbgen_table_7"]["status"] == "waiting"
@@ -175,7 +181,9 @@ def test_the_readme_counts_the_verdicts_that_pages_compute(
     experiments, drawn_data, tmp_path, monkeypatch
 ):
     results = experiments.results("shapes", data=str(drawn_data))
-    untrained = [t for t in experiments.published if t.made and not t.runs]
+    made = [t for t in experiments.published if t.made]
+    released = [t for t in made if isinstance(t, ReleasedTable | FigureOfReleased)]
+    untrained = [t for t in made if not t.runs and t not in released]
     counts = Counter(
         verdict(*family_checks(target)[::-1])
         if target.notebook in FAMILY_NOTEBOOKS
@@ -185,9 +193,11 @@ def test_the_readme_counts_the_verdicts_that_pages_compute(
     readme = (REPOSITORY / "README.md").read_text()
     shown = dict(re.findall(r"^\| ([a-z: ]+) \| (\d+) \|$", readme, re.MULTILINE))
     named = {VERDICTS[status]: str(count) for status, count in counts.items()}
-    trained = {t.label for t in experiments.published if t.made and t.runs}
+    trained = {t.label for t in made if t.runs}
+    named["released models: numbers not measured below the paper scale"] = str(len(released))
     named["trained: numbers not measured below the paper scale"] = str(
         len(trained - {t.label for t in untrained})
     )
-    named["not built"] = str(sum(not t.made for t in experiments.published))
+    if len(made) < len(experiments.published):
+        named["not built"] = str(len(experiments.published) - len(made))
     assert shown == named

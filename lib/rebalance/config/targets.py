@@ -171,6 +171,11 @@ class Target(ABC):
         return [row for row in self.rows if isinstance(row, ReleasedRow)]
 
     @property
+    def shows_results(self) -> bool:
+        """Whether it shows what detectors found: of runs, or of released models."""
+        return bool(self.runs or self.released)
+
+    @property
     @abstractmethod
     def notebook(self) -> str:
         """Name of the notebook that makes it."""
@@ -464,7 +469,7 @@ class ReleasedTable(Target):
         return {
             **self._heading(results),
             "doubts": self.entry.doubts,
-            "departures": self.entry.departures,
+            "departures": self.departures(results),
             "claims": [claim.model_dump(exclude_unset=True) for claim in self.entry.claims],
             "metrics": [metric.model_dump(exclude_unset=True) for metric in self.entry.metrics],
             "rows": [self._row(results, row) for row in self.entry.rows],
@@ -523,7 +528,7 @@ class FigureOfReleased(Target):
             **self._heading(results),
             "numbers": self.entry.numbers,
             "doubts": self.entry.doubts,
-            "departures": self.entry.departures,
+            "departures": self.departures(results),
             "models": {
                 name: {"file": model.file(self.entry.reads), "truth": model.truth,
                        "says": model.says}

@@ -70,7 +70,7 @@ def _card(experiments: Experiments, target: Target, scale: str) -> dict[str, Any
     if is_there:
         status = "made"
     elif target.made:
-        needs_gpu = target.runs and experiments.scales[scale].resources.train.gpus
+        needs_gpu = target.shows_results and experiments.scales[scale].resources.train.gpus
         status = "needs_gpu" if needs_gpu else "waiting"
     card: dict[str, Any] = {
         "name": target.name,
@@ -78,10 +78,10 @@ def _card(experiments: Experiments, target: Target, scale: str) -> dict[str, Any
         "kind": target.entry.kind,
         "status": status,
         "reason": "" if is_there else _reason(target, scale),
-        "departures": len(target.departures(results)) if target.runs else None,
+        "departures": len(target.departures(results)) if target.shows_results else None,
         "companion": bool(target.suffix),
         "detectors": _detectors(experiments, target),
-        "scale": scale if target.runs or target.datasets else None,
+        "scale": scale if target.shows_results or target.datasets else None,
         "verdict": None,
         "html": None,
         "thumbnail": None,
