@@ -86,9 +86,7 @@ def test_a_search_finds_claims_and_authors(look):
     page = look(FILES["claims"])
     rows = page.locator(".score:not([hidden]) tr[data-claim]:not([hidden])")
     assert rows.count() > 0
-    assert all(
-        " over " in text and "AP50" in text for text in rows.locator("th").all_text_contents()
-    )
+    assert all(" over " in text for text in rows.locator("th").all_text_contents())
     page.fill("input[type=search]", "oksuz")
     assert page.locator(".score:not([hidden])").count() == 0  # of another work
     page.select_option("select[name=work]", "")
