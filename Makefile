@@ -1,5 +1,6 @@
 # make demo   everything the laptop scale shows, from nothing: environment, data, trainings, pages
-# make test   the tests; make test-slurm adds those on a real one-node SLURM (root on Debian)
+# make test   the tests; make test-slurm adds those on a real one-node SLURM, make test-browser those
+#             of the pages in Chromium (root on Debian)
 # make pictures   those of README and docs that are older than what they show (a test says when one is)
 # make fuzz   20,000 faults in valid files, others every time, and 20 kills of each command (make test has 2,000 and 2)
 PYTHON ?= python3
@@ -9,7 +10,7 @@ CORES ?= $(shell nproc)
 export OMP_NUM_THREADS ?= 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test test-slurm fuzz bench pictures lint format install clean
+.PHONY: demo test test-slurm test-browser fuzz bench pictures lint format install clean
 
 install: .venv/installed
 
@@ -24,11 +25,15 @@ demo: install
 	@echo "Open results/shapes/index.html"
 
 test: install
-	pytest -n $(CORES) --dist loadgroup -m "not slurm"
+	pytest -n $(CORES) --dist loadgroup -m "not slurm and not browser"
 
 test-slurm: install
 	tests/slurm/setup.sh start .slurm-test
 	REBALANCE_SLURM=1 pytest -m slurm tests/slurm; status=$$?; tests/slurm/setup.sh stop .slurm-test; exit $$status
+
+test-browser: install
+	tests/browser/setup.sh
+	REBALANCE_BROWSER=1 pytest -m browser tests/browser
 
 fuzz: install
 	REBALANCE_FUZZ=1700 REBALANCE_MOMENTS=20 pytest -n $(CORES) tests/faults --hypothesis-show-statistics

@@ -11,6 +11,7 @@ from) and one of the picture itself. Times of files play no part.
 import argparse
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -120,10 +121,7 @@ def table_sources() -> str:
 
 def draw_table(path: Path) -> None:
     """Make the table, training what is not trained, and draw the top of its page."""
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        json.dump(SETTINGS, file)
-        file.flush()
-        subprocess.run(["snakemake", "--configfile", file.name, "--", TABLE], check=True)
+    make_pages()
     experiments = load_experiments(settings=SETTINGS, check_runs=False)
     save_bitmap(plot_table(table_parameters(experiments)), path, dpi=130)
 
@@ -134,7 +132,69 @@ def table_parameters(experiments: Experiments) -> dict[str, Any]:
     return experiments.target(TABLE).parameters(results)
 
 
+def page_sources() -> str:
+    """What decides the pages of the table beyond its numbers."""
+    report = DOCS.parent / "lib/rebalance/report"
+    looks = [report / "style.css", report / "index.js", report / "page/index.html.j2"]
+    modules = [f"rebalance.report.{name}" for name in ("index", "manifest", "page", "compare")]
+    code = fingerprint([*modules, "rebalance.metrics.compare"])
+    return json.dumps([table_sources(), code, *(file.read_text() for file in looks)])
+
+
+def draw_scoreboard(path: Path) -> None:
+    """The index at the table's work, the claims that its gains decide unfolded."""
+    make_pages()
+    photograph("index.html?work=focal_eiou&q=over+AP50", path, unfold=True)
+
+
+def draw_page(path: Path) -> None:
+    """The page of the table."""
+    make_pages()
+    photograph("focal_eiou/table_2/notebook.html", path)
+
+
+def draw_comparison(path: Path) -> None:
+    """Focal-EIoU against smooth L1, as `rebalance compare` shows it."""
+    make_pages()
+    runs = [f"retinanet_r50_{loss}" for loss in ("smooth_l1", "focal_eiou")]
+    folder = f"results/{SCALE}"
+    with tempfile.TemporaryDirectory() as scratch:
+        files = ["--out", f"{scratch}/compare.json", "--html", f"{scratch}/compare.html"]
+        where = ["--runs", f"{folder}/runs", "--gt", "data/shapes/annotations/val.json"]
+        subprocess.run(["rebalance", "compare", *where, "--dt", *runs, *files], check=True)
+        photograph(f"{scratch}/compare.html", path)
+
+
+def make_pages() -> None:
+    """The table, training what is not trained, and the index."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(SETTINGS, file)
+        file.flush()
+        subprocess.run(["snakemake", "--configfile", file.name, "--", TABLE], check=True)
+
+
+def photograph(page: str, path: Path, unfold: bool = False, height: int = 900) -> None:
+    """A page of the scale, or any file, as Chromium shows it; its upper part."""
+    from playwright.sync_api import sync_playwright
+
+    file, mark, query = page.partition("?")
+    address = (Path(f"results/{SCALE}") / file).resolve().as_uri() + mark + query
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        shown = launched.new_page(viewport={"width": 1200, "height": height})
+        shown.goto(address)
+        if unfold:
+            shown.locator(".score:not([hidden]) > summary").first.click()
+        shown.screenshot(path=path)
+        launched.close()
+
+
 PICTURES = {
+    "images/scoreboard.png": Picture(page_sources, draw_scoreboard),
+    "images/page.png": Picture(page_sources, draw_page),
+    "images/compare.png": Picture(page_sources, draw_comparison),
     "images/dag.svg": Picture(rules_shown, draw_rules),
     "images/table.png": Picture(table_sources, draw_table),
     "figures/ranking_scaling.png": Picture(scaling_code, measure_scaling),

@@ -191,7 +191,10 @@ def test_figures_bring_no_training_curves_and_stand_in_the_index(experiments):
         for work in index_manifest(experiments, "shapes")["works"]
         for card in work["targets"]
     }
-    assert cards["bbgen_figure_5_trained"]["reason"] == "snakemake bbgen_figure_5_trained"
+    command = "snakemake --config scale=shapes -- bbgen_figure_5_trained"
+    assert cards["bbgen_figure_5_trained"]["reason"] == command
+    assert cards["bbgen_figure_5_trained"]["companion"]
+    assert not cards["bbgen_figure_5"]["companion"]
     assert cards["bbgen_figure_5_trained"]["verdict"] is None
 
 
@@ -284,10 +287,25 @@ def test_every_detector_has_a_row_of_its_own_and_none_is_a_table_of_a_work(exper
     assert not {target.label.work for target in experiments.published} & {"detectors"}
 
 
-def test_the_page_of_detectors_has_a_row_for_each_with_its_schedule(experiments, repository):
+LONGEST = 120  # seconds of a core that others use, too: about a minute and a half of a quiet one
+
+
+def test_the_page_of_detectors_shows_for_each_that_it_learns_at_shapes(experiments, repository):
+    """One row with its schedule, AP50 of boxes (and masks) and seconds: a new one is measured."""
     page = (repository / "docs/detectors.md").read_text()
-    rows = re.findall(r"^\| `(\w+)`[^|]*\|[^|]*\|[^|]*\| `(\w+)` \|", page, re.MULTILINE)
+    rows = re.findall(
+        r"^\| `(\w+)`[^|]*\|[^|]*\|[^|]*\| `(\w+)` \| ([^|]+) \| ([^|]+) \|$", page, re.MULTILINE
+    )
     tables = [target for target in experiments.targets.values() if target.label.work == "detectors"]
-    runs = [experiments.runs[row.run] for target in tables for row in target.runs]
-    assert len(rows) == len(set(rows))
-    assert set(rows) == {(run.base, run.schedule) for run in runs}
+    runs = {row.run: experiments.runs[row.run] for target in tables for row in target.runs}
+    assert len(rows) == len({base for base, *_ in rows})
+    assert {row[:2] for row in rows} == {(run.base, run.schedule) for run in runs.values()}
+    masks = {
+        run.base: resolve_run(experiments, name, "shapes").detector.needs_masks
+        for name, run in runs.items()
+    }
+    for base, _, learnt, seconds in rows:
+        measured = [float(number) for number in re.findall(r"\.\d+", learnt)]
+        assert len(measured) == 1 + masks[base], base
+        assert min(measured) >= 0.5, base
+        assert seconds == "–" or float(seconds) <= LONGEST, base

@@ -35,6 +35,7 @@ def test_a_table_of_runs(experiments, results):
         "checks": f"{PAGES}/table_1/checks.json",
         "table": f"{PAGES}/table_1/table.csv",
         "thumbnail": f"{PAGES}/table_1/table.png",
+        "latex": f"{PAGES}/table_1/table.tex",
     }
     assert table.inputs(results) == [
         f"{RUNS}/{folder}"

@@ -107,7 +107,7 @@ def test_a_killed_loader_is_named_and_the_checkpoint_stays(run, start, tmp_path)
     os.kill(loader, signal.SIGKILL)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == os.EX_TEMPFAIL, errors
-    assert "rebalance train: a process that loads images was killed" in errors
+    assert "rebalance train: a process that loads images was killed (DataLoader worker" in errors
     assert "Traceback" not in errors
     assert checkpoints.choose_checkpoint(tmp_path) == []
 
@@ -402,7 +402,9 @@ def test_a_file_too_large_for_its_limit_keeps_the_old_checkpoint(tmp_path):
     """The same without root: a limit on file sizes instead of a full disk."""
     import resource
 
-    small, large = {"weights": torch.zeros(10)}, {"weights": torch.zeros(10**5)}
+    small, large = (
+        {**dict.fromkeys(checkpoints.KEYS), "weights": torch.zeros(size)} for size in (10, 10**5)
+    )
     checkpoints.save_checkpoint(tmp_path, small)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10**5, before[1]))

@@ -394,7 +394,8 @@ def test_command_lines(shelf, monkeypatch, data, command):
         after = {path for path in shelf.rglob("*") if path.is_file()}
     if code != 0:
         assert code == 2, errors
-        (line,) = errors.splitlines()
+        *progress, line = errors.splitlines()
+        assert all(said.endswith(": matching") for said in progress)
         assert line.startswith("rebalance")
         assert len(line) < 2000
         assert after == before.keys()

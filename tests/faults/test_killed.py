@@ -6,19 +6,17 @@
 import multiprocessing
 import os
 import random
-import sys
 import time
 import zipfile
-from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
-from rebalance.cli import main
 from rebalance.config.experiments import load_experiments, resolve_run
 from rebalance.data.shapes import make_shapes
 
+from .commands import command
 from .test_bad_input import GROUND_TRUTH, RESULTS, write_json
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
@@ -28,17 +26,10 @@ FILES = {f"images/{k:03d}.bin": os.urandom(200) for k in range(400)}
 
 # Processes of their own that have imported what takes longest, so that the moments fall into work.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["rebalance.cli", "rebalance.engine.train", "rebalance.metrics"])
-
-
-def command(argv: list[str], folder: str, messages: str) -> None:
-    os.chdir(folder)
-    with (
-        Path(messages).open("a", buffering=1) as file,
-        redirect_stdout(file),
-        redirect_stderr(file),
-    ):
-        sys.exit(main(argv))
+PROCESSES.set_forkserver_preload([
+    "__main__", "rebalance.cli", "rebalance.engine.train", "rebalance.metrics", "rebalance.report",
+    "rebalance.data.download",
+])  # fmt: skip
 
 
 class Job:

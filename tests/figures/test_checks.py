@@ -5,6 +5,8 @@ import json
 import pytest
 from rebalance.errors import InputError
 from rebalance.figures.checks import (
+    Gain,
+    claim_verdict,
     comparable,
     count_holding,
     name_misprints,
@@ -113,7 +115,7 @@ def test_files_are_read_as_written_and_equal_checks_give_equal_bytes(tmp_path):
     for name in "ab":
         save_checks(checks, tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    assert read_checks(tmp_path / "a") == ("claims", checks)
+    assert read_checks(tmp_path / "a") == ("claims", checks, [])
     content = json.loads((tmp_path / "a").read_text())
     first, *_, last = content["checks"]
     assert (first["printed"], first["measured"], first["holds"]) == (0.66, 0.661, True)
@@ -124,9 +126,9 @@ def test_files_are_read_as_written_and_equal_checks_give_equal_bytes(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{}", "needs a verdict and a list of checks"),
+        ("{}", "needs a verdict, checks and gains"),
         ('{"verdict": "fine", "checks": []}', "verdict: must be one of"),
-        ('{"verdict": "claims", "checks": [{"name": "x"}]}', "needs a verdict and a list"),
+        ('{"verdict": "claims", "checks": [{"name": "x"}]}', "needs a verdict, checks"),
     ],
 )
 def test_a_wrong_file_is_refused(tmp_path, content, message):
@@ -134,3 +136,34 @@ def test_a_wrong_file_is_refused(tmp_path, content, message):
     path.write_text(content)
     with pytest.raises(InputError, match=message):
         read_checks(path)
+
+
+@pytest.mark.parametrize(
+    ("printed", "measured", "low", "high", "expected"),
+    [
+        (0.6, 1.0, 0.2, 1.8, "holds"),
+        (-0.6, -1.0, -1.8, -0.2, "holds"),
+        (0.6, -1.0, -1.8, -0.2, "fails"),
+        (0.6, 1.0, -0.1, 2.1, "open"),
+        (0.6, 0.0, 0.0, 0.0, "open"),
+        (0.6, 1.0, None, None, "open"),
+        (0.6, None, None, None, "not_measured"),
+    ],
+)
+def test_a_gain_holds_beyond_its_interval_on_the_printed_side(
+    printed, measured, low, high, expected
+):
+    assert claim_verdict(Gain("a over b: AP", printed, measured, low, high)) == expected
+
+
+def test_what_is_said_of_checks():
+    found = [GOOD, BAD, *name_misprints([BAD], [SLIP]), GOOD._replace(holds=None), OPEN]
+    assert [claim_verdict(check) for check in found] == [
+        "holds", "fails", "misprint", "not_compared", "not_measured"
+    ]  # fmt: skip
+
+
+def test_gains_travel_with_the_checks(tmp_path):
+    gains = [Gain("a over b: AP", 0.6, 1.0, 0.2, 1.8), Gain("c over b: AP", 0.1, None)]
+    save_checks([TRUE], tmp_path / "a", gains=gains)
+    assert read_checks(tmp_path / "a") == ("claims", [TRUE], gains)

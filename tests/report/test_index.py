@@ -79,11 +79,11 @@ def test_shows_every_target_with_its_status(manifest):
         "A. Author",
         "1 of 3 made",
         "0 of 1 made",
-        "<b>1</b> of <b>4</b> made",
+        "<b>1</b> of the <b>4</b> tables and figures of the works",
         "4 GPUs &amp; a day",
         "no masks here",
         "released models",
-        "needs a GPU <small>1</small>",
+        '<option value="needs_gpu">needs a GPU (1)</option>',
     ):
         assert expected in text
 
@@ -108,7 +108,39 @@ def test_shows_what_is_the_suites_own_without_counting_it(manifest):
     manifest["works"][1]["own"] = True
     text = index_html(manifest, Path("results/shapes"))
     assert len(Page(text).cards) == 4
-    assert "<b>1</b> of <b>3</b> made" in text
+    assert "<b>1</b> of the <b>3</b> tables and figures" in text
+    assert "<b>0</b> of <b>1</b> pages of our own" in text
+
+
+def test_companions_are_counted_with_what_is_our_own(manifest):
+    manifest["works"][0]["targets"][1]["companion"] = True
+    text = index_html(manifest, Path("results/shapes"))
+    assert "<b>1</b> of the <b>3</b> tables and figures" in text
+    assert "<b>0</b> of <b>1</b> pages of our own" in text
+
+
+def claim(verdict, **others):
+    entry = {"name": "a over b: AP", "gain": True, "printed": 0.6, "measured": -1.25}
+    return entry | {"interval": [-2.0, -0.5], "verdict": verdict} | others
+
+
+def test_the_scoreboard_lists_claims_with_interval_and_verdict(manifest):
+    first, second, _ = manifest["works"][0]["targets"]
+    first["claims"] = [claim("fails")]
+    number = {"gain": False, "name": "b: AP", "printed": 35.9, "measured": None, "interval": None}
+    second |= {"claims": [claim("not_measured", **number)], "detectors": ["PAA"]}
+    text = index_html(manifest, Path("results/shapes"))
+    assert Page(text).open == []
+    assert "<b>2</b> claims: 1 do not hold, 1 not measured." in text
+    for cells in (
+        ["a over b: AP", "+0.60", "−1.25", "[−2.00, −0.50]", "does not hold"],
+        ["b: AP", "35.9", "–", "–", "not measured"],
+    ):
+        row = next(r for r in re.findall("<tr data-claim.*?</tr>", text) if f">{cells[0]}<" in r)
+        assert [re.sub("<.*?>", "", c) for c in re.findall("<t[hd].*?</t[hd]>", row)] == cells
+    assert 'data-detector="PAA"' in text
+    assert '<option value="claim-fails">does not hold (1)</option>' in text
+    assert 'href="work_a/table%201/notebook.html">Open its page' in text
 
 
 def test_links_are_relative_and_exist(manifest):
@@ -168,6 +200,16 @@ def test_no_works_is_a_page():
             lambda first: first.update(csv="gone.csv"),
             "made, 'gone.csv' does not exist",
             id="no file",
+        ),
+        pytest.param(
+            lambda first: first.update(claims=[claim("fine")]),
+            r"claims\[0\].verdict: must be one of",
+            id="verdict of a claim",
+        ),
+        pytest.param(
+            lambda first: first.update(claims=[{"name": "x"}]),
+            r"claims\[0\]: missing key",
+            id="half a claim",
         ),
     ],
 )

@@ -294,7 +294,7 @@ def test_table_notebook_from_metrics_to_page(repository, results, tmp_path):
         "claims hold 1 of 1, 3 not measured",
     ):
         assert expected in page
-    found, checks = read_checks(Path(given["checks"]))
+    found, checks, _ = read_checks(Path(given["checks"]))
     assert found == "claims"
     assert [check.holds for check in checks] == [None, None, None, True]
     assert checks[0].measured == pytest.approx(42)
@@ -323,7 +323,7 @@ def test_training_curves_notebook_from_logs_to_figure(repository, results):
     assert Path(given["figure"]).read_text().startswith("<?xml")
     assert Path(given["bitmap"]).read_bytes().startswith(b"\x89PNG")
     assert "data:image/svg+xml;base64," in html.read_text()
-    assert read_checks(Path(given["checks"])) == ("added", [])
+    assert read_checks(Path(given["checks"])) == ("added", [], [])
 
 
 def test_a_user_mistake_in_the_results_reaches_the_message(repository, results, tmp_path, capsys):

@@ -3,12 +3,14 @@
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
+from rebalance.config.entries import NotMade
 from rebalance.config.experiments import load_experiments
-from rebalance.config.targets import FigureOfReleased, ReleasedTable
+from rebalance.config.targets import FigureOfReleased, ReleasedTable, targets_of
 from rebalance.data.shapes import make_shapes
 from rebalance.figures.box_simulation import compute as simulation
 from rebalance.figures.checks import (
@@ -20,7 +22,7 @@ from rebalance.figures.checks import (
 )
 from rebalance.figures.family import find_figure, find_table
 from rebalance.report.index import VERDICTS, index_html
-from rebalance.report.manifest import index_manifest
+from rebalance.report.manifest import DETECTORS, detector_name, index_manifest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FAMILY_NOTEBOOKS = ("analytic_figure", "analytic_table")
@@ -128,15 +130,46 @@ def test_a_misprint_that_is_no_longer_named_is_a_difference(experiments, card):
     assert card(target, unnamed) == ("differs", "differs: 25 of 30 hold")
 
 
-def test_what_is_not_built_has_no_verdict(experiments, card, tmp_path):
+def test_what_is_not_built_has_no_verdict(experiments, card, monkeypatch):
     target = experiments.target("thesis_table_3_2")
     card(target, [printed_claim("a", True)])
+    entry = NotMade(title="Photographs", kind="illustration", waits="needs the photographs")
+    (waiting,) = targets_of(replace(target.label, sort="figure", number="9_99"), entry)
+    monkeypatch.setitem(experiments.targets, waiting.name, waiting)
     manifest = index_manifest(experiments, "shapes")
     cards = {card["name"]: card for work in manifest["works"] for card in work["targets"]}
-    assert (cards["thesis_table_5_4"]["status"], cards["thesis_table_5_4"]["verdict"]) == (
+    assert (cards[waiting.name]["status"], cards[waiting.name]["verdict"]) == (
         "not_built", None
     )  # fmt: skip
     assert cards["bbgen_table_7"]["status"] == "waiting"
+
+
+def test_the_scoreboard_has_what_is_printed_of_targets_that_are_not_there(
+    experiments, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    manifest = index_manifest(experiments, "shapes")
+    cards = {card["name"]: card for work in manifest["works"] for card in work["targets"]}
+    table = cards["focal_eiou_table_2"]
+    assert len(table["claims"]) == 8 * 6 + len(
+        experiments.target("focal_eiou_table_2").entry.claims
+    )
+    first = table["claims"][0]
+    assert (first["name"], first["printed"]) == ("Baseline (smooth L1): AP", 35.9)
+    assert {claim["verdict"] for claim in table["claims"]} == {"not_measured"}
+    assert table["detectors"] == ["RetinaNet"]
+    assert cards["focal_eiou_table_2_curves"]["claims"] == []
+    said = [claim["name"] for claim in cards["r3cnn_table_2"]["claims"]]
+    assert [claim.says for claim in experiments.target("r3cnn_table_2").entry.claims] == said[
+        -len(experiments.target("r3cnn_table_2").entry.claims) :
+    ]
+
+
+def test_every_detector_has_a_name_for_readers(experiments):
+    names = {base: detector_name(base) for base in experiments.bases}
+    assert names["alrp_retinanet_atss"] == "RetinaNet"
+    assert names["rs_mask_rcnn_carafe"] == "Mask R-CNN"
+    assert set(names.values()) == set(DETECTORS.values())
 
 
 def test_no_verdict_is_typed(repository):

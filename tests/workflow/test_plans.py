@@ -32,6 +32,13 @@ def planned_pages(project, *arguments):
     return planned.get("figure", 0), planned.get("table", 0)
 
 
+def test_all_138_are_planned_and_none_waits(project):
+    published = load_experiments(project.root).published
+    assert len({target.label for target in published if target.made}) == 138
+    assert all(target.made for target in published)
+    assert planned_pages(project) == pages(project)
+
+
 def test_after_one_figure_everything_else_is_planned(project):
     project.snakemake(FIGURE)
     assert f"snakemake {FIGURE}<" not in (project.root / INDEX).read_text()

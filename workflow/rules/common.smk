@@ -291,7 +291,7 @@ def target_parameters(wildcards):
 def seeds_option(wildcards):
     """Seeds of the runs that the target shows; nothing if it shows none, and depends on no seed."""
     target = target_of(wildcards)
-    if not target.runs:
+    if not target.shows_results:
         return ""
     return f"--seeds {' '.join(map(str, target.seeds(results_of(wildcards.scale))))}"
 

@@ -114,7 +114,7 @@ rule testdev:
         * attempt,
         gres=gpus_of("predict"),
     params:
-        code=predict_code,
+        code=variant_code_of("rebalance.engine.predict"),
         test=test_settings,
         run_dir=lambda w, input: os.path.dirname(input.model),
         images=lambda w: resolved(w).dataset.val.images,

@@ -1,6 +1,6 @@
 # Every table and figure is one executed notebook. The notebook is the log of its rule: after a failed
 # cell it stays under logs/, traceback included.
-# metrics.json or log.csv of the runs -> notebook.ipynb, notebook.html, table.csv | figure.svg, bitmap
+# metrics.json or log.csv of the runs -> notebook.ipynb, notebook.html, table.{csv,tex} | figure.{svg,pdf,csv}, bitmap
 rule table:
     input:
         results=target_inputs,
@@ -10,6 +10,7 @@ rule table:
         notebook="results/{scale}/{work}/{target}/notebook.ipynb",
         checks="results/{scale}/{work}/{target}/checks.json",
         table="results/{scale}/{work}/{target}/table.csv",
+        latex="results/{scale}/{work}/{target}/table.tex",
         thumbnail=report(
             "results/{scale}/{work}/{target}/table.png",
             category="{work}",
@@ -42,6 +43,8 @@ rule figure:
         notebook="results/{scale}/{work}/{target}/notebook.ipynb",
         checks="results/{scale}/{work}/{target}/checks.json",
         figure="results/{scale}/{work}/{target}/figure.svg",
+        pdf="results/{scale}/{work}/{target}/figure.pdf",
+        data="results/{scale}/{work}/{target}/figure.csv",
         thumbnail=report(
             "results/{scale}/{work}/{target}/figure.png",
             category="{work}",

@@ -126,8 +126,8 @@ def _write_report(arguments: argparse.Namespace) -> int:
         parameters = {
             "title": f"Detections of {arguments.dt.name}",
             "scale": "",
-            "gt": str(arguments.gt.resolve()),
-            "dt": str(arguments.dt.resolve()),
+            "gt": str(arguments.gt),
+            "dt": str(arguments.dt),
             "iou_type": arguments.iou_type,
             "tau": arguments.tau,
             "classes": [],

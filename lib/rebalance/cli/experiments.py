@@ -91,14 +91,17 @@ def _annotated_classes(resolved: Mapping[str, Any]) -> int | None:
 def render_command(arguments: argparse.Namespace) -> int:
     """0, or 1 and one line on stderr when a cell of the notebook failed."""
     from rebalance.report.notebooks import NotebookError, run_notebook
+    from rebalance.report.place import place_of
 
     experiments = load_experiments(check_runs=False)
     target = experiments.target(arguments.target)
     scale = arguments.scale or experiments.settings.scale
     results = experiments.results(scale, arguments.data, arguments.seeds)
     notebook = experiments.root / "notebooks" / f"{target.notebook}.ipynb"
+    place = place_of(experiments, target, results, arguments.html)
+    given = target.parameters(results)
     try:
-        run_notebook(notebook, target.parameters(results), arguments.executed, arguments.html)
+        run_notebook(notebook, given, arguments.executed, arguments.html, place)
     except NotebookError as error:
         print(f"rebalance render: {error}", file=sys.stderr)
         return 1

@@ -348,7 +348,7 @@ class OfRunsFigure(_RowsToldApart):
 
     notebook: Text
     """``notebooks/<name>.ipynb``."""
-    reads: Literal["metrics", "log", "positives"]
+    reads: Literal["metrics", "matches", "log", "positives"]
     """Which file of each run the notebook gets."""
     rows: Annotated[list[RunRow], Len(1)]
     """A run each."""
@@ -368,7 +368,7 @@ class TrainedSeries(Options):
 
     notebook: Text
     """``notebooks/<name>.ipynb``."""
-    reads: Literal["metrics", "log", "positives"]
+    reads: Literal["metrics", "matches", "log", "positives"]
     """Which file of each run the notebook gets."""
     rows: Annotated[list[RunRow], Len(1)]
     """A run each."""

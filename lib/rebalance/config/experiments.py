@@ -215,7 +215,9 @@ class Experiments:
             {run: sentences(self.departures(run, scale)) for run in self.runs},
             {run for run in self.runs if self.epochs(run, scale)},
             {
-                name: self.released_files(name, scale, data or self.settings.data)
+                name: self.released_files(
+                    name, scale, data or self.settings.data, (chosen or at.seeds)[0]
+                )
                 for name in self.released
             },
             at.classes,
@@ -225,13 +227,14 @@ class Experiments:
         """Where the detections of a released model come from at a scale."""
         return self.released[model].origin_at(self.scale(scale).released)
 
-    def released_files(self, model: str, scale: str, data: str) -> ReleasedFiles:
+    def released_files(self, model: str, scale: str, data: str, seed: int) -> ReleasedFiles:
         """Files of a released model at a scale, or of what stands in for it.
 
         Args:
             model: of ``config/released.yaml``.
             scale: a file in ``config/scales``.
             data: folder of the data sets.
+            seed: of a run whose detections are shown.
         """
         at, entry, origin = self.scale(scale), self.released[model], self.origin(model, scale)
         folder = f"results/{scale}/released"
@@ -250,7 +253,6 @@ class Experiments:
                 says = f"published weights, imported as {origin.run} and predicted with here"
             case OfRun():
                 run = origin.run
-                seed = (self.settings.seeds or at.seeds)[0]
                 detections = (
                     f"results/{scale}/runs/{run}/seed{seed}/{origin.variant}/detections.json"
                 )

@@ -120,6 +120,8 @@ class Work(Options):
     """Of the work."""
     reference: Text
     """Authors, where and when."""
+    bibtex: str = ""
+    """How to cite it; nothing of the suite's own."""
     own: bool = False
     """No published work but the suite's own: made by its name, not by ``all``."""
     runs: dict[RunName, RunEntry]

@@ -171,6 +171,11 @@ class Target(ABC):
         return [row for row in self.rows if isinstance(row, ReleasedRow)]
 
     @property
+    def shows_results(self) -> bool:
+        """Whether it shows what detectors found: of runs, or of released models."""
+        return bool(self.runs or self.released)
+
+    @property
     @abstractmethod
     def notebook(self) -> str:
         """Name of the notebook that makes it."""
@@ -195,9 +200,10 @@ class Target(ABC):
     def outputs(self, results: Results) -> dict[str, str]:
         """Files that are made, by role."""
         folder = results.folder / self.label.work / self.id
-        shown = {"figure": "figure.svg", "thumbnail": "figure.png"}
+        shown = {"figure": "figure.svg", "thumbnail": "figure.png", "pdf": "figure.pdf"}
+        shown["data"] = "figure.csv"
         if self.shows_table:
-            shown = {"table": "table.csv", "thumbnail": "table.png"}
+            shown = {"table": "table.csv", "thumbnail": "table.png", "latex": "table.tex"}
         pages = {"html": "notebook.html", "notebook": "notebook.ipynb", "checks": "checks.json"}
         files = {**pages, **shown}
         return {role: str(folder / name) for role, name in files.items()}
@@ -463,7 +469,7 @@ class ReleasedTable(Target):
         return {
             **self._heading(results),
             "doubts": self.entry.doubts,
-            "departures": self.entry.departures,
+            "departures": self.departures(results),
             "claims": [claim.model_dump(exclude_unset=True) for claim in self.entry.claims],
             "metrics": [metric.model_dump(exclude_unset=True) for metric in self.entry.metrics],
             "rows": [self._row(results, row) for row in self.entry.rows],
@@ -522,7 +528,7 @@ class FigureOfReleased(Target):
             **self._heading(results),
             "numbers": self.entry.numbers,
             "doubts": self.entry.doubts,
-            "departures": self.entry.departures,
+            "departures": self.departures(results),
             "models": {
                 name: {"file": model.file(self.entry.reads), "truth": model.truth,
                        "says": model.says}

@@ -100,12 +100,11 @@ class RunFolder:
         Raises:
             InputError: it holds that of another run or seed, or its settings cannot be read.
         """
-        finished = self._holds_result(self.path / FINISHED) or (
-            # With a checkpoint it was begun anew.
-            self._holds_result(self.path) and not (self.path / CHECKPOINT).exists()
-        )
+        kept = self._holds_result(self.path / FINISHED)
+        begun_anew = (self.path / CHECKPOINT).exists()
+        finished = kept or (self._holds_result(self.path) and not begun_anew)
         self.fabric.barrier()
-        if finished and self.fabric.is_global_zero:
+        if kept and self.fabric.is_global_zero:
             self._take_over()
         self.fabric.barrier()
         return finished
@@ -131,9 +130,7 @@ class RunFolder:
     def _take_over(self) -> None:
         """Give the files in FINISHED their names in the folder."""
         for name in RESULTS:
-            file = self.path / FINISHED / name
-            if file.exists():
-                _give_name(self.path / name, file)
+            _give_name(self.path / name, self.path / FINISHED / name)
         (self.path / UNFINISHED_LOG).unlink(missing_ok=True)
         remove_checkpoints(self.path)
 

@@ -60,6 +60,48 @@ class Check(NamedTuple):
     misprint: bool = False
 
 
+class Gain(NamedTuple):
+    """What a row of a work's table has over its baseline, printed and measured.
+
+    Attributes:
+        name: which row over which, and of which metric.
+        printed: difference of the work's numbers, in the unit printed.
+        measured: difference of ours; None where one of them is not measured.
+        low: of the 95% interval of measured; None where there is none.
+        high: see ``low``.
+    """
+
+    name: str
+    printed: float
+    measured: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+ClaimVerdict = Literal["holds", "fails", "open", "misprint", "not_compared", "not_measured"]
+"""What can be said of one claim."""
+
+
+def claim_verdict(claim: Check | Gain) -> ClaimVerdict:
+    """What was found of a claim.
+
+    A gain holds if its interval leaves out 0 on the side that the work prints, fails if it does so
+    on the other, and is open if it has 0 inside, or if there is no interval. A number measured on
+    other data than the work's is not compared with the printed one.
+    """
+    if isinstance(claim, Gain):
+        if claim.measured is None:
+            return "not_measured"
+        if claim.low is None or claim.high is None or claim.low <= 0 <= claim.high:
+            return "open"
+        return "holds" if (claim.low > 0) == (claim.printed > 0) else "fails"
+    if claim.misprint:
+        return "misprint"
+    if claim.holds is None:
+        return "not_measured" if claim.measured is None else "not_compared"
+    return "holds" if claim.holds else "fails"
+
+
 def printed_number(
     name: str,
     measured: float,
@@ -206,18 +248,25 @@ def verdict_words(found: str, checks: Sequence[Check]) -> str:
     }[found]
 
 
-def save_checks(checks: Sequence[Check], path: str | Path, kind: Kind = "compared") -> None:
-    """Write ``{"verdict": ..., "checks": [...]}``; the same checks give the same bytes."""
-    content = {
+def save_checks(
+    checks: Sequence[Check], path: str | Path, kind: Kind = "compared", gains: Sequence[Gain] = ()
+) -> None:
+    """Write ``{"verdict": ..., "checks": [...], "gains": [...]}``; the same ones, the same bytes.
+
+    The verdict is that of the checks: how sure a gain is depends on the images, not on the page.
+    """
+    content: dict[str, Any] = {
         "verdict": verdict(checks, kind),
         "checks": [check._asdict() for check in checks],
     }
+    if gains:
+        content["gains"] = [gain._asdict() for gain in gains]
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     write_atomically(path, f"{text}\n".encode())
 
 
-def read_checks(path: Path) -> tuple[str, list[Check]]:
-    """Verdict and checks that ``save_checks`` wrote.
+def read_checks(path: Path) -> tuple[str, list[Check], list[Gain]]:
+    """Verdict, checks and gains that ``save_checks`` wrote.
 
     Raises:
         InputError: no such file, not JSON, or not such a content.
@@ -225,8 +274,9 @@ def read_checks(path: Path) -> tuple[str, list[Check]]:
     content = read_json(path, "file of checks")
     try:
         found, checks = content["verdict"], [Check(**check) for check in content["checks"]]
+        gains = [Gain(**gain) for gain in content.get("gains", [])]
     except (KeyError, TypeError) as error:
-        raise InputError(f"{path}: needs a verdict and a list of checks ({error})") from None
+        raise InputError(f"{path}: needs a verdict, checks and gains ({error})") from None
     if found not in get_args(Verdict):
         raise InputError(f"{path}: verdict: must be one of {get_args(Verdict)}, got {found!r}")
-    return found, checks
+    return found, checks, gains

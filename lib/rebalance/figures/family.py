@@ -69,6 +69,12 @@ class FigureOfRuns(FamilyFigure):
     load: Callable[..., pd.DataFrame]
 
 
+class OwnFigure(FigureOfRuns):
+    """A figure of the suite's own: no work prints anything of it."""
+
+    kind: ClassVar[Kind] = "added"
+
+
 @dataclass(frozen=True)
 class FigureOfReleased(FamilyFigure):
     """A figure of released models; its checks also take the printed numbers and the models.

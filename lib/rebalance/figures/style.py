@@ -22,6 +22,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rebalance.data.files import write_atomically
+from rebalance.figures.series import describe, read_series
 
 #: Eight colours told apart with any common colour blindness, in print and on a screen (after
 #: Okabe and Ito; the yellow is darkened to be seen on white).
@@ -185,13 +186,27 @@ def legend_below(fig: Figure, ax: Axes, columns: int = 4) -> None:
     )
 
 
-def save_figure(fig: Figure, svg: str | Path, png: str | Path, dpi: int = 200) -> None:
-    """Write a figure as SVG and PNG; equal figures give equal bytes (no dates, fixed ids)."""
+def svg_bytes(fig: Figure) -> bytes:
+    """A figure as SVG that says in words what it shows; equal figures give equal bytes."""
     use_style()
     content = BytesIO()
-    fig.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
-    write_atomically(svg, content.getvalue())
+    metadata: Any = {"Date": None, "Creator": None, "Description": describe(fig)}
+    fig.savefig(content, format="svg", metadata=metadata)
+    return content.getvalue()
+
+
+def save_figure(fig: Figure, svg: str | Path, png: str | Path, dpi: int = 200) -> None:
+    """Write a figure as SVG and PNG, and beside the SVG as PDF and its numbers as CSV.
+
+    Equal figures give equal bytes (no dates, fixed ids).
+    """
+    write_atomically(svg, svg_bytes(fig))
     save_bitmap(fig, png, dpi)
+    content = BytesIO()
+    nobody: Any = {"CreationDate": None, "Creator": None, "Producer": None}
+    fig.savefig(content, format="pdf", metadata=nobody)
+    write_atomically(Path(svg).with_suffix(".pdf"), content.getvalue())
+    write_atomically(Path(svg).with_suffix(".csv"), read_series(fig).to_csv(index=False).encode())
 
 
 def save_bitmap(fig: Figure, png: str | Path, dpi: int = 200) -> None:

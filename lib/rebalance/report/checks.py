@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from rebalance.figures.checks import PAPER_SCALE, Check, Kind, verdict, verdict_words
+from rebalance.figures.checks import PAPER_SCALE, Check, Kind, claim_verdict, verdict, verdict_words
 
 NOT_SHOWN = "–"
 
@@ -55,16 +55,20 @@ def checks_html(checks: Sequence[Check], kind: str = "figure") -> str:
         mark = {None: "not measured", True: "holds", False: "does not hold"}[check.holds]
         if check.misprint:
             mark = "misprint"
-        style = "" if check.holds is not False else ' style="color: var(--warn); font-weight: 600"'
+        found = claim_verdict(check)
         lines.append(
-            f'<tr><td class="setting" {_WRAP}>{escape(check.name)}</td>'
-            f'<td class="measured" {_WRAP}>{show(check.measured)}</td>'
-            f'<td class="reported" {_WRAP}>{show(check.printed)}</td>'
-            f"<td{style}>{mark}</td>"
-            f'<td class="setting" {_WRAP}>{escape(check.note)}</td></tr>'
+            f'<tr><th scope="row">{escape(check.name)}</th>'
+            f'<td data-label="measured">{show(check.measured)}</td>'
+            f'<td data-label="printed">{show(check.printed)}</td>'
+            f'<td class="verdict"><span class="chip {found}">{mark}</span></td>'
+            f'<td class="note">{escape(check.note)}</td></tr>'
         )
-    head = "".join(f"<th>{name}</th>" for name in ("what", "measured", "printed", "", "note"))
-    return _scroll(f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody>")
+    names = ("what", "measured", "printed", "verdict", "note")
+    head = "".join(f'<th scope="col">{name}</th>' for name in names)
+    return (
+        '<div class="table-scroll" tabindex="0"><table class="claims">'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+    )
 
 
 def measured_checks_html(checks: Sequence[Check], scale: str, description: str) -> str:
@@ -141,4 +145,6 @@ _WRAP = 'style="white-space: normal; min-width: 5rem; max-width: 26rem; text-ali
 
 
 def _scroll(rows: str) -> str:
-    return f'<div class="table-scroll html"><table class="results">{rows}</table></div>'
+    return (
+        f'<div class="table-scroll html" tabindex="0"><table class="results">{rows}</table></div>'
+    )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,8 @@ def summary_html(metrics: Mapping[str, Any]) -> str:
     )
     correlation = metrics["correlation"]["Spearman"]
     return (
-        f'<div class="table-scroll"><table class="results"><tbody>{lines}</tbody></table></div>'
+        '<div class="table-scroll" tabindex="0"><table class="results">'
+        f"<tbody>{lines}</tbody></table></div>"
         '<p class="fine">In percent; AP higher is better, oLRP lower is better. '
         f"Average recall: {recalls}. Rank correlation of score and localisation quality over the "
         f"true positives: {UNDEFINED if np.isnan(correlation) else f'{correlation:.2f}'} "
@@ -68,11 +70,11 @@ def per_class_html(metrics: Mapping[str, Any]) -> str:
         key=lambda row: (np.isnan(row["oLRP"]), -np.nan_to_num(row["oLRP"]), -row["N_GT"]),
     )
     head = "".join(f"<th>{heading}</th>" for _, heading, _ in CLASS_COLUMNS)
-    groups = '<th></th><th colspan="3">AP</th><th colspan="4">oLRP and components</th>'
+    groups = '<td></td><th colspan="3">AP</th><th colspan="4">oLRP and components</th>'
     body = "".join(_class_line(row) for row in rows)
     return (
-        '<div class="table-scroll"><table class="results"><thead>'
-        f'<tr><th></th>{groups}<th colspan="4">at the best threshold</th></tr>'
+        '<div class="table-scroll" tabindex="0"><table class="results"><thead>'
+        f'<tr><td></td>{groups}<th colspan="4">at the best threshold</th></tr>'
         f"<tr><th>class</th>{head}</tr></thead><tbody>{body}</tbody></table></div>"
         '<p class="fine">AP and oLRP in percent. The threshold is the score at which the LRP error '
         "of the class is least; TP, FP and FN are counted there. – is undefined: without ground "
@@ -83,12 +85,13 @@ def per_class_html(metrics: Mapping[str, Any]) -> str:
 def about_files_html(evaluation: Evaluation, tau: float) -> str:
     """Which files were compared, and how many images, objects and detections they hold."""
     truth, detections = evaluation.ground_truth, evaluation.detections
+    names = [escape(Path(file.name).name) for file in (detections, truth)]
     empty = len(truth.image_ids) - len(np.unique(detections.images))
     return (
-        f'<p class="fine">{len(detections):,} detections ({escape(detections.name)}) against '
+        f'<p class="fine">{len(detections):,} detections ({names[0]}) against '
         f"{int((~truth.ignored).sum()):,} objects and {int(truth.ignored.sum()):,} ignored regions "
         f"of {len(truth.class_ids)} classes in {len(truth.image_ids):,} images "
-        f"({escape(truth.name)}); {empty:,} images have no detection. A true positive has an IoU "
+        f"({names[1]}); {empty:,} images have no detection. A true positive has an IoU "
         f"(or OKS) of at least {tau:g}.</p>"
     )
 

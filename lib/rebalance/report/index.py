@@ -1,11 +1,15 @@
-"""The index: one page with a card for every table and figure of every work, made or not."""
+"""The index: the scoreboard, and a card for every table and figure of every work, made or not."""
 
+import json
 import os
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
+
+from pydantic import Field
 
 from rebalance.config.bounds import Index
 from rebalance.config.parse import Place, parse
@@ -14,6 +18,14 @@ from rebalance.data.files import write_atomically
 from rebalance.errors import InputError
 from rebalance.figures.checks import PAPER_SCALE
 from rebalance.report.page import HERE, page_css
+from rebalance.report.place import NEIGHBOURS
+from rebalance.report.scoreboard import (
+    CLAIMS,
+    count_claims,
+    counted,
+    scoreboard_html,
+    target_data,
+)
 
 #: What a target's status is called on its card, in the order of the filters.
 STATUSES = {
@@ -43,6 +55,17 @@ class Verdict(Options):
     note: str = ""
 
 
+class Claim(Options):
+    """A line of the scoreboard."""
+
+    name: str
+    gain: bool  # whether it is one, shown with its sign
+    printed: Any = None
+    measured: Any = None
+    interval: list[float] | None = None  # low, high
+    verdict: Literal[tuple(CLAIMS)]  # type: ignore[valid-type]
+
+
 class Card(Options):
     """A target; paths are relative to the working directory."""
 
@@ -56,6 +79,10 @@ class Card(Options):
     html: str | None = None  # must exist where the status is "made"
     thumbnail: str | None = None
     csv: str | None = None
+    companion: bool = False  # of a table or figure, counted apart: curves, a figure with runs
+    detectors: list[str] = Field(default_factory=list)
+    scale: str | None = None  # of its numbers, where scales differ in them
+    claims: list[Claim] = Field(default_factory=list)
 
 
 class WorkCards(Options):
@@ -88,12 +115,27 @@ _BLANK = (
 def write_index(manifest: Any, out: Path, source: str = "manifest") -> None:
     """Write the page of a manifest (see ``index_html``), its links relative to ``out``.
 
+    Beside it goes ``pages.js``, from which pages know their neighbours.
+
     Raises:
         InputError: the manifest is wrong; nothing is written.
     """
     write_atomically(
         out, index_html(manifest, out.parent, source).encode(errors="xmlcharrefreplace")
     )
+    write_atomically(out.with_name(NEIGHBOURS), _pages_js(manifest, out.parent).encode())
+
+
+def _pages_js(manifest: Any, folder: Path) -> str:
+    """The pages that there are, for the pages themselves."""
+    pages = [
+        {"name": target["name"], "title": target["title"], "work": work["key"],
+         "href": _link(target["html"], folder)}
+        for work in manifest["works"]
+        for target in work["targets"]
+        if target["status"] == "made"
+    ]  # fmt: skip
+    return f"const PAGES = {json.dumps(pages, indent=1)};\n"
 
 
 def index_html(manifest: Any, folder: Path, source: str = "manifest") -> str:
@@ -112,11 +154,7 @@ def index_html(manifest: Any, folder: Path, source: str = "manifest") -> str:
     for k, work in enumerate(works):
         for n, card in enumerate(work.targets):
             _check_files(card, Place(source, ("works", k, "targets", n)))
-    targets = [target for work in works for target in work.targets]
-    counts = Counter(target.status for target in targets)
-    found = Counter(verdict.status for t in targets if (verdict := _verdict(t)))
-    published = [target.status for work in works if not work.own for target in work.targets]
-    made, total = published.count("made"), len(published)
+    plain = [work.model_dump() for work in works]
     scale = escape(checked.scale)
     sections = "".join(_section(work, folder) for work in works)
     parts = [
@@ -125,23 +163,111 @@ def index_html(manifest: Any, folder: Path, source: str = "manifest") -> str:
         f"<title>Rebalance · {scale} scale</title>\n<style>{page_css()}</style>\n</head>\n"
         '<body class="index">\n<header class="wrap hero">'
         f'<p class="eyebrow"><span>Rebalance</span><span class="chip scale">{scale} scale</span>'
-        "</p>\n<h1>Tables and figures, made again</h1>\n"
-        '<p class="lead">Every table and figure of the works below, measured beside what they '
-        "report. A card opens the executed notebook.</p>\n",
+        "</p>\n<h1>What the works claim, and what comes out</h1>\n"
+        '<p class="lead">Every claim of five works on imbalance in object detection: the printed '
+        "value, ours, its 95% interval, the verdict. Every page is an executed notebook.</p>\n",
         _banner(checked.scale),
-        f'<div class="tally"><span class="meter" role="img" aria-label="{made} of '
-        f'{total} made"><span style="width:{_percent(made, total)}%"></span></span>'
-        f"<span><b>{made}</b> of <b>{total}</b> made</span></div></header>\n",
-        '<nav class="controls" aria-label="Filter"><div class="wrap"><div class="filters">',
-        _filter("all", "all", counts.total(), pressed=True),
-        *(_filter(key, name, counts[key]) for key, name in STATUSES.items() if counts[key]),
-        *(_filter(key, name, found[key]) for key, name in VERDICTS.items() if found[key]),
-        '</div><input type="search" placeholder="Search titles, works, kinds" '
-        'aria-label="Search"></div></nav>\n',
-        f'<main class="wrap">{sections}<p class="nothing" hidden>No card fits.</p></main>\n',
+        _tally(plain),
+        "</header>\n",
+        _controls(plain),
+        '<main class="wrap"><div id="scoreboard" class="view">',
+        scoreboard_html(plain, folder),
+        f'</div><div id="pages" class="view">{sections}</div>'
+        '<p class="nothing" hidden>Nothing fits.</p></main>\n',
         f"<script>{(HERE / 'index.js').read_text(encoding='utf-8')}</script>\n</body>\n</html>\n",
     ]
     return "".join(parts)
+
+
+def _tally(works: Sequence[Mapping[str, Any]]) -> str:
+    """What is counted, in words: of the works, of ours, and the claims."""
+    of_works = [
+        t for w in works if not w.get("own") for t in w["targets"] if not t.get("companion")
+    ]
+    ours = [t for w in works for t in w["targets"] if w.get("own") or t.get("companion")]
+    made, total = _count_made(of_works), len(of_works)
+    waiting = sum(target["status"] == "not_built" for target in of_works)
+    claims = count_claims(works)
+    beside = (
+        f" Beside them <b>{_count_made(ours)}</b> of <b>{len(ours)}</b> pages of our own: training "
+        "curves, figures with a trained detector, other runs."
+        if ours
+        else ""
+    )
+    cannot = f" {waiting} cannot be made by this suite; their cards say why." if waiting else ""
+    return (
+        f'<div class="tally"><span class="meter" role="img" aria-label="{made} of {total} made">'
+        f'<span style="width:{_percent(made, total)}%"></span></span>'
+        f"<p><b>{made}</b> of the <b>{total}</b> tables and figures of the works are made here."
+        f"{cannot}{beside}</p>"
+        + (f"<p><b>{claims.total():,}</b> claims: {counted(claims)}.</p>" if claims else "")
+        + "</div>"
+    )
+
+
+def _count_made(targets: Sequence[Mapping[str, Any]]) -> int:
+    return sum(target["status"] == "made" for target in targets)
+
+
+def _controls(works: Sequence[Mapping[str, Any]]) -> str:
+    """Two views, a search, filters and a menu to jump by; the script keeps them in the address."""
+    targets = [target for work in works for target in work["targets"]]
+    kinds = Counter(target["kind"] for target in targets)
+    detectors = Counter(name for target in targets for name in target.get("detectors", ()))
+    statuses = Counter(target["status"] for target in targets)
+    verdicts = Counter(
+        target["verdict"]["status"]
+        for target in targets
+        if target["status"] == "made" and target.get("verdict")
+    )
+    claims = count_claims(works)
+    titles = {work["key"]: work["title"] for work in works}
+    of_works = [
+        (key, title, len(work["targets"]))
+        for (key, title), work in zip(titles.items(), works, strict=True)
+    ]
+    groups = {
+        "a claim that": [(f"claim-{key}", name, claims[key]) for key, name in CLAIMS.items()],
+        "a page": [(key, name, verdicts[key]) for key, name in VERDICTS.items()],
+    }
+    return (
+        '<nav class="controls" aria-label="Views and filters"><div class="wrap">'
+        '<div class="views"><button type="button" data-view="scoreboard" aria-pressed="true">'
+        'Scoreboard</button><button type="button" data-view="pages" aria-pressed="false">Pages'
+        '</button></div><input type="search" placeholder="Search titles, claims, verdicts, authors"'
+        ' aria-label="Search"><details class="filters"><summary>Filters</summary><div>'
+        + _select("work", "Work", {"": of_works})
+        + _select(
+            "kind", "Kind", {"": [(key, key.replace("_", " "), n) for key, n in kinds.items()]}
+        )
+        + _select("verdict", "Verdict", groups)
+        + _select("detector", "Detector", {"": [(d, d, detectors[d]) for d in sorted(detectors)]})
+        + _select(
+            "status", "Status", {"": [(k, name, statuses[k]) for k, name in STATUSES.items()]}
+        )
+        + '<button type="button" class="clear">Clear</button></div></details>'
+        + '<select class="jump" aria-label="Jump to a work"><option value="">Jump to…</option>'
+        + "".join(
+            f'<option value="{escape(k)}">{escape(title)}</option>' for k, title in titles.items()
+        )
+        + '</select><output class="found"></output></div></nav>\n'
+    )
+
+
+def _select(name: str, label: str, groups: Mapping[str, Sequence[tuple[str, str, int]]]) -> str:
+    """A filter: its options with how many there are, those of none left out."""
+    parts = []
+    for group, options in groups.items():
+        items = "".join(
+            f'<option value="{escape(value)}">{escape(words)} ({count:,})</option>'
+            for value, words, count in options
+            if count
+        )
+        parts.append(f'<optgroup label="{group}">{items}</optgroup>' if group and items else items)
+    return (
+        f'<label>{label} <select name="{name}"><option value="">all</option>{"".join(parts)}'
+        "</select></label>"
+    )
 
 
 def _check_files(card: Card, place: Place) -> None:
@@ -175,13 +301,6 @@ def _percent(part: int, total: int) -> str:
     return f"{100 * part / total:.1f}" if total else "0"
 
 
-def _filter(status: str, name: str, count: int, pressed: bool = False) -> str:
-    return (
-        f'<button type="button" data-status="{status}" aria-pressed="{str(pressed).lower()}">'
-        f"{name} <small>{count}</small></button>"
-    )
-
-
 def _section(work: WorkCards, folder: Path) -> str:
     """A work's heading and cards: with pictures what is made, below it and smaller what is not."""
     targets = work.targets
@@ -212,7 +331,6 @@ def _card(work: WorkCards, target: Card, folder: Path) -> str:
         source = _link(target.thumbnail, folder)
         picture = f'<div class="picture"><img src="{source}" alt="" loading="lazy"></div>'
     kind = target.kind.replace("_", " ")
-    words = " ".join([target.name, target.title, kind, work.key, work.title, STATUSES[status]])
     reason = target.reason
     table = ""
     if made and target.csv:
@@ -226,10 +344,10 @@ def _card(work: WorkCards, target: Card, folder: Path) -> str:
     if target.departures:
         several = "difference" if target.departures == 1 else "differences"
         departures = f'<span class="chip">{target.departures} {several} noted</span>'
+    data = target_data(work.model_dump(exclude={"targets"}), target.model_dump())
     return (
-        f'<article class="card {status}" data-status="{status}" '
-        f'data-verdict="{verdict.status if verdict else ""}" '
-        f'data-text="{escape(words.lower())}">{picture}<div class="text"><h3>{title}</h3>'
+        f'<article class="card {status}" id="{escape(target.name)}" '
+        f'{data}>{picture}<div class="text"><h3>{title}</h3>'
         f'<p class="name">{escape(target.name)}</p>'
         + (f'<p class="reason">{escape(reason)}</p>' if reason and not made else "")
         + note

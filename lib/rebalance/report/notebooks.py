@@ -8,13 +8,16 @@ import ast
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nbformat
 
 from rebalance.data.files import write_atomically
 from rebalance.errors import InputError
 from rebalance.inputs import read_json
+
+if TYPE_CHECKING:
+    from rebalance.report.place import Place
 
 #: The system allows 107 characters for a socket's path; the kernel adds up to 20.
 LONGEST_SOCKET_FOLDER = 85
@@ -124,7 +127,11 @@ def read_parameters(path: Path) -> dict[str, Any]:
 
 
 def run_notebook(
-    notebook: Path, parameters: Mapping[str, Any], executed: Path, html: Path | None = None
+    notebook: Path,
+    parameters: Mapping[str, Any],
+    executed: Path,
+    html: Path | None = None,
+    place: "Place | None" = None,
 ) -> None:
     """Execute a notebook with exactly its declared parameters, then render it.
 
@@ -138,6 +145,7 @@ def run_notebook(
         parameters: what to put in its place.
         executed: where the notebook with outputs goes.
         html: where the page goes; no page if None.
+        place: what stands above and below the page.
 
     Raises:
         InputError: the parameters are not those declared; nothing is written.
@@ -153,7 +161,7 @@ def run_notebook(
         if executed.exists():
             _drop_times(executed)
     if html is not None:
-        page = render_page(executed, _page_title(notebook, parameters))
+        page = render_page(executed, _page_title(notebook, parameters), place)
         write_atomically(html, page.encode())
 
 

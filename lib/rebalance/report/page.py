@@ -1,7 +1,11 @@
 """Executed notebooks as self-contained pages, in the look they share with the index."""
 
+import re
 from functools import cache
+from html import unescape
 from pathlib import Path
+
+from rebalance.report.place import Place, footer_html, header_html
 
 HERE = Path(__file__).parent
 
@@ -21,7 +25,13 @@ def code_css() -> str:
     return f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}"
 
 
-def render_page(executed: Path, title: str) -> str:
+def svg_description(svg: str) -> str:
+    """What an SVG of ours says that it shows, for its alt text."""
+    found = re.search(r"<dc:description>(.*?)</dc:description>", svg, re.DOTALL)
+    return unescape(found[1]) if found else ""
+
+
+def render_page(executed: Path, title: str, place: Place | None = None) -> str:
     """HTML of an executed notebook; needs nothing from the network and no file beside it.
 
     Cells tagged ``notebook-only`` and the defaults of the parameters are left out. Links in the
@@ -31,6 +41,7 @@ def render_page(executed: Path, title: str) -> str:
     Args:
         executed: the notebook with its outputs.
         title: what the browser's tab shows.
+        place: what stands above and below it; nothing does if None.
     """
     import nbformat
     from nbconvert import HTMLExporter
@@ -41,9 +52,12 @@ def render_page(executed: Path, title: str) -> str:
     exporter = HTMLExporter(
         config=config, template_name="page", extra_template_basedirs=[str(HERE)]
     )
+    exporter.register_filter("svg_description", svg_description)
     resources = {
         "page_title": title,
         "page_css": page_css() + code_css(),
+        "page_header": header_html(place) if place else "",
+        "page_footer": footer_html(place) if place else "",
         "page_script": (HERE / "page" / "page.js").read_text(encoding="utf-8"),
     }
     node = nbformat.read(executed, as_version=4)

@@ -224,12 +224,12 @@ def agreement_html(tidy: pd.DataFrame, rows: Sequence[Mapping[str, Any]]) -> str
         return ""
     head = "".join(
         f"<th>{name}</th>"
-        for name in ("", "order of rows", "gains that point as reported", "clear gains")
+        for name in ("metric", "order of rows", "gains that point as reported", "clear gains")
     )
     return (
         "<h2>Do the gains come out?</h2>"
-        f'<div class="table-scroll html"><table class="results"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
+        '<div class="table-scroll html" tabindex="0"><table class="results">'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
         '<p class="fine">Order: rank correlation of measured and reported numbers. A gain is clear '
         "if its 95% interval leaves out 0: paired resamples of the validation images; what another "
         "training seed would change it cannot know.</p>"
@@ -238,7 +238,7 @@ def agreement_html(tidy: pd.DataFrame, rows: Sequence[Mapping[str, Any]]) -> str
 
 def table_html(styler: Styler) -> str:
     """The styled table in a frame that scrolls sideways on a narrow screen."""
-    return f'<div class="table-scroll">{styler.to_html()}</div>'
+    return f'<div class="table-scroll" tabindex="0">{styler.to_html()}</div>'
 
 
 def run_links_html(

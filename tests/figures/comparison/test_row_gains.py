@@ -8,8 +8,18 @@ import pytest
 from rebalance.cli import main
 from rebalance.config.experiments import load_experiments
 from rebalance.config.targets import Table
+from rebalance.errors import InputError
 from rebalance.figures.comparison.compute import assemble
-from rebalance.figures.comparison.gains import RESAMPLES, agreement, says_nothing, with_gains
+from rebalance.figures.comparison.gains import (
+    RESAMPLES,
+    agreement,
+    gains_over,
+    printed_gains,
+    says_nothing,
+    with_gains,
+)
+from rebalance.figures.trained_runs.compute import OWN, transfer
+from rebalance.figures.trained_runs.draw import plot_transfer
 from rebalance.metrics.compare import compare
 
 METRICS = [
@@ -66,6 +76,35 @@ def test_gains_and_intervals_are_those_of_compare(results):
             )
     assert shown.loc[(1, "AP"), "reported_gain"] == pytest.approx(0.01)
     assert shown.loc[0, ["baseline", "gain", "reported_gain"]].isna().all(axis=None)
+
+
+def test_printed_gains_have_ours_beside_them_in_points(results):
+    shown = table(results, ["one", "two", "three"], [None, 0, 0])
+    found = printed_gains(shown.reset_index(), ["one", "two", "three"], METRICS)
+    assert [gain.name for gain in found] == [
+        "two over one: AP", "two over one: oLRP", "three over one: AP", "three over one: oLRP"
+    ]  # fmt: skip
+    assert [gain.printed for gain in found] == [1.0, 0.5, -1.0, -1.0]
+    line = shown.loc[(1, "AP")]
+    assert found[0][2:] == pytest.approx(tuple(100 * line[["gain", "low", "high"]]))
+
+
+def test_gains_across_detectors_are_those_of_a_table(results):
+    names = ["one", "two", "three"]
+    shown = table(results, names, [None, 0, 0])
+    runs = {name: [str(results / name / "matches.npz")] for name in names}
+    found = gains_over(list(runs.values()), [0, 0, 0], "AP")
+    assert found[0] == (0, 0, 0)
+    for row in (1, 2):
+        assert found[row] == pytest.approx(tuple(shown.loc[(row, "AP"), ["gain", "low", "high"]]))
+    rows = [{"setting": {"detector": "ATSS", "loss": loss}} for loss in (OWN, "two", "three")]
+    gains = transfer(runs, rows)
+    assert gains["loss"].tolist() == ["two", "three"]
+    assert gains.loc[0, ["gain", "low", "high"]].tolist() == [100 * end for end in found[1]]
+    drawn = plot_transfer(gains, "shapes")
+    assert len(drawn.axes[0].texts) == 2
+    with pytest.raises(InputError, match="ATSS needs a row with the loss 'its own'"):
+        transfer({"two": runs["two"]}, rows[1:2])
 
 
 def test_each_row_has_the_baseline_that_is_named(results):

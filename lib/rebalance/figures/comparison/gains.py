@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rebalance.figures.comparison.compute import read_metric
+from rebalance.figures.checks import Gain
+from rebalance.figures.comparison.compute import ROUNDING, read_metric
 from rebalance.metrics.bootstrap import (
     Counts,
     draw_weights,
@@ -140,6 +141,33 @@ def _interval(
     return interval(first.values[name] - second.values[name])
 
 
+def gains_over(
+    files: Sequence[Sequence[str]], baselines: Sequence[int], name: str
+) -> list[tuple[float, float, float]]:
+    """Gain of each result over another and its 95% interval, as a table has them.
+
+    Args:
+        files: of each result the matches.npz of each seed.
+        baselines: of each result the one that it is compared with.
+        name: of a metric of boxes, "AP".
+
+    Returns:
+        (gain, low, high) of each; the interval is nan for results of different images.
+
+    Raises:
+        InputError: a file of matches is no such file.
+    """
+    samples = _resample([{"matches": seeds} for seeds in files])
+    measured = pd.Series({(row, name): of.values[name][0] for row, of in samples.items()})
+    return [
+        (
+            measured[row, name] - measured[baseline, name],
+            *_interval(samples, measured, row, baseline, name),
+        )
+        for row, baseline in enumerate(baselines)
+    ]
+
+
 def _clear_best(
     samples: Mapping[int, _Resampled], measured: pd.Series, name: str, better: str | None
 ) -> int | None:
@@ -189,6 +217,33 @@ def agreement(tidy: pd.DataFrame) -> list[Agreement]:
             Agreement(str(name), len(both), float("nan") if few else order, len(gains),
                       int(signs.sum()), int(clear.sum()))
         )  # fmt: skip
+    return found
+
+
+def printed_gains(
+    tidy: pd.DataFrame, names: Sequence[str], metrics: Sequence[Mapping[str, Any]]
+) -> list[Gain]:
+    """Every gain that a work prints, in its unit, beside ours.
+
+    Args:
+        tidy: what ``with_gains`` returned for the same metrics.
+        names: what the rows are called.
+        metrics: see ``assemble``; those of which neither is better have no gains.
+    """
+    columns = {metric.name: metric for metric in map(read_metric, metrics)}
+    found = []
+    for _, line in tidy.dropna(subset=["reported_gain"]).iterrows():
+        metric = columns[line["metric"]]
+        if metric.better is None or abs(line["reported_gain"]) < ROUNDING:
+            continue
+        unit = 100 if metric.percent else 1
+        measured, low, high = (
+            None if np.isnan(line[key]) else float(line[key]) * unit
+            for key in ("gain", "low", "high")
+        )
+        name = f"{names[line['row']]} over {names[int(line['baseline'])]}: {metric.name}"
+        printed = round(float(line["reported_gain"]) * unit, 6)
+        found.append(Gain(name, printed, measured, low, high))
     return found
 
 

@@ -1,15 +1,22 @@
 """Figures of the report on a detections file."""
 
 from collections.abc import Mapping
-from io import StringIO
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from rebalance.figures.detections.compute import SHARES, ClassCurves
-from rebalance.figures.style import PALETTE, SOFT, figure, legend_below, line_styles
+from rebalance.figures.style import (
+    PALETTE,
+    SOFT,
+    figure,
+    legend_below,
+    line_styles,
+    svg_bytes,
+)
 
 #: More points do not show, and make the page heavy.
 MOST_POINTS = 600
@@ -96,8 +103,9 @@ def plot_error_shares(shares: pd.DataFrame, most: int = 15) -> Figure:
         left += worst[name].to_numpy()
     for row, total in enumerate(left):
         ax.text(total + 0.01, row, f"{100 * total:.1f}", va="center")
-    ax.set(xlim=(0, 1.08), xlabel="oLRP, the sum of its three errors")
-    ax.set_title(f"The {len(worst)} classes with the largest oLRP, in percent (objects)")
+    ax.xaxis.set_major_formatter(PercentFormatter(xmax=1, symbol=""))
+    ax.set(xlim=(0, 1.08), xlabel="oLRP, the sum of its three errors (percent)")
+    ax.set_title(f"The {len(worst)} classes with the largest oLRP (objects)")
     ax.grid(axis="y", visible=False)
     legend_below(fig, ax)
     return fig
@@ -105,9 +113,7 @@ def plot_error_shares(shares: pd.DataFrame, most: int = 15) -> Figure:
 
 def svg(fig: Figure) -> str:
     """The figure as the text of an SVG; equal figures give equal text."""
-    text = StringIO()
-    fig.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    return text.getvalue()
+    return svg_bytes(fig).decode()
 
 
 def _some(count: int) -> NDArray[np.int64]:

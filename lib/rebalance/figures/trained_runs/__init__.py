@@ -1,6 +1,6 @@
-"""A point or a line per run (focal_eiou Figure 4, thesis 3.17, 7.3, 7.4 and L.1)."""
+"""A point or a line per run (focal_eiou Figure 4, thesis 3.17, 7.3, 7.4 and L.1; cross)."""
 
-from rebalance.figures.family import FigureOfRuns
+from rebalance.figures.family import FigureOfRuns, OwnFigure
 from rebalance.figures.trained_runs.compute import (
     alrp_part_checks,
     alrp_parts,
@@ -10,6 +10,7 @@ from rebalance.figures.trained_runs.compute import (
     loss_settings,
     rpn_loss_checks,
     rpn_losses,
+    transfer,
     wrong_target,
     wrong_target_checks,
 )
@@ -18,6 +19,7 @@ from rebalance.figures.trained_runs.draw import (
     plot_gradient_balance,
     plot_loss_settings,
     plot_rpn_losses,
+    plot_transfer,
     plot_wrong_target,
 )
 
@@ -28,5 +30,6 @@ FIGURES: dict[str, FigureOfRuns] = {
     "gradient_balance": FigureOfRuns(
         gradient_balance_checks, plot_gradient_balance, gradient_balance
     ),
+    "transfer": OwnFigure(lambda gains, numbers: [], plot_transfer, transfer),
     "wrong_target": FigureOfRuns(wrong_target_checks, plot_wrong_target, wrong_target),
 }

@@ -1,4 +1,4 @@
-"""Figures with a point or a line per run (focal_eiou Figure 4, thesis 3.17, 7.3 and 7.4)."""
+"""Figures with a point or a line per run (focal_eiou Figure 4, thesis 3.17, 7.3 and 7.4; cross)."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,7 @@ import pandas as pd
 
 from rebalance.errors import InputError
 from rebalance.figures.checks import POINTS, Check, printed_claim, printed_number
+from rebalance.figures.comparison.gains import gains_over
 from rebalance.figures.family import Row
 from rebalance.figures.training_curves.compute import load_logs, smooth
 from rebalance.metrics.output import read_metrics
@@ -17,6 +18,8 @@ from rebalance.metrics.output import read_metrics
 Runs = Mapping[str, Sequence[str]]
 
 BASELINE = "baseline"
+OWN = "its own"
+"""What the row of a detector with the loss that it comes with is called."""
 START_PART, SPAN_PART = 0.02, 0.05
 """Parts of a training: what its losses are compared with, and what they are smoothed over."""
 EARLY_PART, LATE_PART = 0.2, 0.5
@@ -270,6 +273,31 @@ def gradient_balance_checks(curves: pd.DataFrame, numbers: Mapping[str, Any]) ->
                       f"of the first value left after a share of {EARLY_PART:g} of the training")
     )  # fmt: skip
     return checks
+
+
+def transfer(runs: Runs, rows: Sequence[Row]) -> pd.DataFrame:
+    """What each loss gains on each detector over the detector's own loss.
+
+    Args:
+        runs: label -> one matches.npz per seed, in the order of ``rows``.
+        rows: settings ``detector`` and ``loss``; the loss OWN is what others are compared with.
+
+    Returns:
+        detector, loss, and AP's gain with the ends low and high of its 95% interval, in points;
+        rows of OWN are left out.
+
+    Raises:
+        InputError: a detector has no row OWN.
+    """
+    settings = [row["setting"] for row in rows]
+    own = {setting["detector"]: row for row, setting in enumerate(settings)
+           if setting["loss"] == OWN}  # fmt: skip
+    if without := sorted({setting["detector"] for setting in settings} - set(own)):
+        raise InputError(f"rows: {', '.join(without)} needs a row with the loss {OWN!r}")
+    found = gains_over(list(runs.values()), [own[s["detector"]] for s in settings], "AP")
+    gains = pd.DataFrame(found, columns=["gain", "low", "high"]) * 100
+    frame = pd.concat([pd.DataFrame(settings), gains], axis=1)
+    return frame[frame["loss"] != OWN].reset_index(drop=True)
 
 
 def wrong_target(runs: Runs, rows: Sequence[Row]) -> pd.DataFrame:

@@ -1,11 +1,20 @@
 """Figures with a point or a line per run; see ``rebalance.figures.trained_runs.compute``."""
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rebalance.figures.checks import PAPER_SCALE
-from rebalance.figures.style import FIXED_COLOURS, INK, PALETTE, colours, figure, legend_below
+from rebalance.figures.style import (
+    DIVERGING,
+    FIXED_COLOURS,
+    INK,
+    PALETTE,
+    colours,
+    figure,
+    legend_below,
+)
 from rebalance.figures.trained_runs.compute import BASELINE, RPN_LOSSES
 
 PANELS = {
@@ -125,3 +134,33 @@ def _ratio_and_loss(curves: pd.DataFrame, scale: str) -> tuple[Figure, Axes, Axe
         ax.margins(x=0)
     legend_below(fig, left, columns=3)
     return fig, left, right
+
+
+def plot_transfer(gains: pd.DataFrame, scale: str) -> Figure:
+    """A cell per loss and detector: the gain, below it the interval; bold where that leaves out 0.
+
+    Args:
+        gains: see ``transfer``.
+        scale: where the numbers come from.
+    """
+    detectors, losses = (list(dict.fromkeys(gains[name])) for name in ("detector", "loss"))
+    table = gains.pivot(index="loss", columns="detector", values="gain")
+    table = table.reindex(index=losses, columns=detectors)
+    fig, ax = figure(columns=2, aspect=0.075 * len(losses) + 0.12)
+    reach = float(np.nanmax(np.abs(table.to_numpy()))) or 1.0
+    image = ax.imshow(table, cmap=DIVERGING, vmin=-reach, vmax=reach, aspect="auto")
+    fig.colorbar(image, label="gain in AP (points)")
+    for _, cell in gains.iterrows():
+        clear = cell["low"] > 0 or cell["high"] < 0
+        dark = abs(cell["gain"]) > 0.6 * reach
+        ax.text(
+            detectors.index(cell["detector"]), losses.index(cell["loss"]),
+            f"{cell['gain']:+.1f}\n[{cell['low']:+.1f}, {cell['high']:+.1f}]".replace("-", "−"),
+            ha="center", va="center", fontsize=5.5, color="white" if dark else INK,
+            fontweight="bold" if clear else "normal",
+        )  # fmt: skip
+    ax.set_xticks(range(len(detectors)), detectors)
+    ax.set_yticks(range(len(losses)), losses)
+    ax.grid(visible=False)
+    ax.set_title(f"gain over each detector's own loss ({scale} scale)")
+    return fig
