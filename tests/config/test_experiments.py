@@ -100,7 +100,8 @@ MISTAKES = {
         WORK, ("targets", "table_1", "reads"), "log", "targets.table_1.reads: unknown key"),
     "figure that reads an unknown file": (
         WORK, ("targets", "figure_4", "reads"), "metric",
-        "targets.figure_4.reads: must be one of 'metrics', 'log', 'positives'", "'metrics'"),
+        "targets.figure_4.reads: must be one of 'metrics', 'matches', 'log', 'positives'",
+        "'metrics'"),
     "figure of runs with a row without": (
         WORK, ("targets", "figure_4", "rows"),
         [{"setting": {"a": 1}, "run": "baseline", "reported": {}},
