@@ -244,6 +244,7 @@ def table_parameters(results):
         "paper": "A work",
         "scale": "shapes",
         "description": "What it is.",
+        "reported_on": None,
         "doubts": ["A doubt."],
         "departures": ["A < B there."],
         "claims": [{"says": "b is better", "gains": [{"rows": [[1, 0]], "metrics": ["AP"]}]}],
