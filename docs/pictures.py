@@ -137,7 +137,7 @@ def page_sources() -> str:
     report = DOCS.parent / "lib/rebalance/report"
     looks = [report / "style.css", report / "index.js", report / "page/index.html.j2"]
     modules = [f"rebalance.report.{name}" for name in ("index", "manifest", "page", "compare")]
-    code = fingerprint([*modules, "rebalance.metrics.compare"])
+    code = fingerprint((*modules, "rebalance.metrics.compare"))
     return json.dumps([table_sources(), code, *(file.read_text() for file in looks)])
 
 
