@@ -69,7 +69,7 @@ function update() {
   document.querySelector(".nothing").hidden = left > 0;
   const claims = view.querySelectorAll(".score:not([hidden]) tr[data-claim]:not([hidden])").length;
   nav.querySelector(".found").textContent = active
-    ? claims ? `${claims} claims of ${left} tables and figures` : `${left} tables and figures`
+    ? `tables and figures: ${left}${claims ? `, claims: ${claims}` : ""}`
     : "";
   const state = new URLSearchParams(Object.entries({ q: search.value, ...chosen }).filter(([, value]) => value));
   if (view.id === "pages") state.set("view", "pages");
