@@ -32,7 +32,7 @@ from rebalance.figures.style import save_bitmap, use_style
 DOCS = Path(__file__).resolve().parent
 RECORD = DOCS / "pictures.json"
 SCALE, TABLE = "shapes", "focal_eiou_table_2"
-"""The table of the README: one that `make demo` makes, too."""
+"""The table of the README."""
 SETTINGS: dict[str, Any] = {"scale": SCALE, "data": "data", "seeds": None, "detections": None}
 """In place of config/config.yaml, which is anyone's to change."""
 SCALING = DOCS.parent / "benchmarks/losses/plot_scaling.py"
