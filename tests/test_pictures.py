@@ -64,6 +64,9 @@ def test_a_change_of_what_pictures_show_makes_them_old(repository, tmp_path):
     assert old_pictures(tmp_path) == {
         "figures/losses_on_boxes.png",
         "figures/losses_on_masks.png",
+        "images/compare.png",
         "images/dag.svg",
+        "images/page.png",
+        "images/scoreboard.png",
         "images/table.png",
     }

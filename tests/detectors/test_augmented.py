@@ -27,7 +27,7 @@ def build(name, **test):
     """
     layers = EXPERIMENTS.detector_layers(name, "shapes")
     settings = reduce(merged, (layer.settings for layer in layers), {})
-    settings["test"] |= {"score_threshold": 0.0, "max_detections": 30, **test}
+    settings = merged(settings, {"test": {"score_threshold": 0.0, "max_detections": 30, **test}})
     torch.manual_seed(0)
     return build_detector({"backbone": BACKBONE, "detector": settings}, 3).double().eval()
 

@@ -141,6 +141,6 @@ def test_every_figure_of_runs_says_what_to_look_for(repository):
         target for target in experiments.targets.values()
         if isinstance(target, FigureOfRuns)
     ]  # fmt: skip
-    assert len(figures) == 12
+    assert len(figures) == 15
     for target in figures:
         assert target.entry.parameters["lead"].startswith("Look")

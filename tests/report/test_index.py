@@ -180,6 +180,12 @@ def test_command_shows_the_configured_targets(repository, tmp_path, monkeypatch)
     assert "focal_eiou_table_2" in out.read_text()
 
 
+def test_two_works_have_two_keys(manifest):
+    manifest["works"].append(manifest["works"][0])
+    with pytest.raises(InputError, match=r"works\[2\].key: 'work_a' is the key of another work"):
+        index_html(manifest, Path("results/shapes"))
+
+
 def test_no_works_is_a_page():
     page = Page(index_html({"scale": "paper", "works": []}, Path()))
     assert page.cards == []

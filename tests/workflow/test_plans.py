@@ -41,7 +41,7 @@ def test_all_138_are_planned_and_none_waits(project):
 
 def test_after_one_figure_everything_else_is_planned(project):
     project.snakemake(FIGURE)
-    assert f"snakemake {FIGURE}<" not in (project.root / INDEX).read_text()
+    assert f"snakemake --config scale=shapes -- {FIGURE}<" not in (project.root / INDEX).read_text()
     figures, tables = pages(project)
     assert planned_pages(project) == (figures - 1, tables)
     slurm = ("--profile", "workflow/profiles/slurm")
@@ -62,7 +62,7 @@ def test_after_a_failure_everything_is_planned_and_the_index_shows_what_is_missi
     finally:
         path.write_text(before)
     assert failed.returncode != 0
-    assert f"snakemake {FIGURE}<" in (project.root / INDEX).read_text()
+    assert f"snakemake --config scale=shapes -- {FIGURE}<" in (project.root / INDEX).read_text()
     assert planned == pages(project)
 
 

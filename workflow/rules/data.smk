@@ -126,9 +126,11 @@ rule coco_person_keypoints:
         f"{DATA}/raw/coco_annotations_trainval2017",
     output:
         f"{DATA}/coco2017/annotations/person_keypoints_val.json",
+    log:
+        "logs/data/coco_person_keypoints.log",
     localrule: True
     shell:
-        "ln -sfr {input:q}/annotations/person_keypoints_val2017.json {output:q}"
+        "ln -sfr {input:q}/annotations/person_keypoints_val2017.json {output:q} > {log:q} 2>&1"
 
 
 rule coco_testdev:
@@ -141,7 +143,7 @@ rule coco_testdev:
         "logs/data/coco_testdev.log",
     params:
         code=code_of("rebalance.data.folder"),
-        out=f"{DATA}/coco2017",
+        out=lambda w, output: os.path.dirname(os.path.dirname(output[0])),
     shell:
         "rebalance data coco-testdev --images {input.images:q} --info {input.info:q}"
         " --out {params.out:q} > {log:q} 2>&1"

@@ -2,47 +2,6 @@
 # results file | published weights | placed file | ground truth -> detections -> metrics.json, matches.npz
 
 
-def models_of(*kinds, tasks=("boxes", "masks", "keypoints", "panoptic", "video")):
-    """Wildcard constraint for the released models whose detections come so at this scale."""
-    names = [
-        name
-        for name, model in EXPERIMENTS.released.items()
-        if EXPERIMENTS.origin(name, SCALE).called in kinds and model.task in tasks
-    ]
-    return "|".join(names) or "(?!)"
-
-
-def origin_of(wildcards):
-    """Where the detections of the model that the wildcards name come from."""
-    return EXPERIMENTS.origin(wildcards.model, SCALE)
-
-
-def released_of(wildcards):
-    """Files of the model that the wildcards name."""
-    return results_of(SCALE).released[wildcards.model]
-
-
-def checksum_options(wildcards):
-    """What is known of a download, as options of ``rebalance data download``."""
-    return " ".join(
-        f"--{key} {value}" for key, value in origin_of(wildcards).checksums.items()
-    )
-
-
-def predict_gpus(scale):
-    """The generic resource of a prediction; "" asks for none."""
-    gpus = resources_of(scale, "predict").gpus
-    return f"gpu:{gpus}" if gpus else ""
-
-
-IOU_TYPES = {
-    "boxes": "bbox",
-    "video": "bbox",
-    "masks": "segm",
-    "keypoints": "keypoints",
-}
-
-
 rule released_download:
     output:
         protected(f"{DATA}/released/{{model}}/results.json"),
@@ -115,7 +74,7 @@ rule released_import:
         project=lambda w: origin_of(w).project,
         run=lambda w: origin_of(w).run,
         scale=SCALE,
-        data=DATA,
+        data=lambda w: DATA,
     shell:
         "rebalance weights import --from {params.project} --run {params.run} --scale {params.scale}"
         " --data {params.data:q} --weights {input.weights:q} --settings {output.settings:q}"
@@ -148,29 +107,6 @@ rule released_predict:
 
 
 # Video, thesis H.1: every frame on its own (B), and frames linked (G, S), with the thresholds of B's evaluation or one.
-def video_models(*thresholds):
-    """Released models on video that are thresholded so."""
-    return [
-        name
-        for name, model in EXPERIMENTS.released.items()
-        if getattr(EXPERIMENTS.origin(name, SCALE), "thresholds", None) in thresholds
-    ]
-
-
-def still_images(wildcards):
-    """The model that has the same detector, every frame on its own."""
-    return next(
-        name
-        for name in video_models("none")
-        if EXPERIMENTS.origin(name, SCALE).run == origin_of(wildcards).run
-    )
-
-
-def video_run(wildcards):
-    """Folder of the still-image detector: of the first seed."""
-    return results_of(SCALE).seed_folders(origin_of(wildcards).run)[0]
-
-
 rule video_frames:
     input:
         model=lambda w: f"{video_run(w)}/model.safetensors",

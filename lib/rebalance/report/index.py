@@ -151,6 +151,10 @@ def index_html(manifest: Any, folder: Path, source: str = "manifest") -> str:
     """
     checked = parse(Manifest, manifest, source)
     works = checked.works
+    for k, key in enumerate(keys := [work.key for work in works]):
+        if key in keys[:k]:
+            place = Place(source, ("works", k, "key"))
+            raise InputError(f"{place}: {key!r} is the key of another work, too")
     for k, work in enumerate(works):
         for n, card in enumerate(work.targets):
             _check_files(card, Place(source, ("works", k, "targets", n)))
