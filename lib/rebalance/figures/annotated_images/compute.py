@@ -242,8 +242,9 @@ def tasks_checks(annotations: Annotations, numbers: Mapping[str, Any]) -> list[C
     missing = [task for task, count in counts.items() if count is None]
     found = [
         printed_claim(
-            "the image is annotated for all four tasks", None if missing else True,
-            "not for " + " and ".join(missing) if missing else "all",
+            "the image is annotated for all four tasks", None if missing else all(counts.values()),
+            "not for " + " and ".join(missing) if missing
+            else ", ".join(f"{task}: {count}" for task, count in counts.items()),
             "the data set has no such annotations" if missing else "",
         ),
     ]  # fmt: skip
