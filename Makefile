@@ -2,6 +2,7 @@
 # make test   the tests; make test-slurm adds those on a real one-node SLURM, make test-browser those
 #             of the pages in Chromium (root on Debian)
 # make pictures   those of README and docs that are older than what they show (a test says when one is)
+# make bench-gpu   speed of training, losses without waits, precisions and devices, on a GPU; says so where there is none
 # make lock   requirements.lock anew after a change of requirements.txt (needs uv); what may stay, stays
 # make fuzz   20,000 faults in valid files, others every time, and 20 kills of each command (make test has 2,000 and 2)
 PYTHON ?= python3
@@ -13,7 +14,7 @@ CORES ?= $(shell nproc)
 export OMP_NUM_THREADS ?= 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test test-slurm test-browser fuzz bench pictures lint format install lock clean
+.PHONY: demo test test-slurm test-browser fuzz bench bench-gpu pictures lint format install lock clean
 
 install: .venv/installed
 
@@ -47,6 +48,9 @@ fuzz: install
 
 bench: install
 	pytest benchmarks --benchmark-only --override-ini testpaths=benchmarks
+
+bench-gpu: install
+	python benchmarks/gpu.py
 
 pictures: install
 	python docs/pictures.py

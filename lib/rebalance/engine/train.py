@@ -148,7 +148,8 @@ class _Training:
         checkpoint = folder.open()
         if checkpoint is not None:
             self.detector.load_state_dict(checkpoint["model"])
-        self.updates = Updates(fabric, self.detector, self.schedule)
+        channels_last = run["hardware"]["channels_last"]
+        self.updates = Updates(fabric, self.detector, self.schedule, channels_last)
         self.iteration = 0
         self.diverged: int | None = None
         if checkpoint is not None:
