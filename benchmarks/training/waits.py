@@ -12,7 +12,8 @@ from pathlib import Path
 
 import torch
 from iterations import random_batch
-from rebalance.assigners import assign_atss, assign_max_iou
+from rebalance.assigners.atss import assign_atss
+from rebalance.assigners.max_iou import assign_max_iou
 from rebalance.generators import IOU_PRESETS, generate_boxes, generate_positive_rois
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "losses"))
