@@ -61,6 +61,10 @@ def test_nothing_is_made_twice(built):
     assert built.planned(TABLE) == {}
 
 
+def test_to_watch_trainings_makes_nothing_again(built):
+    assert built.planned(TABLE, "--config", "tensorboard=scalars") == {}
+
+
 def test_a_run_shared_by_two_tables_is_trained_once(built):
     planned = built.planned("focal_eiou_table_2")
     rows = yaml.safe_load((built.root / "config/papers/focal_eiou.yaml").read_text())

@@ -212,7 +212,7 @@ def test_settings(wildcards):
 
 def training_settings(wildcards):
     """What a training depends on: all but how the trained detector is tested and evaluated."""
-    without = {"variants": True, "hardware": {"timeout", "num_workers"}}
+    without = {"variants": True, "hardware": {"timeout", "num_workers", "channels_last"}}
     settings = resolved(wildcards).model_dump(exclude=without)
     del settings["detector"]["test"]
     # Only where they are kept: what other trainings depend on stays as it was.

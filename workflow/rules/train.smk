@@ -1,3 +1,11 @@
+# Whether trainings are watched. No parameter of the rule: one that would train everything again.
+WATCHED = (
+    f" --tensorboard {shlex.quote(config['tensorboard'])}"
+    if config.get("tensorboard")
+    else ""
+)
+
+
 # One training per run and seed, however many tables show it.
 # annotations + images -> model.safetensors, log.csv, run.yaml
 #
@@ -28,4 +36,4 @@ rule train:
         out=lambda w, output: os.path.dirname(output.model),
     shell:
         "exec rebalance train {wildcards.run} --scale {wildcards.scale} --seed {wildcards.seed}"
-        " --data {params.data:q} --threads {threads} --out {params.out:q} >> {log:q} 2>&1"
+        " --data {params.data:q} --threads {threads} --out {params.out:q}{WATCHED} >> {log:q} 2>&1"

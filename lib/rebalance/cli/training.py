@@ -25,6 +25,12 @@ def add_engine_commands(commands: "argparse._SubParsersAction[argparse.ArgumentP
         metavar="SECONDS",
         help="for another training in the folder (default: until it ends)",
     )
+    train.add_argument(
+        "--tensorboard",
+        type=output_folder,
+        metavar="FOLDER",
+        help="gets the log's scalars in RUN/seedK, for TensorBoard; no result depends on it",
+    )
     train.add_argument("--out", type=output_folder, required=True, help="folder of the results")
     train.set_defaults(run=train_command)
 
@@ -91,7 +97,12 @@ def train_command(arguments: argparse.Namespace) -> int:
 
     try:
         finished = train(
-            run, arguments.out, threads=arguments.threads, wait=arguments.wait, epochs=epochs
+            run,
+            arguments.out,
+            threads=arguments.threads,
+            wait=arguments.wait,
+            epochs=epochs,
+            tensorboard=arguments.tensorboard,
         )
     except (NonFiniteLossError, OutputError) as error:
         print(f"rebalance train: {error}", file=sys.stderr)

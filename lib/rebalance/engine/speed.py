@@ -121,7 +121,8 @@ def _training(run: TrainedRun, batch_size: int) -> Iterator[float]:
     batches = iter(batch_loader(dataset, plans, workers, pin_memory=on_gpu))
     normalise = Normaliser(run.settings["image"], run.fabric.device)
     run.detector.train()
-    updates = Updates(run.fabric, run.detector, schedule)
+    channels_last = run.settings["hardware"]["channels_last"]
+    updates = Updates(run.fabric, run.detector, schedule, channels_last)
     clock = _clock(run.fabric.device)
     last = schedule["iterations"] - 1
     while True:

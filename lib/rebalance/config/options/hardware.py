@@ -17,6 +17,8 @@ class Hardware(Options):
     """Of the arithmetic, as Lightning Fabric calls it."""
     num_workers: Index = 0
     """Processes that load images, per device."""
+    channels_last: bool = False
+    """Weights and maps in the memory order that tensor cores take; sums are rounded otherwise."""
     timeout: Positive = 10.0
     """Minutes without an exchange of all processes: one stands still, and the training ends."""
 
