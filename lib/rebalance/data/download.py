@@ -224,14 +224,18 @@ def _digest(path: Path, algorithm: str) -> str:
 def extract(archive: str | Path, folder: str | Path) -> None:
     """Unpack a zip or tar archive; ``folder`` exists afterwards only if all of it was unpacked.
 
+    A folder that this archive (the same bytes) was unpacked to is left as it is.
+
     Raises:
         InputError: the archive is absent, damaged or cut, has a member outside the folder, a link
-            or a device, does not fit on the disk; or the folder exists already. Nothing is left.
+            or a device, does not fit on the disk; or the folder holds something else. Nothing is
+            left.
     """
     archive = Path(archive)
     if not archive.is_file():
         raise InputError(f"{archive}: no such archive")
-    make_folder(folder, partial(_extract_to, archive))
+    made_from = f"archive with sha256 {_digest(archive, 'sha256')}\n"
+    make_folder(folder, made_from, partial(_extract_to, archive))
 
 
 def _extract_to(archive: Path, folder: Path) -> None:
