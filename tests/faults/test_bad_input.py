@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import copy
 import io
 import json
 import os
@@ -21,6 +22,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from rebalance.cli import main
 from rebalance.config.experiments import load_experiments, resolve_run
+from rebalance.config.parse import Place
+from rebalance.config.reading import load_yaml
 from rebalance.data.coco import load_coco
 from rebalance.data.files import MADE_FROM
 from rebalance.engine.checkpoint import (
@@ -31,8 +34,9 @@ from rebalance.engine.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from rebalance.errors import InputError
 
-from .mutations import arguments, damaged, mutated
+from .mutations import arguments, damaged, mutated, places
 
 pytestmark = pytest.mark.timeout(3600)  # of 20,000 cases on a busy machine
 
@@ -196,7 +200,65 @@ def test_settings_of_a_run(folder, trained, data, name, command, result):
     code, errors = run(*(part.format(folder=folder) for part in command), "--out", out)
     # The data set is not there: what passes the settings is refused by its name.
     assert code == 2
-    check(code, errors, [file, Path("annotations")], [folder / result])
+    annotations = [Path(name) for name in ("annotations", "/etc/passwd", "a\0b")]
+    check(code, errors, [file, *annotations], [folder / result])
+
+
+@pytest.fixture(scope="module")
+def scale_project(repository, tmp_path_factory):
+    """A project of one scale, with a run for every name that the scale explains; and the scale.
+
+    Without aliases, and without what it says of targets, of which there are none.
+    """
+    root = tmp_path_factory.mktemp("project")
+    for folder in ("scales", "papers"):
+        (root / "config" / folder).mkdir(parents=True)
+    for name in ("config.yaml", "datasets.yaml", "detectors.yaml"):
+        (root / "config" / name).symlink_to(repository / "config" / name)
+    sections = {"dataset": "datasets", "backbone": "backbones", "schedule": "schedules"}
+    runs: dict[str, object] = {}
+    used: set[tuple[str, str]] = set()
+    for path in sorted((repository / "config" / "papers").glob("*.yaml")):
+        for name, run in load_yaml(path)["runs"].items():
+            names = {(key, run[key]) for key in ("base", *sections)}
+            if not names <= used:
+                runs[name] = run
+                used |= names
+    work = {"title": "Runs", "reference": "Here", "runs": runs, "targets": {}}
+    write_json(root / "config" / "papers" / "runs.yaml", work)
+    scale = load_yaml(repository / "config" / "scales" / "shapes.yaml")
+    for key, section in sections.items():
+        scale[section] = {n: what for n, what in scale[section].items() if (key, n) in used}
+    return root, json.loads(json.dumps({**scale, "classes": {}, "seeds_of": {}}))
+
+
+@settings(fuzz, max_examples=CASES // 4)
+@given(data=st.data())
+def test_scale_files(scale_project, data):
+    """A key that there is not, or a value of another type: the scale's file and key are named."""
+    root, scale = scale_project
+    *outer, key = data.draw(st.sampled_from(list(places(scale))))
+    changed = copy.deepcopy(scale)
+    inner = changed
+    for step in outer:
+        inner = inner[step]
+    mistyped = isinstance(key, str) and data.draw(st.booleans())
+    if mistyped:
+        inner[f"{key}_"] = inner.pop(key)
+    else:
+        inner[key] = [] if isinstance(inner[key], str) else "wrong"
+    file = write_json(root / "config" / "scales" / "shapes.yaml", changed)
+    with pytest.raises(InputError) as error:
+        load_experiments(root)
+    message = str(error.value)
+    assert "\n" not in message
+    if mistyped and outer in (["datasets"], ["backbones"], ["schedules"]):
+        # Of two names that differ, nobody knows which is meant: both are said, with their places.
+        assert f"must be in {file}: {outer[0]} (" in message
+        assert f"got {key!r} (did you mean" in message
+    else:
+        at = str(Place(str(file), (*outer, f"{key}_" if mistyped else key)))
+        assert message.startswith((at, f"{Place(str(file), tuple(outer))}: missing key {key!r}"))
 
 
 @fuzz
