@@ -19,7 +19,7 @@ import urllib3
 from tqdm import tqdm
 
 from rebalance.data.files import DAMAGED_ZIP, make_folder
-from rebalance.errors import InputError
+from rebalance.errors import InputError, writing
 from rebalance.locks import locked
 
 _CHUNK = 1 << 20
@@ -176,13 +176,10 @@ def _receive(response: requests.Response, part: Path, offset: int, total: int | 
         desc=part.name.removesuffix(".part"),
         mininterval=0.2 if sys.stderr.isatty() else 5,
     )
-    with bar, part.open("ab" if offset else "wb") as file:
+    with bar, writing(part), part.open("ab" if offset else "wb") as file:
         # Not iter_content: it waits for a whole chunk and loses what came before a cut.
         while chunk := _read_some(response):
-            try:
-                file.write(chunk)
-            except OSError as error:
-                raise InputError(f"{part}: cannot be written: {error.strerror}") from None
+            file.write(chunk)
             bar.update(len(chunk))
     if total is not None and part.stat().st_size < total:
         raise _Interrupted(f"the connection closed after {part.stat().st_size} of {total} bytes")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from rebalance.errors import InputError
+from rebalance.errors import InputError, writing
 from rebalance.locks import NoLocksError, hold, locked, still_there, try_lock
 
 UNFINISHED = ".unfinished"
@@ -40,7 +40,7 @@ def prepare_folder(path: str | Path) -> Path:
 def own_folder(path: str | Path) -> Iterator[Path]:
     """``prepare_folder``, with no other process writing there meanwhile (``locks.locked``)."""
     folder = prepare_folder(path)
-    with locked(folder / ".lock", f"writing to {folder}"):
+    with locked(folder / ".lock", f"writing to {folder}"), writing(folder):
         yield folder
 
 
@@ -73,8 +73,9 @@ def make_folder(path: str | Path, made_from: str, fill: Callable[[Path], None]) 
         unfinished = Path(tempfile.mkdtemp(UNFINISHED, f".{folder.name}.", folder.parent))
         try:
             unfinished.chmod(0o777 & ~_umask())  # mkdtemp makes private folders
-            fill(unfinished)
-            (unfinished / MADE_FROM).write_text(made_from)
+            with writing(folder):
+                fill(unfinished)
+                (unfinished / MADE_FROM).write_text(made_from)
             if folder.exists():
                 folder.rmdir()
             unfinished.rename(folder)
@@ -99,7 +100,7 @@ def write_atomically(path: str | Path, content: bytes, former: Path | None = Non
         _remove_if_abandoned(leftover)
     handle, temporary = _temporary_file(path)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with writing(path), os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
