@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import nbformat
 
 from rebalance.data.files import write_atomically
-from rebalance.errors import InputError
+from rebalance.errors import InputError, writing
 from rebalance.inputs import read_json
 
 if TYPE_CHECKING:
@@ -156,10 +156,15 @@ def run_notebook(
 
     executed.parent.mkdir(parents=True, exist_ok=True)
     try:
-        _execute(notebook, parameters, executed)
-    finally:
-        if executed.exists():
-            _drop_times(executed)
+        with writing(executed):
+            _execute(notebook, parameters, executed)
+    except NotebookError:
+        _drop_times(executed)
+        raise
+    except OSError:  # a full disk
+        executed.unlink(missing_ok=True)
+        raise
+    _drop_times(executed)
     if html is not None:
         page = render_page(executed, _page_title(notebook, parameters), place)
         write_atomically(html, page.encode())
