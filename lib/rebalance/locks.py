@@ -148,12 +148,12 @@ def _wait_for(
 ) -> int:
     begin, pause, told = time.monotonic(), _FIRST_PAUSE, ""
     while (handle := try_lock(path)) is None:
-        holder = _holder(path)
+        owner = holder(path)
         if stop_requested() or (wait is not None and time.monotonic() - begin >= wait):
-            raise BusyError(f"{holder} is {doing}; start again when it has ended")
-        if holder != told:
-            print(f"{holder} is {doing}: waiting until it ends", file=sys.stderr)
-            told = holder
+            raise BusyError(f"{owner} is {doing}; start again when it has ended")
+        if owner != told:
+            print(f"{owner} is {doing}: waiting until it ends", file=sys.stderr)
+            told = owner
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
     return handle
@@ -167,7 +167,7 @@ def _this_process() -> dict[str, str | int | None]:
     }
 
 
-def _holder(path: Path) -> str:
+def holder(path: Path) -> str:
     """Who holds a lock, in words; another process may be about to write or to remove the file."""
     try:
         owner = json.loads(path.read_text())
