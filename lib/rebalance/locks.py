@@ -97,6 +97,18 @@ def try_lock(path: Path, create: bool = True) -> int | None:
             return None
 
 
+def holder_of(path: Path) -> str | None:
+    """Who holds a lock, in words; None: nobody does, or the file system keeps no locks."""
+    try:
+        handle = try_lock(path, create=False)
+    except (FileNotFoundError, PermissionError, NoLocksError):
+        return None
+    if handle is None:
+        return _holder(path)
+    os.close(handle)
+    return None
+
+
 def remove_unless_in_use(mark: Path, leftovers: Path) -> None:
     """Remove the files in a folder unless a process that has called this with ``mark`` is alive.
 
@@ -148,12 +160,12 @@ def _wait_for(
 ) -> int:
     begin, pause, told = time.monotonic(), _FIRST_PAUSE, ""
     while (handle := try_lock(path)) is None:
-        owner = holder(path)
+        holder = _holder(path)
         if stop_requested() or (wait is not None and time.monotonic() - begin >= wait):
-            raise BusyError(f"{owner} is {doing}; start again when it has ended")
-        if owner != told:
-            print(f"{owner} is {doing}: waiting until it ends", file=sys.stderr)
-            told = owner
+            raise BusyError(f"{holder} is {doing}; start again when it has ended")
+        if holder != told:
+            print(f"{holder} is {doing}: waiting until it ends", file=sys.stderr)
+            told = holder
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
     return handle
@@ -167,7 +179,7 @@ def _this_process() -> dict[str, str | int | None]:
     }
 
 
-def holder(path: Path) -> str:
+def _holder(path: Path) -> str:
     """Who holds a lock, in words; another process may be about to write or to remove the file."""
     try:
         owner = json.loads(path.read_text())

@@ -31,7 +31,7 @@ NETWORKS = FOLDER / "networks.json"
 GONE_ON = "going on after iteration"
 NUM_CLASSES = {"coco_download": 80, "voc_download": 20}
 """Of data sets by kind, where they need not be at hand to know it."""
-USUAL_CLASSES, USUAL_SIZE = 80, (480, 640)
+USUAL_CLASSES, USUAL_SIZE, USUAL_START = 80, (480, 640), 5.0
 
 
 class Pace(NamedTuple):
@@ -165,7 +165,7 @@ class Measured:
     @property
     def seconds_to_start(self) -> float:
         """Of a process that loads the libraries."""
-        return self.probe["seconds_to_start"] if self.probe else 10.0
+        return self.probe["seconds_to_start"] if self.probe else USUAL_START
 
     def seconds(self, job: Job) -> float | None:
         """What the same job took at another time, or with another seed; None: not known."""

@@ -27,8 +27,6 @@ ON_GPU = (
     "train", "predict", "evaluate_epochs", "positives", "speed", "released_predict", "video_frames"
 )  # fmt: skip
 """Rules that use the network."""
-GROUPED = ("predict", "evaluate")
-"""Rules whose jobs are one on a cluster where one needs the other."""
 PAGE_SECONDS, EVALUATION_SECONDS = 5.0, 0.001  # of a page; of an image
 UNPACKED_PER_SECOND = 50e6  # bytes
 FORWARD = 1 / 3  # of the time of an iteration
@@ -223,12 +221,9 @@ class Plan:
         chained = [
             job for job in jobs if job.rule == "evaluate" and made.intersection(job.inputs[:1])
         ]
-        analytic = [
-            job for job in jobs
-            if job.target and not self.jobs.experiments.targets[job.target].shows_results
-        ]  # fmt: skip
-        alone = sum(job.rule not in LOCAL for job in jobs) - len(chained) - len(analytic)
-        return alone + math.ceil(len(analytic) / self.components.get("analytic", 1))
+        analytic = sum(job.target is not None and not job.inputs for job in jobs)
+        alone = sum(job.rule not in LOCAL for job in jobs) - len(chained) - analytic
+        return alone + math.ceil(analytic / self.components.get("analytic", 1))
 
 
 def wall_seconds(tasks: Iterable[tuple[int, float]], devices: int) -> float:

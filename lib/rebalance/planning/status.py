@@ -1,7 +1,6 @@
 """``rebalance status``: what is made, running, failed and waiting, from files alone."""
 
 import json
-import os
 import re
 import time
 from collections import Counter
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rebalance.config.targets import Target
-from rebalance.locks import NoLocksError, holder, try_lock
+from rebalance.locks import holder_of
 from rebalance.planning.jobs import Job, Jobs
 from rebalance.planning.plan import aligned
 
@@ -68,7 +67,7 @@ def _training(job: Job, total: int, log: Path | None) -> Doing:
     unfinished = folder / "log.unfinished.csv"
     done = _last_iteration(unfinished) if unfinished.is_file() else None
     text = log.read_text(errors="replace") if log is not None and log.is_file() else ""
-    owner = _owner(folder / ".lock")
+    owner = holder_of(folder / ".lock")
     if owner is not None:
         left = _seconds_left(text, None if done is None else total - done)
         return Doing("running", done, total, left, owner, str(log))
@@ -87,18 +86,6 @@ def _by_log(log: Path) -> Doing:
         return Doing("waiting")
     lines = _last_lines(text)
     return Doing("failed", says="\n".join(lines), log=str(log)) if lines else Doing("waiting")
-
-
-def _owner(lock: Path) -> str | None:
-    """Who holds a lock, in words; None: nobody does, or the file system keeps no locks."""
-    try:
-        handle = try_lock(lock, create=False)
-    except (FileNotFoundError, PermissionError, NoLocksError):
-        return None
-    if handle is None:
-        return holder(lock)
-    os.close(handle)
-    return None
 
 
 def _last_iteration(csv: Path) -> int | None:
