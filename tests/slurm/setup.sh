@@ -99,9 +99,9 @@ DefMemPerCPU=500
 MinJobAge=3600
 # The GPUs that each task of each job was given, one line each in log/tasks.
 TaskProlog=$folder/etc/task_prolog
-NodeName=DEFAULT NodeHostname=$HOST NodeAddr=127.0.0.1 CPUs=$CPUS RealMemory=$MEMORY_MB Gres=gpu:fast:$GPUS State=UNKNOWN
-NodeName=$HOST Port=$slurmd_port
-NodeName=localhost Port=$second_port
+NodeName=DEFAULT CPUs=$CPUS RealMemory=$MEMORY_MB Gres=gpu:fast:$GPUS State=UNKNOWN
+NodeName=$HOST NodeHostname=$HOST NodeAddr=127.0.0.1 Port=$slurmd_port
+NodeName=localhost NodeHostname=$HOST NodeAddr=127.0.0.1 Port=$second_port
 PartitionName=main Nodes=$HOST Default=YES MaxTime=INFINITE State=UP PriorityTier=1
 PartitionName=urgent Nodes=$HOST MaxTime=INFINITE State=UP PriorityTier=2
 PartitionName=pair Nodes=$HOST,localhost MaxTime=INFINITE State=UP PriorityTier=1

@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from rebalance.config.experiments import Experiments
 from rebalance.config.run import Run
@@ -109,10 +109,10 @@ class Networks:
             read_measurements(NETWORKS) if NETWORKS.is_file() else {}
         )
 
-    def count(self, runs: Iterable[str]) -> None:
-        """Count those that are not known yet; seconds each, more for large images on a CPU."""
+    def count(self, runs: Iterable[str], kind: Literal["operations", "parameters"]) -> None:
+        """Count those that are not known yet: operations in seconds each, more of large images."""
         todo = {network_of(self.jobs.run(run)): run for run in runs}
-        todo = {network: run for network, run in todo.items() if network not in self.known}
+        todo = {key: run for key, run in todo.items() if kind not in self.known.get(key, {})}
         if not todo:
             return
         from rebalance.detectors import count_parameters
@@ -120,13 +120,14 @@ class Networks:
         from rebalance.engine.progress import progress_bar
 
         experiments = self.jobs.experiments
-        for network, name in progress_bar(todo.items(), desc="counting operations"):
+        for network, name in progress_bar(todo.items(), desc=f"counting {kind}"):
             run = self.jobs.run(name)
             classes, size = num_classes(experiments, run), image_size(experiments, run)
-            self.known[network] = {
-                "operations": count_operations(run, classes, size),
-                "parameters": count_parameters(run.model_dump(), classes)[0],
-            }
+            self.known.setdefault(network, {})[kind] = (
+                count_operations(run, classes, size)
+                if kind == "operations"
+                else count_parameters(run.model_dump(), classes)[0]
+            )
         write_measurements(NETWORKS, self.known)
 
     def operations(self, run: str) -> int:

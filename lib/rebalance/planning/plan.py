@@ -88,7 +88,12 @@ class Plan:
             InputError: a training needs more devices than there are.
         """
         missing = self.jobs.missing(targets)
-        self.networks.count(dict.fromkeys(job.run for job in missing if job.run is not None))
+        runs = list(dict.fromkeys(job.run for job in missing if job.run is not None))
+        self.networks.count(runs, "parameters")
+        if self.measured.paces:
+            unmeasured = [run for run in runs if run not in self.measured.paces]
+            compared = self._representatives.values() if unmeasured else ()
+            self.networks.count([*unmeasured, *compared], "operations")
         times = [(job, self.seconds(job)) for job in missing]
         known = [(job, seconds) for job, seconds in times if seconds is not None]
         fetched = [job for job in missing if job.rule in LOCAL and "placed" not in job.rule]
@@ -149,14 +154,10 @@ class Plan:
         """Of a run: its own, or one of its kin by the operations of both; None: nothing tells."""
         if run in self.measured.paces:
             return self.measured.paces[run]
-        base = self.jobs.experiments.runs[run].base
-        kin = [
-            name for name in self.measured.paces if self.jobs.experiments.runs[name].base == base
-        ]
-        if kin:
-            self.networks.count(kin[:1])
-            ours, theirs = self._operations(run), self._operations(kin[0])
-            return _scaled(self.measured.paces[kin[0]], ours / theirs)
+        kin = self._representatives.get(self.jobs.experiments.runs[run].base)
+        if kin is not None:
+            factor = self._operations(run) / self._operations(kin)
+            return _scaled(self.measured.paces[kin], factor)
         if self._throughput is None:
             return None
         takes = self._operations(run) / self._throughput
@@ -164,12 +165,16 @@ class Plan:
         return Pace(takes, image, "operations")
 
     @cached_property
+    def _representatives(self) -> dict[str, str]:
+        """Of every detector that was measured one run."""
+        return {self.jobs.experiments.runs[run].base: run for run in reversed(self.measured.paces)}
+
+    @cached_property
     def _throughput(self) -> float | None:
         """Operations a second: the median of what was measured."""
-        self.networks.count(self.measured.paces)
         found = [
-            self._operations(run) / pace.seconds_per_iteration
-            for run, pace in self.measured.paces.items()
+            self._operations(run) / self.measured.paces[run].seconds_per_iteration
+            for run in self._representatives.values()
         ]
         return statistics.median(found) if found else None
 

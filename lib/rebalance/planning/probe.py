@@ -52,5 +52,7 @@ def probe(jobs: Jobs, targets: Iterable[Target], threads: int | None = None) -> 
         paces[name] = {"iteration": digest, **pace._asdict()}
         write_measurements(path, found)
     write_measurements(path, found)
-    Networks(jobs).count(runs)
+    networks = Networks(jobs)
+    networks.count(runs, "operations")
+    networks.count(runs, "parameters")
     return str(path)
