@@ -100,6 +100,18 @@ def try_lock(path: Path, create: bool = True) -> int | None:
             return None
 
 
+def holder_of(path: Path) -> str | None:
+    """Who holds a lock, in words; None: nobody does, or the file system keeps no locks."""
+    try:
+        handle = try_lock(path, create=False)
+    except (FileNotFoundError, PermissionError, NoLocksError):
+        return None
+    if handle is None:
+        return _holder(path)
+    os.close(handle)
+    return None
+
+
 def remove_unless_in_use(mark: Path, leftovers: Path) -> None:
     """Remove the files in a folder unless a process that has called this with ``mark`` is alive.
 

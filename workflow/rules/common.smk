@@ -119,20 +119,40 @@ def threads_of(job):
     return lambda wildcards: resources_of(wildcards.scale, job).threads
 
 
+def gres(gpus):
+    """The generic resource that SLURM knows GPUs of a node by, of the site's kind; "" asks for none."""
+    kind = os.environ.get("REBALANCE_SLURM_GPU_TYPE")
+    return ":".join(filter(None, ("gpu", kind, str(gpus)))) if gpus else ""
+
+
 def gpus_of(job):
-    """The generic resource that SLURM knows GPUs by; "" asks for none."""
+    """GPUs of a job kind."""
+    return lambda wildcards: gres(resources_of(wildcards.scale, job).gpus)
 
-    def value(wildcards):
-        gpus = resources_of(wildcards.scale, job).gpus
-        return f"gpu:{gpus}" if gpus else ""
 
-    return value
+def training_nodes(wildcards):
+    """Nodes of a training."""
+    devices = resolved(wildcards).hardware.devices
+    return resources_of(wildcards.scale, "train").nodes_for(devices)
 
 
 def training_gpus(wildcards):
-    """As ``gpus_of``: no more than the run trains on, which a small batch limits."""
+    """GPUs of each node: no more than the run trains on, which a small batch limits."""
     gpus = resources_of(wildcards.scale, "train").gpus
-    return f"gpu:{min(gpus, resolved(wildcards).hardware.devices)}" if gpus else ""
+    devices = resolved(wildcards).hardware.devices
+    return gres(min(gpus, devices // training_nodes(wildcards)))
+
+
+def over_nodes(value):
+    """Resource of a training on several nodes, from these, devices and CPUs of each; else it has none."""
+
+    def resource(wildcards):
+        nodes = training_nodes(wildcards)
+        each = resolved(wildcards).hardware.devices // nodes
+        cpus = resources_of(wildcards.scale, "train").threads
+        return value(nodes, each, cpus) if nodes > 1 else None
+
+    return resource
 
 
 def dataset_of(wildcards):
@@ -271,6 +291,11 @@ def notebook_memory(wildcards, attempt):
 def notebook_minutes(wildcards, attempt):
     """Minutes of a notebook: one that describes a data set goes through all of its images."""
     return (90 if target_of(wildcards).datasets else 20) * attempt
+
+
+def page_group(wildcards):
+    """Pages that wait for nothing are few jobs on a cluster; others are each made when they can be."""
+    return None if target_inputs(wildcards) else "analytic"
 
 
 def target_inputs(wildcards):

@@ -14,6 +14,7 @@ from rebalance.cli.data import add_data_commands
 from rebalance.cli.evaluation import add_metric_commands
 from rebalance.cli.experiments import add_experiment_commands
 from rebalance.cli.pages import add_report_commands
+from rebalance.cli.planning import add_planning_commands
 from rebalance.cli.training import add_engine_commands
 from rebalance.cli.weights import add_weight_commands
 from rebalance.errors import InputError
@@ -29,6 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     add_experiment_commands(commands)
+    add_planning_commands(commands)
     add_data_commands(commands)
     add_engine_commands(commands)
     add_metric_commands(commands)
