@@ -14,6 +14,7 @@ from rebalance.cli.arguments import Parser
 from rebalance.cli.data import add_data_commands
 from rebalance.cli.evaluation import add_metric_commands
 from rebalance.cli.experiments import add_experiment_commands
+from rebalance.cli.export import add_export
 from rebalance.cli.pages import add_report_commands
 from rebalance.cli.training import add_engine_commands
 from rebalance.cli.weights import add_weight_commands
@@ -47,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_metric_commands(commands)
     add_report_commands(commands)
     add_weight_commands(commands)
+    add_export(commands)
     return parser
 
 

@@ -78,6 +78,9 @@ def _add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
         help="matches.npz to write: `rebalance compare` need not match again",
     )
     parser.add_argument("--html", type=output_file, help="report with curves to write")
+    parser.add_argument(
+        "--card", type=Path, metavar="RUN_DIR", help="write README.md of a run's folder anew"
+    )
     parser.add_argument("--coco", action="store_true", help="print the lines of pycocotools, too")
     parser.set_defaults(run=evaluate_command)
 
@@ -121,6 +124,10 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
         write_atomically(arguments.per_class, per_class_csv(metrics["per_class"]).encode())
     if arguments.matches:
         write_atomically(arguments.matches, matches_bytes(matches))
+    if arguments.card:
+        from rebalance.report.card import write_card
+
+        write_card(arguments.card)
     print(f"{counts_line(matches[0])}, {time.perf_counter() - start:.1f} s")
     print(summary(metrics))
     if arguments.coco:

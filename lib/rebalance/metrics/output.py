@@ -100,7 +100,7 @@ def summary(metrics: Mapping[str, Any]) -> str:
         lines += [f"in percent, {direction} is better:"] if group else []
         for key, value in group.items():
             shown = "undefined" if value != value else f"{100 * value:6.1f}"
-            lines.append(f"{key:<{width}}{shown:<10}{_meaning(key)}".rstrip())
+            lines.append(f"{key:<{width}}{shown:<10}{meaning(key)}".rstrip())
     return "\n".join(lines)
 
 
@@ -158,9 +158,10 @@ def _coco_numbers(iou_type: str) -> list[tuple[str, str, str, int]]:
     ]
 
 
-def _meaning(name: str) -> str:
+def meaning(name: str) -> str:
+    """What a metric is, in a few words; "" of those that this file does not know."""
     if name.startswith("mask_"):
-        return f"of masks: {_meaning(name.removeprefix('mask_'))}"
+        return f"of masks: {meaning(name.removeprefix('mask_'))}"
     if name in MEANINGS:
         return MEANINGS[name]
     stem, rest = name[:2], name[2:]
