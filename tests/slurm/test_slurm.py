@@ -5,6 +5,7 @@ slurm` makes a table of two runs; while they train, one is cancelled with scance
 preempted. Beside it runs a job that meets its time limit.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -91,6 +92,28 @@ def jobs_in(folder: Path) -> list[Job]:
     return sorted(jobs, key=lambda job: int(job.number))
 
 
+def process_of(project: Path, run: str, seed: int = 0) -> int:
+    """The process that trains a run."""
+    lock = project / f"results/shapes/runs/{run}/seed{seed}/.lock"
+    return json.loads(lock.read_text())["process"]
+
+
+def stands_still(process: int) -> bool:
+    """Whether a process is stopped and no SIGTERM waits for it."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):  # it has ended
+        return False
+    fields = dict(line.split(":\t", 1) for line in status.splitlines())
+    pending = int(fields["ShdPnd"], 16) | int(fields["SigPnd"], 16)
+    return fields["State"].startswith("T") and not pending & 1 << (signal.SIGTERM - 1)
+
+
+def wake(process: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # SLURM wakes what it ends, too
+        os.kill(process, signal.SIGCONT)
+
+
 def wait_until(happened: Callable[[], bool], what: str, process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 600
     while not happened():
@@ -101,7 +124,7 @@ def wait_until(happened: Callable[[], bool], what: str, process: subprocess.Pope
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
-    """A copy of the project whose table has two rows, of trainings of some twenty seconds."""
+    """A copy of the project whose table has two rows, of two short trainings."""
     root = tmp_path_factory.mktemp("slurm").resolve()
     for folder in ("config", "workflow", "notebooks", "lib"):
         ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
@@ -115,11 +138,7 @@ def project(tmp_path_factory) -> Path:
         (root / file).write_text(yaml.safe_dump(contents, sort_keys=False))
 
     def shrink(scale: dict) -> None:
-        # No checkpoints but those that a signal asks for; and no training ends before it is
-        # interrupted (18 s at 33 iterations a second).
-        scale["schedules"]["focal_eiou"].update(
-            iterations=600, batch_size=4, checkpoint_every=100000
-        )
+        scale["schedules"]["focal_eiou"].update(iterations=120, batch_size=4, checkpoint_every=20)
         scale["resources"]["train"].update(gpus=1, mem_mb=1000, runtime=10)
         scale["resources"]["predict"].update(threads=4)
 
@@ -162,14 +181,22 @@ def story(project: Path, time_limited: object) -> dict[str, list[Job]]:
     def training(run: str) -> Job:
         return next(job for job in reversed(jobs_in(project)) if job.wildcards == f"shapes_{run}_0")
 
+    trainers: dict[str, int] = {}
+
+    def both_stand_still() -> bool:
+        # However fast the machine and slow the scheduler, neither is done before it is interrupted.
+        for run in (CANCELLED, PREEMPTED):
+            if run not in trainers and rows(run) > 40:
+                trainers[run] = process_of(project, run)
+                os.kill(trainers[run], signal.SIGSTOP)
+        return len(trainers) == 2
+
     try:
-        wait_until(lambda: rows(CANCELLED) > 20, "20 iterations", process)
-        first = training(CANCELLED)
+        wait_until(both_stand_still, "40 iterations of both", process)
+        first, second = training(CANCELLED), training(PREEMPTED)
         command("scancel", first.number)
-        wait_until(lambda: rows(PREEMPTED) > 20, "20 iterations", process)
-        second = training(PREEMPTED)
-        # It stands still until the urgent job is there: on a fast machine it would be done before.
-        command("scancel", "--signal=STOP", second.number)
+        wait_until(lambda: not stands_still(trainers[CANCELLED]), "SIGTERM", process)
+        wake(trainers[CANCELLED])
         wait_until(
             lambda: not command("squeue", "--noheader", f"--jobs={first.number}").strip(),
             "the end of the cancelled job",
@@ -177,7 +204,8 @@ def story(project: Path, time_limited: object) -> dict[str, list[Job]]:
         )
         urgent = ("--partition=urgent", "--gres=gpu:2", "--mem=100", "--output=/dev/null")
         command("sbatch", *urgent, "--wrap", "sleep 1")
-        command("scancel", "--signal=CONT", second.number)
+        wait_until(lambda: not stands_still(trainers[PREEMPTED]), "SIGTERM", process)
+        wake(trainers[PREEMPTED])
         wait_until(
             lambda: (
                 training(PREEMPTED).fields["Restarts"] == "1"
@@ -218,7 +246,7 @@ def outlived(project: Path, time_limited: object, tmp_path_factory) -> Path:
     )
     try:
         wait_until((folder / "log.unfinished.csv").exists, "an iteration", process)
-        old = json.loads((folder / ".lock").read_text())["process"]
+        old = process_of(project, PREEMPTED, seed=7)
         os.kill(old, signal.SIGSTOP)  # it shall not end before the next one is there
         (job,) = (job for job in jobs_in(project) if job.rule == "train")
         command("scontrol", "requeue", job.number)
@@ -245,7 +273,7 @@ def outlived(project: Path, time_limited: object, tmp_path_factory) -> Path:
 
 def test_a_requeued_training_takes_over_what_its_old_process_has_finished(outlived):
     rows = (outlived / "log.csv").read_text().splitlines()[1:]
-    assert [int(row.split(",")[0]) for row in rows] == list(range(1, 601))
+    assert [int(row.split(",")[0]) for row in rows] == list(range(1, 121))
     assert (outlived / "model.safetensors").stat().st_size > 0
     assert not (outlived / "checkpoint.pt").exists()
 
