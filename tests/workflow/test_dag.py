@@ -50,6 +50,12 @@ def test_a_run_is_recorded_with_all_settings_and_versions(built):
         assert part in text
 
 
+def test_a_run_has_a_card_with_its_metrics(built):
+    run = built.root / "results/shapes/runs/retinanet_r50_focal_l1/seed0"
+    ap = json.loads((run / "default/metrics.json").read_text())["AP"]
+    assert f"| AP | {100 * ap:.1f} |" in (run / "README.md").read_text()
+
+
 def test_the_index_shows_what_is_there_after_a_part_of_the_targets(built):
     page = (built.root / "results/shapes/index.html").read_text()
     assert "focal_eiou/table_1/notebook.html" in page

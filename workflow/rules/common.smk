@@ -249,6 +249,14 @@ def evaluation_options(wildcards):
     return f"{options} {ious_option(wildcards)} {masks}"
 
 
+def card_option(wildcards):
+    """The run's folder, whose card shows what the default variant measures."""
+    if wildcards.variant != DEFAULT_VARIANT:
+        return ""
+    folder = f"results/{wildcards.scale}/runs/{wildcards.run}/seed{wildcards.seed}"
+    return f"--card {shlex.quote(folder)}"
+
+
 def detections_of(wildcards):
     """Detections of a variant; those that differ in their evaluation alone share them."""
     variant_of(wildcards)

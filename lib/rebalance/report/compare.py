@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from rebalance.report.numbers import metric_label, show_number
 from rebalance.report.page import page_css
-from rebalance.report.table import metric_label, show_number
 
 #: Metric -> what it is. AP higher is better, oLRP lower is better.
 MEANINGS = {

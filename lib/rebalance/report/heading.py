@@ -6,7 +6,8 @@ from typing import Any
 
 from rebalance.figures.checks import PAPER_SCALE, Check
 from rebalance.report.checks import verdict_chip
-from rebalance.report.table import ARROWS, metric_label, read_metric
+from rebalance.report.numbers import metric_label
+from rebalance.report.table import ARROWS, read_metric
 
 
 def heading_html(

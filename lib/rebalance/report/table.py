@@ -15,11 +15,11 @@ from pandas.io.formats.style import Styler
 from rebalance.config.rows import row_names
 from rebalance.figures.comparison.compute import Metric, read_metric
 from rebalance.figures.comparison.gains import agreement
+from rebalance.report.numbers import UNDEFINED, metric_label, show_number
 
 if TYPE_CHECKING:
     from pandas.io.formats.style_render import CSSDict
 
-UNDEFINED = "–"
 STAND_IN = "stand-in"
 """How the note of a row begins that shows something in the place of what the work has."""
 ARROWS = {"higher": "↑", "lower": "↓", None: ""}
@@ -43,18 +43,6 @@ def decimals(rows: Sequence[Mapping[str, Any]], metric: Metric) -> int:
     return max([0, *places])
 
 
-def metric_label(name: str) -> str:
-    """HTML of a metric's name: AP50 and oLRP_Loc have subscripts."""
-    stem, mark, rest = name.partition("_")
-    if mark and stem in {"oLRP", "LRP"}:
-        return f"{stem}<sub>{escape(rest)}</sub>"
-    if name.startswith("mask_"):
-        return f"mask {metric_label(rest)}"
-    if name[:2] in {"AP", "AR"} and (name[2:].isdigit() or name[2:] in {"S", "M", "L"}):
-        return f"{name[:2]}<sub>{name[2:]}</sub>"
-    return escape(name.replace("_", " "))
-
-
 def show_setting(value: Any) -> str:
     """HTML of one setting of a row."""
     if value is None:
@@ -64,16 +52,6 @@ def show_setting(value: Any) -> str:
     if isinstance(value, list):
         return escape(", ".join(str(part) for part in value))
     return escape(str(value))
-
-
-def show_number(value: float, places: int, percent: bool, sign: bool = False) -> str:
-    """A number as the table shows it: in percent or as it is, with a real minus; – if undefined."""
-    if np.isnan(value):
-        return UNDEFINED
-    text = f"{100 * value if percent else value:{'+' if sign else ''}.{places}f}"
-    # What rounds to nothing has no sign.
-    text = text.lstrip("+-") if float(text) == 0 else text
-    return text.replace("-", "−")
 
 
 def style_table(
