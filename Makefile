@@ -1,6 +1,7 @@
 # make demo   everything the laptop scale shows, from nothing: environment, data, trainings, pages
 # make test   the tests; make test-slurm adds those on a real one-node SLURM, make test-browser those
 #             of the pages in Chromium (root on Debian)
+# make docs   the documentation site, into site/: open site/index.html
 # make pictures   those of README and docs that are older than what they show (a test says when one is)
 # make fuzz   20,000 faults in valid files, others every time, and 20 kills of each command (make test has 2,000 and 2)
 PYTHON ?= python3
@@ -10,7 +11,7 @@ CORES ?= $(shell nproc)
 export OMP_NUM_THREADS ?= 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test test-slurm test-browser fuzz bench pictures lint format install clean
+.PHONY: demo test test-slurm test-browser fuzz bench pictures docs lint format install clean
 
 install: .venv/installed
 
@@ -43,6 +44,10 @@ bench: install
 
 pictures: install
 	python docs/pictures.py
+
+docs: install
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
+	@echo "Open site/index.html"
 
 lint: install
 	ruff check .
