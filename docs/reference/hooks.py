@@ -73,11 +73,14 @@ def _rendered(scale: Path) -> list[Path]:
 
 def on_page_content(html_of_page: str, **_: object) -> str:
     r"""TeX that arithmatex marked, as MathML: browsers show it without a script."""
-    return re.sub(
-        r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>',
-        lambda found: convert(
-            html.unescape(found[2]), display="inline" if found[1] == "span" else "block"
-        ),
-        html_of_page,
-        flags=re.DOTALL,
-    )
+    marked = r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>'
+    return re.sub(marked, _mathml, html_of_page, flags=re.DOTALL)
+
+
+def _mathml(found: re.Match[str]) -> str:
+    display = "inline" if found[1] == "span" else "block"
+    formula = convert(html.unescape(found[2]), display=display)
+    # A bar is told to be no operator between two things, which would stand apart from both.
+    bar = "<mo>&#x0007C;</mo>"
+    formula = formula.replace(bar, bar.replace("<mo>", '<mo lspace="0" rspace="0">'))
+    return f'<span class="formula">{formula}</span>'
