@@ -1,6 +1,7 @@
 """HTML of a table: measured beside reported, gains below both, where the numbers come from."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from html import escape
@@ -15,6 +16,7 @@ from pandas.io.formats.style import Styler
 from rebalance.config.rows import row_names
 from rebalance.figures.comparison.compute import Metric, read_metric
 from rebalance.figures.comparison.gains import agreement
+from rebalance.report.words import in_words
 
 if TYPE_CHECKING:
     from pandas.io.formats.style_render import CSSDict
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 UNDEFINED = "–"
 STAND_IN = "stand-in"
 """How the note of a row begins that shows something in the place of what the work has."""
+_NAME = re.compile(r"[a-z0-9]+(_[a-z0-9]+)+")
 ARROWS = {"higher": "↑", "lower": "↓", None: ""}
 
 
@@ -43,18 +46,6 @@ def decimals(rows: Sequence[Mapping[str, Any]], metric: Metric) -> int:
     return max([0, *places])
 
 
-def metric_label(name: str) -> str:
-    """HTML of a metric's name: AP50 and oLRP_Loc have subscripts."""
-    stem, mark, rest = name.partition("_")
-    if mark and stem in {"oLRP", "LRP"}:
-        return f"{stem}<sub>{escape(rest)}</sub>"
-    if name.startswith("mask_"):
-        return f"mask {metric_label(rest)}"
-    if name[:2] in {"AP", "AR"} and (name[2:].isdigit() or name[2:] in {"S", "M", "L"}):
-        return f"{name[:2]}<sub>{name[2:]}</sub>"
-    return escape(name.replace("_", " "))
-
-
 def show_setting(value: Any) -> str:
     """HTML of one setting of a row."""
     if value is None:
@@ -63,7 +54,10 @@ def show_setting(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list):
         return escape(", ".join(str(part) for part in value))
-    return escape(str(value))
+    # The name of a part of ours, not words of the work.
+    return (
+        in_words(value) if isinstance(value, str) and _NAME.fullmatch(value) else escape(str(value))
+    )
 
 
 def show_number(value: float, places: int, percent: bool, sign: bool = False) -> str:
@@ -98,7 +92,7 @@ def style_table(
     text: dict[tuple[str, str], list[str]] = {}
     kinds: dict[tuple[str, str], list[str]] = {}
     for name in rows[0]["setting"]:
-        heading = (escape(name.replace("_", " ")), "")
+        heading = (in_words(name), "")
         text[heading] = [show_setting(row["setting"][name]) for row in rows]
         kinds[heading] = ["setting"] * len(rows)
     names = next(iter(text))
@@ -109,7 +103,7 @@ def style_table(
     for metric in map(read_metric, metrics):
         lines = [line for _, line in tidy[tidy["metric"] == metric.name].iterrows()]
         places = decimals(rows, metric)
-        label = f"{metric_label(metric.name)} {ARROWS[metric.better]}".strip()
+        label = f"{in_words(metric.name)} {ARROWS[metric.better]}".strip()
         searched = any(line["best_epoch"] for line in lines)
         if metric.measured:
             last = "last epoch" if searched else "measured"
@@ -216,7 +210,7 @@ def agreement_html(tidy: pd.DataFrame, rows: Sequence[Mapping[str, Any]]) -> str
             signs = f"{found.same_sign} of {found.gains}"
             clear = f"{found.clear} of {found.gains}"
         lines.append(
-            f'<tr><td class="setting">{metric_label(found.metric)}</td>'
+            f'<tr><td class="setting">{in_words(found.metric)}</td>'
             f'<td>{order} <span class="spread">({found.rows} rows)</span></td>'
             f"<td>{signs}</td><td>{clear}</td></tr>"
         )
