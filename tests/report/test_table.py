@@ -295,6 +295,7 @@ def test_agreement_is_said_of_three_rows_or_of_gains(table):
     page = agreement_html(tidy, rows)
     assert "1 of 1" in page  # the gain in AP is negative in both
     assert "(2 rows)" in page
+    assert re.search(r"<td>1 of 1</td><td>[\d.]+ times</td><td>0 of 1</td>", page)
     assert (
         agreement_html(with_gains(assemble(rows, METRICS, files), METRICS, files, [None] * 3), rows)
         == ""

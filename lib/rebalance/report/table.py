@@ -206,25 +206,33 @@ def agreement_html(tidy: pd.DataFrame, rows: Sequence[Mapping[str, Any]]) -> str
             continue
         order = UNDEFINED if np.isnan(found.order) else f"{found.order:+.2f}".replace("-", "−")
         signs, clear = UNDEFINED, UNDEFINED
+        size = UNDEFINED if np.isnan(found.size) else f"{found.size:.2g} times"
         if found.gains:
             signs = f"{found.same_sign} of {found.gains}"
             clear = f"{found.clear} of {found.gains}"
         lines.append(
             f'<tr><td class="setting">{in_words(found.metric)}</td>'
             f'<td>{order} <span class="spread">({found.rows} rows)</span></td>'
-            f"<td>{signs}</td><td>{clear}</td></tr>"
+            f"<td>{signs}</td><td>{size}</td><td>{clear}</td></tr>"
         )
     if not lines:
         return ""
     head = "".join(
         f"<th>{name}</th>"
-        for name in ("metric", "order of rows", "gains that point as reported", "clear gains")
+        for name in (
+            "metric",
+            "order of rows",
+            "gains that point as reported",
+            "their size",
+            "clear gains",
+        )
     )
     return (
         "<h2>Do the gains come out?</h2>"
         '<div class="table-scroll html" tabindex="0"><table class="results">'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
-        '<p class="fine">Order: rank correlation of measured and reported numbers. A gain is clear '
+        '<p class="fine">Order: rank correlation of measured and reported numbers. Size: of the '
+        "measured gains by that of the reported ones, on average. A gain is clear "
         "if its 95% interval leaves out 0: paired resamples of the validation images; what another "
         "training seed would change it cannot know.</p>"
     )
