@@ -47,7 +47,9 @@ def svg_description(svg: str) -> str:
     return unescape(found[1]) if found else ""
 
 
-def render_page(executed: Path, title: str, place: Place | None = None) -> str:
+def render_page(
+    executed: Path, title: str, place: Place | None = None, with_parameters: bool = True
+) -> str:
     """HTML of an executed notebook; needs nothing from the network.
 
     Cells tagged ``notebook-only`` and the defaults of the parameters are left out. Links in the
@@ -58,6 +60,7 @@ def render_page(executed: Path, title: str, place: Place | None = None) -> str:
         executed: the notebook with its outputs.
         title: what the browser's tab shows.
         place: what stands above and below it, and where its look is; None: it stands alone.
+        with_parameters: whether they are in it, folded like the code.
     """
     import nbformat
     from nbconvert import HTMLExporter
@@ -76,6 +79,7 @@ def render_page(executed: Path, title: str, place: Place | None = None) -> str:
             if place
             else f"<style>{page_css()}{code_css()}</style>"
         ),
+        "with_parameters": with_parameters,
         "page_header": header_html(place) if place else "",
         "page_footer": footer_html(place) if place else "",
         "page_script": (
