@@ -138,6 +138,17 @@ def test_changing_code_trains_exactly_the_runs_that_use_it(built, edits, trained
     assert bool(planned) == bool(trained)
 
 
+def test_a_second_seed_trains_itself_and_leaves_the_first_as_it_is(built):
+    """Nor is another page made again than those that show the seeds."""
+    (built.root / "seeds.yaml").write_text("seeds: [0, 1]")
+    runs = 3
+    planned = built.planned("--configfile", "seeds.yaml", "--", TABLE, f"{TABLE}_curves")
+    assert planned == {
+        "train": runs, "predict": runs, "evaluate": runs,
+        "table": 1, "figure": 1, TABLE: 1, f"{TABLE}_curves": 1,
+    }  # fmt: skip
+
+
 def test_changing_a_setting_trains_only_the_run_that_has_it(built):
     path = built.root / "config/papers/focal_eiou.yaml"
     before = path.read_text()
