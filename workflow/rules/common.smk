@@ -9,6 +9,7 @@ from pathlib import Path
 from rebalance.config.code import fingerprint, notebook_imports, run_code, training_code
 from rebalance.config.experiments import load_experiments, resolve_run
 from rebalance.config.run import DEFAULT_VARIANT
+from rebalance.data.mask_check import check_masks
 from rebalance.errors import InputError
 from rebalance.locks import remove_unless_in_use
 from snakemake.exceptions import WorkflowError
@@ -274,6 +275,37 @@ def ious_option(wildcards):
 def dataset_files(split):
     """Annotations of a split of the run's data set."""
     return lambda wildcards: getattr(resolved(wildcards).dataset, split).annotations
+
+
+def annotations_trained_on(wildcards):
+    """As ``dataset_files("train")``, of a folder of the user's own after a look at the masks."""
+    run = resolved(wildcards)
+    if run.detector.needs_masks:
+        check_masks_of(run.dataset.name)
+    return run.dataset.train.annotations
+
+
+@cache
+def check_masks_of(dataset):
+    """Ends with one line, before any job, if a user's folder lacks the masks that a run trains on."""
+    entry = EXPERIMENTS.datasets[dataset]
+    if entry.called != "coco_folder":
+        return
+    annotations, images = (
+        {split: Path(DATA, getattr(part, split)) for split in ("train", "val")}
+        for part in (entry.annotations, entry.images)
+    )
+    # One that is not there is asked for by the job that takes it.
+    if not all(file.is_file() for file in annotations.values()):
+        return
+    try:
+        check_masks(
+            annotations, images, entry.first, Path(f".snakemake/masks/{dataset}.json")
+        )
+    except InputError as error:
+        sys.exit(
+            f"snakemake: data set {dataset}, for a detector that trains on masks: {error}"
+        )
 
 
 def testdev_annotations(wildcards):

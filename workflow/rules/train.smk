@@ -14,7 +14,7 @@ WATCHED = (
 # process that SLURM's SIGTERM reaches, and the log is appended to, so that it holds every attempt.
 rule train:
     input:
-        annotations=dataset_files("train"),
+        annotations=annotations_trained_on,
         weights=lambda w: getattr(resolved(w).backbone, "weights", None) or [],
     output:
         model="results/{scale}/runs/{run}/seed{seed}/model.safetensors",
