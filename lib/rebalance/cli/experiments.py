@@ -6,11 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from rebalance.cli.arguments import count, output_file, positive_int
-from rebalance.config.experiments import load_experiments, resolve_run
-from rebalance.config.targets import Curves
 
 NUM_CLASSES = {"coco_download": 80, "voc_download": 20}
 """Of data sets by kind, where they need not be at hand to know it."""
@@ -49,6 +45,9 @@ def add_scale_arguments(parser: argparse.ArgumentParser) -> None:
 
 def list_runs(arguments: argparse.Namespace) -> None:
     """Print every run with the tables and figures that show it."""
+    from rebalance.config.experiments import load_experiments
+    from rebalance.config.targets import Curves
+
     experiments = load_experiments()
     shown: dict[str, list[str]] = {run: [] for run in experiments.runs}
     for target in experiments.targets.values():
@@ -61,6 +60,10 @@ def list_runs(arguments: argparse.Namespace) -> None:
 
 def show_run(arguments: argparse.Namespace) -> None:
     """Print one resolved run as YAML, and in a comment below it how many parameters it has."""
+    import yaml
+
+    from rebalance.config.experiments import load_experiments, resolve_run
+
     experiments = load_experiments()
     scale = arguments.scale or experiments.settings.scale
     data = arguments.data or experiments.settings.data
@@ -90,6 +93,7 @@ def _annotated_classes(resolved: Mapping[str, Any]) -> int | None:
 
 def render_command(arguments: argparse.Namespace) -> int:
     """0, or 1 and one line on stderr when a cell of the notebook failed."""
+    from rebalance.config.experiments import load_experiments
     from rebalance.report.notebooks import NotebookError, run_notebook
     from rebalance.report.place import place_of
 
