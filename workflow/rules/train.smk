@@ -22,7 +22,7 @@ rule train:
         runtime=scale_resources("train", "runtime"),
         gres=training_gpus,
     params:
-        code=lambda w: training_code(resolved(w)),
+        code=training_code_of,
         run=training_settings,
         data=DATA,
         out=lambda w, output: os.path.dirname(output.model),

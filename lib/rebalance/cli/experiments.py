@@ -1,6 +1,7 @@
 """The sub-commands that read the configuration: ``runs``, ``show`` and ``render``."""
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,9 +47,10 @@ def add_scale_arguments(parser: argparse.ArgumentParser) -> None:
 def list_runs(arguments: argparse.Namespace) -> None:
     """Print every run with the tables and figures that show it."""
     from rebalance.config.experiments import load_experiments
+    from rebalance.config.memory import Memory
     from rebalance.config.targets import Curves
 
-    experiments = load_experiments()
+    experiments = load_experiments(memory=Memory())
     shown: dict[str, list[str]] = {run: [] for run in experiments.runs}
     for target in experiments.targets.values():
         for row in [] if isinstance(target, Curves) else target.runs:
@@ -63,8 +65,9 @@ def show_run(arguments: argparse.Namespace) -> None:
     import yaml
 
     from rebalance.config.experiments import load_experiments, resolve_run
+    from rebalance.config.memory import Memory
 
-    experiments = load_experiments()
+    experiments = load_experiments(memory=Memory())
     scale = arguments.scale or experiments.settings.scale
     data = arguments.data or experiments.settings.data
     run = resolve_run(experiments, arguments.name, scale, arguments.seed, data)
@@ -93,11 +96,20 @@ def _annotated_classes(resolved: Mapping[str, Any]) -> int | None:
 
 def render_command(arguments: argparse.Namespace) -> int:
     """0, or 1 and one line on stderr when a cell of the notebook failed."""
+    from rebalance.cli import page_server
+
+    if page_server.VARIABLE in os.environ:
+        try:
+            return page_server.run_on_server(os.environ[page_server.VARIABLE], arguments.given)
+        except OSError as error:
+            reason = error.strerror or error
+            print(f"rebalance render: no page server ({reason}): alone", file=sys.stderr)
     from rebalance.config.experiments import load_experiments
+    from rebalance.config.memory import Memory
     from rebalance.report.notebooks import NotebookError, run_notebook
     from rebalance.report.place import place_of
 
-    experiments = load_experiments(check_runs=False)
+    experiments = load_experiments(check_runs=False, memory=Memory())
     target = experiments.target(arguments.target)
     scale = arguments.scale or experiments.settings.scale
     results = experiments.results(scale, arguments.data, arguments.seeds)

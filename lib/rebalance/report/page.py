@@ -4,8 +4,12 @@ import re
 from functools import cache
 from html import unescape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rebalance.report.place import Place, footer_html, header_html
+
+if TYPE_CHECKING:
+    from nbconvert import HTMLExporter
 
 HERE = Path(__file__).parent
 
@@ -16,6 +20,7 @@ def page_css() -> str:
     return (HERE / "style.css").read_text(encoding="utf-8")
 
 
+@cache
 def code_css() -> str:
     """Colours of highlighted code, light and dark."""
     from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]
@@ -31,6 +36,21 @@ def svg_description(svg: str) -> str:
     return unescape(found[1]) if found else ""
 
 
+@cache
+def page_exporter() -> "HTMLExporter":
+    """What makes pages of notebooks, by the template ``page/index.html.j2``."""
+    from nbconvert import HTMLExporter
+    from traitlets.config import Config
+
+    config = Config()
+    config.HTMLExporter.preprocessors = []
+    exporter = HTMLExporter(
+        config=config, template_name="page", extra_template_basedirs=[str(HERE)]
+    )
+    exporter.register_filter("svg_description", svg_description)
+    return exporter
+
+
 def render_page(executed: Path, title: str, place: Place | None = None) -> str:
     """HTML of an executed notebook; needs nothing from the network and no file beside it.
 
@@ -44,15 +64,7 @@ def render_page(executed: Path, title: str, place: Place | None = None) -> str:
         place: what stands above and below it; nothing does if None.
     """
     import nbformat
-    from nbconvert import HTMLExporter
-    from traitlets.config import Config
 
-    config = Config()
-    config.HTMLExporter.preprocessors = []
-    exporter = HTMLExporter(
-        config=config, template_name="page", extra_template_basedirs=[str(HERE)]
-    )
-    exporter.register_filter("svg_description", svg_description)
     resources = {
         "page_title": title,
         "page_css": page_css() + code_css(),
@@ -61,5 +73,5 @@ def render_page(executed: Path, title: str, place: Place | None = None) -> str:
         "page_script": (HERE / "page" / "page.js").read_text(encoding="utf-8"),
     }
     node = nbformat.read(executed, as_version=4)
-    body, _ = exporter.from_notebook_node(node, resources=resources)
+    body, _ = page_exporter().from_notebook_node(node, resources=resources)
     return str(body)
