@@ -1,6 +1,7 @@
 # make demo   everything the laptop scale shows, from nothing: environment, data, trainings, pages
 # make test   the tests; make test-slurm adds those on a real one-node SLURM, make test-browser those
 #             of the pages in Chromium (root on Debian)
+# make docs   the documentation site, into site/: open site/index.html
 # make pictures   those of README and docs that are older than what they show (a test says when one is)
 # make bench-gpu   speed of training, losses without waits, precisions and devices, on a GPU; says so where there is none
 # make lock   requirements.lock anew after a change of requirements.txt (needs uv); what may stay, stays
@@ -14,7 +15,7 @@ CORES ?= $(shell nproc)
 export OMP_NUM_THREADS ?= 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test test-slurm test-browser fuzz bench bench-gpu pictures lint format install lock clean
+.PHONY: demo test test-slurm test-browser fuzz bench bench-gpu docs pictures lint format install lock clean
 
 install: .venv/installed
 
@@ -54,6 +55,10 @@ bench-gpu: install
 
 pictures: install
 	python docs/pictures.py
+
+docs: install
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
+	@echo "Open site/index.html"
 
 lint: install
 	ruff check .

@@ -1,8 +1,11 @@
 """make, conda users and containers get the same packages."""
 
 import re
+import tomllib
+from itertools import chain
 
 import pytest
+import rebalance
 import yaml
 
 LOCKED = re.compile(r"^([A-Za-z0-9_.-]+==[^ ]+)((?: ; [^\\]+)?) \\\n((?:    --hash=.*\n)+)", re.M)
@@ -35,13 +38,6 @@ def test_conda_environment_and_pip_pins_name_the_same_packages_and_versions(
     ), "every requirement is pinned"
 
 
-def test_every_dependency_of_the_package_is_pinned(repository, requirements):
-    pyproject = (repository / "pyproject.toml").read_text()
-    block = pyproject.split("dependencies = [", 1)[1].split("]", 1)[0]
-    named = {re.match(r"[A-Za-z0-9_.-]+", name)[0] for name in re.findall(r'"([^"]+)"', block)}
-    assert named <= {pin.split("==")[0] for pin in pins(requirements)}
-
-
 def test_the_lock_holds_every_requirement_at_its_version(requirements, lock):
     locked = {pin.lower().replace("_", "-") for pin, _, _ in LOCKED.findall(lock)}
     wanted = {pin.lower().replace("_", "-") for pin in pins(requirements)}
@@ -63,3 +59,32 @@ def test_containers_have_the_python_of_conda_users_and_install_the_lock(reposito
     recipe = (repository / "containers" / name).read_text()
     assert re.findall(r"^from:? python:(3\.\d+)", recipe, re.M | re.I) == [python]
     assert "--require-hashes --requirement requirements.lock" in recipe
+
+
+def test_every_dependency_of_the_package_is_pinned(repository, requirements):
+    project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    named = {re.match(r"[A-Za-z0-9_.-]+", name)[0] for name in wanted} - {"rebalance"}
+    assert named <= {pin.split("==")[0] for pin in pins(requirements)}
+
+
+def test_the_suite_and_the_five_works_can_be_cited(repository):
+    citation = yaml.safe_load((repository / "CITATION.cff").read_text())
+    assert citation["version"] == rebalance.__version__
+    works = (repository / "config" / "papers").glob("*.yaml")
+    published = [work for work in map(read_yaml, works) if not work.get("own")]
+    assert {one["title"] for one in citation["references"]} == {one["title"] for one in published}
+    for one in citation["references"]:
+        (work,) = (work for work in published if work["title"] == one["title"])
+        assert f"year = {{{one['year']}}}" in work["bibtex"]
+
+
+def test_the_workflow_is_listed_as_standardized_usage(repository):
+    usage = read_yaml(repository / ".snakemake-workflow-catalog.yml")["usage"]
+    assert {"mandatory-flags", "software-stack-deployment", "report"} <= set(usage)
+    assert (repository / "config" / "README.md").is_file()
+    assert (repository / "workflow" / "Snakefile").is_file()
+
+
+def read_yaml(path):
+    return yaml.safe_load(path.read_text())
