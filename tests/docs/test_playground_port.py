@@ -95,10 +95,16 @@ def of_boxes(name, pred, target):
 
 
 def test_it_has_every_loss_of_two_boxes(port):
-    assert set(port["boxes"]) - {"iou_itself", "ggiou_itself"} == set(BoxLoss.parts()) - OTHER_INPUTS
+    assert (
+        set(port["boxes"]) - {"iou_itself", "ggiou_itself"} == set(BoxLoss.parts()) - OTHER_INPUTS
+    )
 
 
-NAMES = [*(name for name in BoxLoss.parts() if name not in OTHER_INPUTS), "iou_itself", "ggiou_itself"]
+NAMES = [
+    *(name for name in BoxLoss.parts() if name not in OTHER_INPUTS),
+    "iou_itself",
+    "ggiou_itself",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
