@@ -24,10 +24,8 @@ from rebalance.config.targets import Target
 from rebalance.errors import InputError
 
 PAGES = ("table", "figure")
-LOCAL = (
-    "download", "released_download", "released_placed", "released_weights",
-    "coco_person_keypoints",
-)  # fmt: skip
+DOWNLOADS = ("download", "released_download", "released_weights")
+LOCAL = (*DOWNLOADS, "released_placed", "coco_person_keypoints")
 """Rules that run where snakemake does, and never wait in a queue."""
 TRAINED = ("model.safetensors", "log.csv", "run.yaml")
 EVALUATED = ("metrics.json", "matches.npz")

@@ -76,7 +76,8 @@ def iteration_of(run: Run) -> str:
     """Digest of what decides how long an iteration takes on a device, losses and batch included."""
     settings = run.model_dump(include={"scale", "backbone", "detector", "image"})
     settings["backbone"].pop("weights", None)
-    return _digest([settings, part_of_batch(run), run.hardware.precision])
+    hardware = run.hardware.model_dump(include={"precision", "channels_last"})
+    return _digest([settings, part_of_batch(run), hardware])
 
 
 def part_of_batch(run: Run) -> int:

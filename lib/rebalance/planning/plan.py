@@ -20,7 +20,7 @@ from rebalance.config.run import Run
 from rebalance.config.targets import Target
 from rebalance.data.sources import SOURCES
 from rebalance.errors import InputError
-from rebalance.planning.jobs import LOCAL, PAGES, Job, Jobs
+from rebalance.planning.jobs import DOWNLOADS, LOCAL, PAGES, Job, Jobs
 from rebalance.planning.measured import Measured, Networks, Pace, part_of_batch
 
 ON_GPU = (
@@ -96,7 +96,7 @@ class Plan:
             self.networks.count([*unmeasured, *compared], "operations")
         times = [(job, self.seconds(job)) for job in missing]
         known = [(job, seconds) for job, seconds in times if seconds is not None]
-        fetched = [job for job in missing if job.rule in LOCAL and "placed" not in job.rule]
+        fetched = [job for job in missing if job.rule in DOWNLOADS]
         on_gpu = [(self.devices(job), s) for job, s in known if self._takes_device(job)]
         beside = [s for job, s in known if not self._takes_device(job) and job.rule not in LOCAL]
         devices = self.gpus or max((number for number, _ in on_gpu), default=1)
