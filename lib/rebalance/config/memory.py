@@ -5,6 +5,7 @@ seconds, which each call of Snakemake and each page would spend again.
 """
 
 import hashlib
+import io
 import os
 import pickle
 import sys
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pydantic
+
+from rebalance.config.part import Options, Part, extended
 
 Value = TypeVar("Value")
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -50,7 +53,9 @@ class Memory:
         """Write what is new for the next process, if there is a folder for it."""
         if not self._has_more or not self._file.parent.is_dir():
             return
-        content = pickle.dumps(self._kept)
+        written = io.BytesIO()
+        _Pickler(written).dump(self._kept)
+        content = written.getvalue()
         handle, temporary = tempfile.mkstemp(dir=self._file.parent)
         with os.fdopen(handle, "wb") as file:
             file.write(self._head(content) + b"\n" + content)
@@ -59,6 +64,22 @@ class Memory:
 
     def _head(self, content: bytes) -> bytes:
         return f"{self._key} {hashlib.sha256(content).hexdigest()}".encode()
+
+
+class _Pickler(pickle.Pickler):
+    """Knows those parts, too, whose class has no name in any module: the extended ones."""
+
+    def reducer_override(self, value: Any) -> Any:
+        kind = type(value)
+        if isinstance(value, Part) and kind.__module__ == extended.__module__:
+            options, part = kind.__bases__
+            return _new_extended, (part, options), value.__getstate__()
+        return NotImplemented
+
+
+def _new_extended(part: type[Part], options: type[Options]) -> Part:
+    kind = extended(part, options)
+    return kind.__new__(kind)
 
 
 def _digest_of_files(root: Path) -> str:
