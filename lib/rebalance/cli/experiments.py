@@ -107,6 +107,7 @@ def render_command(arguments: argparse.Namespace) -> int:
     from rebalance.config.experiments import load_experiments
     from rebalance.config.memory import Memory
     from rebalance.report.notebooks import NotebookError, run_notebook
+    from rebalance.report.page import write_look
     from rebalance.report.place import place_of
 
     experiments = load_experiments(check_runs=False, memory=Memory())
@@ -121,4 +122,5 @@ def render_command(arguments: argparse.Namespace) -> int:
     except NotebookError as error:
         print(f"rebalance render: {error}", file=sys.stderr)
         return 1
+    write_look(results.folder)
     return 0
