@@ -25,10 +25,10 @@ FILE = Path(".snakemake", "rebalance.pickle")
 
 
 class Memory:
-    """Results of functions of the library's code and of a project's ``config`` and ``notebooks``.
+    """Results of functions of the code (library, rules) and of ``config`` and ``notebooks``.
 
     Args:
-        root: the folder that holds both.
+        root: the folder that holds ``config``, ``notebooks`` and ``workflow``.
     """
 
     def __init__(self, root: Path = Path(".")) -> None:
@@ -84,8 +84,12 @@ def _new_extended(part: type[Part], options: type[Options]) -> Part:
 
 def _digest_of_files(root: Path) -> str:
     digest = hashlib.sha256(f"{sys.version} {pydantic.VERSION} {root}".encode())
-    folders = (PACKAGE, "**/*.py"), (root / "config", "**/*.yaml"), (root / "notebooks", "*.ipynb")
-    for folder, pattern in folders:
+    for folder, pattern in (
+        (PACKAGE, "**/*.py"),
+        (root / "config", "**/*.yaml"),
+        (root / "notebooks", "*.ipynb"),
+        (root / "workflow", "rules/*.smk"),
+    ):
         for path in sorted(folder.glob(pattern)):
             content = path.read_bytes()
             digest.update(f"\n{path} {len(content)}\n".encode())
