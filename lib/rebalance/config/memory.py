@@ -36,7 +36,8 @@ class Memory:
         self._key = _digest_of_files(root)
         self._kept: dict[Hashable, Any] = {}
         self._has_more = False
-        if self._file.is_file():
+        # Of ours alone: what is unpickled may run code.
+        if self._file.is_file() and self._file.stat().st_uid == os.getuid():
             head, _, content = self._file.read_bytes().partition(b"\n")
             if head == self._head(content):  # of these files, and whole
                 self._kept = pickle.loads(content)
