@@ -38,8 +38,8 @@ def room(module: str) -> str:
 
 
 FLOORS = [
-    {"errors", "rng", "distributed", "rle", "locks"},
-    {"inputs", "checks"},
+    {"errors", "rng", "distributed", "rle"},
+    {"inputs", "checks", "locks"},
     {"boxes", "config"},
     {"generators", "metrics", "video"},
     {"data"},

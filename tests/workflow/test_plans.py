@@ -46,7 +46,9 @@ def test_a_dry_run_is_a_table_of_jobs(project):
     assert "results/shapes" not in output
     first = output.split("Job stats:", 1)[1]
     assert project.snakemake("--dry-run").stdout.split("Job stats:", 1)[1] == first, "remembered"
-    assert "results/shapes" in project.snakemake("--dry-run", "--quiet", "host", FIGURE).stdout
+    assert (
+        "results/shapes" in project.snakemake("--dry-run", "--quiet", "host", "--", FIGURE).stdout
+    )
 
 
 def test_seeds_may_be_given_on_the_command_line(project):

@@ -96,11 +96,11 @@ def _annotated_classes(resolved: Mapping[str, Any]) -> int | None:
 
 def render_command(arguments: argparse.Namespace) -> int:
     """0, or 1 and one line on stderr when a cell of the notebook failed."""
-    from rebalance.cli import page_server
+    from rebalance.cli.page_server import VARIABLE, run_on_server
 
-    if page_server.VARIABLE in os.environ:
+    if VARIABLE in os.environ:
         try:
-            return page_server.run_on_server(os.environ[page_server.VARIABLE], arguments.given)
+            return run_on_server(os.environ[VARIABLE], arguments.given)
         except OSError as error:
             reason = error.strerror or error
             print(f"rebalance render: no page server ({reason}): alone", file=sys.stderr)

@@ -93,8 +93,13 @@ def serve(listener: socket.socket, lifeline: int) -> None:
         _import_all()
         with connection:
             if os.fork() == 0:
-                listener.close()
-                _guard(connection, lifeline)
+                try:
+                    listener.close()
+                    _guard(connection, lifeline)
+                except BaseException:
+                    sys.excepthook(*sys.exc_info())
+                finally:
+                    os._exit(1)
         with suppress(ChildProcessError):  # none left
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass  # this guard is done
@@ -124,9 +129,11 @@ def _import_all() -> None:
     gc.freeze()  # so that forks need not copy what they only read
 
 
-def _guard(connection: socket.socket, lifeline: int) -> NoReturn:
+def _guard(connection: socket.socket, lifeline: int) -> None:
     """Run what a request asks for in another fork, kill it if nobody waits for it any more."""
     header, outputs, _, _ = socket.recv_fds(connection, _LENGTH.size, 2)
+    if not header:
+        return  # its command was killed meanwhile
     (length,) = _LENGTH.unpack(header)
     arguments, folder, environment = json.loads(connection.recv(length, socket.MSG_WAITALL))
     process = os.fork()
@@ -145,9 +152,11 @@ def _guard(connection: socket.socket, lifeline: int) -> NoReturn:
     if handle not in _readable(handle, connection.fileno(), lifeline):
         os.kill(process, signal.SIGKILL)
     code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    if code < 0:
+        os.write(outputs[1], f"rebalance: killed by signal {-code} (out of memory?)\n".encode())
+        code = 128 - code
     with suppress(BrokenPipeError):
-        connection.send(bytes([code if code >= 0 else 128 - code]))
-    os._exit(0)
+        connection.send(bytes([code]))
 
 
 def _run(arguments: list[str]) -> NoReturn:
