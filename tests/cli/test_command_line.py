@@ -106,6 +106,17 @@ def test_a_wrong_setting_in_run_yaml(settings, tmp_path, capsys, command):
     assert f"{file}: {MESSAGE}\n" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["predict --run-dir {}", "train --run-file {}/run.yaml"])
+def test_a_wrong_setting_in_a_variant(settings, tmp_path, capsys, command):
+    contents = trained(settings)
+    contents["variants"] = {"default": {"test": {"max_detection": 10}}}
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(contents))
+    assert main([*command.format(tmp_path).split(), "--out", str(tmp_path / "out")]) == 2
+    place = f"{file}: variants.default.test.max_detection: unknown key"
+    assert place in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [

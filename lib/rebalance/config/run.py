@@ -169,7 +169,10 @@ def read_run(path: Path) -> dict[str, Any]:
     if isinstance(contents, Mapping):
         added = TrainedRun.model_fields.keys() - Run.model_fields.keys()
         contents = {key: value for key, value in contents.items() if key not in added}
-    return parse(Run, contents, str(path)).model_dump()
+    run = parse(Run, contents, str(path)).model_dump()
+    for variant in run["variants"]:
+        tested_as(run, path, variant, {}, Place(str(path)))
+    return run
 
 
 def read_network(path: Path) -> dict[str, Any]:
@@ -194,12 +197,13 @@ def read_trained_run(path: Path) -> TrainedRun:
 
 
 def tested_as(
-    run: Mapping[str, Any], variant: str, changes: Mapping[str, Any], place: Place
+    run: Mapping[str, Any], file: Path, variant: str, changes: Mapping[str, Any], place: Place
 ) -> dict[str, Any]:
     """A run's settings, with its detector's test settings as one of its variants has them.
 
     Args:
         run: settings of a trained run.
+        file: where they stand.
         variant: one of the run's.
         changes: further test settings, on top.
         place: of these changes.
@@ -207,9 +211,13 @@ def tested_as(
     Raises:
         InputError: test settings that are unknown, not allowed, or do not fit the detector.
     """
-    test = run["variants"][variant]["test"]
+    test, at = run["variants"][variant]["test"], Place(str(file))
     detector = merged(merged(run["detector"], {"test": test}), {"test": changes})
-    layers = Layers([
-        Layer(Place("run.yaml", ("detector",)), run["detector"]), Layer(place, changes, ("test",))
-    ])  # fmt: skip
+    layers = Layers(
+        [
+            Layer(at.at("detector"), run["detector"]),
+            Layer(at.at("variants", variant, "test"), test, ("test",)),
+            Layer(place, changes, ("test",)),
+        ]
+    )
     return {**run, "detector": parse(Detector, detector, layers).model_dump()}

@@ -97,17 +97,16 @@ def open_trained_run(
         InputError: missing or damaged files, unknown split or variant, a class mapping that is not
             that of the training.
     """
-    checked = read_trained_run(Path(run_dir) / SETTINGS)
+    file = Path(run_dir) / SETTINGS
+    checked = read_trained_run(file)
     run = checked.model_dump()
     if threads is not None:
         torch.set_num_threads(threads)
     if split not in SPLITS:
         raise InputError(f"split must be one of {list(SPLITS)}, got {split!r}")
     if variant not in run["variants"]:
-        raise InputError(
-            f"{run_dir}/{SETTINGS}: variants are {sorted(run['variants'])}, got {variant!r}"
-        )
-    settings = tested_as(run, variant, test_settings or {}, Place(settings_place))
+        raise InputError(f"{file}: variants are {sorted(run['variants'])}, got {variant!r}")
+    settings = tested_as(run, file, variant, test_settings or {}, Place(settings_place))
     settings["backbone"].pop("weights", None)  # the trained ones take their place
     masks = for_training and checked.detector.needs_masks
     files = images or run["dataset"][split]
