@@ -16,12 +16,12 @@ from pandas.io.formats.style import Styler
 from rebalance.config.rows import row_names
 from rebalance.figures.comparison.compute import Metric, read_metric
 from rebalance.figures.comparison.gains import agreement
+from rebalance.report.numbers import UNDEFINED, show_number
 from rebalance.report.words import in_words
 
 if TYPE_CHECKING:
     from pandas.io.formats.style_render import CSSDict
 
-UNDEFINED = "–"
 STAND_IN = "stand-in"
 """How the note of a row begins that shows something in the place of what the work has."""
 _NAME = re.compile(r"[a-z0-9]+(_[a-z0-9]+)+")
@@ -58,16 +58,6 @@ def show_setting(value: Any) -> str:
     return (
         in_words(value) if isinstance(value, str) and _NAME.fullmatch(value) else escape(str(value))
     )
-
-
-def show_number(value: float, places: int, percent: bool, sign: bool = False) -> str:
-    """A number as the table shows it: in percent or as it is, with a real minus; – if undefined."""
-    if np.isnan(value):
-        return UNDEFINED
-    text = f"{100 * value if percent else value:{'+' if sign else ''}.{places}f}"
-    # What rounds to nothing has no sign.
-    text = text.lstrip("+-") if float(text) == 0 else text
-    return text.replace("-", "−")
 
 
 def style_table(
