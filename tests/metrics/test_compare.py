@@ -54,6 +54,22 @@ def test_gains_are_differences_of_what_evaluate_finds(files):
     assert results[1]["gains"]["AP"]["low"] < results[1]["gains"]["AP"]["high"]
 
 
+@pytest.mark.parametrize("iou_type", ["segm", "keypoints"])
+def test_masks_and_keypoints_are_compared_as_they_are_evaluated(files, golden_lrp, iou_type):
+    golden = next(g for g in map(golden_lrp, range(7)) if g["iouType"] == iou_type)
+    files["gt"].write_text(json.dumps(golden["gt"]))
+    files["a"].write_text(json.dumps(golden["results"]))
+    files["fewer"].write_text(json.dumps(golden["results"][::2]))
+    more = ("--iou-type", iou_type, "--resamples", "10")
+    code, out = run(files, *more, dts=("a", "fewer"))
+    assert code == 0
+    before, after = (evaluate(files["gt"], files[n], iou_type=iou_type) for n in ("a", "fewer"))
+    gains = json.loads(out.read_text())["results"][1]["gains"]
+    for name in ("AP", "AP50", "APL", "oLRP", "oLRP_FN"):
+        assert gains[name]["gain"] == pytest.approx(after[name] - before[name], abs=1e-12)
+    assert gains["AP"]["gain"] < 0
+
+
 def test_identical_files_gain_nothing_in_any_resample(files):
     code, out = run(files, "--resamples", "30", dts=("a", "a"))
     results = json.loads(out.read_text())["results"]

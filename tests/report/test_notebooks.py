@@ -1,5 +1,6 @@
 import ast
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -94,9 +95,9 @@ def test_a_page_among_others_takes_its_look_from_beside_the_index(
     assert "<style>" in alone.read_text()
     assert "<style>" not in page
     write_index({"scale": "shapes", "works": []}, results.folder / "index.html")
-    links = re.findall(r'<(?:link rel="stylesheet" href|script src)="([^"]*)"', page)
+    links = re.findall(r'<(?:link|script) [^>]*?(?:href|src)="([^"]*)"', page)
     assert [Path(link).name for link in links] == ["style.css", "pages.js", "script.js"]
-    look = "".join((html.parent / link).read_text() for link in links)
+    look = "".join(Path(os.path.normpath(html.parent / link)).read_text() for link in links)
     assert page_css() in look
     assert "const PAGES" in look
 

@@ -476,6 +476,11 @@ def test_only_the_papers_scale_goes_without_a_warning():
     assert "a &lt; b" in heading_html("a < b", "W", "shapes")
 
 
+def test_numbers_that_say_nothing_say_so_on_top():
+    assert "These numbers say nothing" in heading_html("T", "W", "paper", nothing_learnt=True)
+    assert "say nothing" not in heading_html("T", "W", "paper")
+
+
 def test_small_print():
     legend = legend_html(METRICS)
     assert "Not measured here: memory gb." in legend

@@ -13,7 +13,7 @@ from rebalance.figures.training_curves.compute import smooth
 NOT_CURVES = {"iteration", "seconds", "images"}
 
 TITLES = {"loss": "total loss", "lr": "learning rate", "grad_norm": "gradient norm"}
-OWN_UNIT = "in the loss's own unit"
+OWN_UNIT = "own unit"
 UNITS = {"lr": "", "grad_norm": "norm"}
 """Of what is no loss."""
 
