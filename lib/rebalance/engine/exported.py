@@ -54,7 +54,7 @@ class LoadedDetector:
         pixels = image if isinstance(image, Tensor) else read_image(image)
         original = (pixels.shape[1], pixels.shape[2])
         nothing = torch.zeros(0, 4)
-        target = {"image_id": 0, "boxes": nothing, "ignored_boxes": nothing}
+        target: dict[str, Any] = {"image_id": 0, "boxes": nothing, "ignored_boxes": nothing}
         prepare = Preparation(self.settings["image"], seed=None)
         resized, target = prepare(pixels, target)
         size = target["image_size"]
