@@ -19,9 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
-from safetensors.torch import load_file
 
 pytestmark = [
     pytest.mark.slurm,
@@ -35,6 +33,7 @@ pytestmark = [
 REPOSITORY = Path(__file__).resolve().parents[2]
 TABLE = "focal_eiou_table_1"
 CANCELLED, PREEMPTED = "retinanet_r50_smooth_l1", "retinanet_r50_balanced_l1"
+EVALUATION = "evaluation_evaluate_predict"  # what SLURM knows these two by, as one job
 ENVIRONMENT = {
     **os.environ,
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -122,33 +121,41 @@ def wait_until(happened: Callable[[], bool], what: str, process: subprocess.Pope
         time.sleep(0.2)
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory) -> Path:
-    """A copy of the project whose table has two rows, of two short trainings."""
-    root = tmp_path_factory.mktemp("slurm").resolve()
+def make_project(root: Path, shrink: Callable[[dict], object]) -> None:
+    """Copy the project; its table has two rows, of trainings of a scale that `shrink` changes."""
     for folder in ("config", "workflow", "notebooks", "lib"):
         ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
         shutil.copytree(REPOSITORY / folder, root / folder, ignore=ignored)
     (root / "slurm").symlink_to((REPOSITORY / "slurm").readlink())
     ENVIRONMENT["PYTHONPATH"] = str(root / "lib")
 
-    def edit(file: str, change: Callable[[dict], object]) -> None:
-        contents = yaml.safe_load((root / file).read_text())
-        change(contents)
-        (root / file).write_text(yaml.safe_dump(contents, sort_keys=False))
+    def two_rows(paper: dict) -> None:
+        table = paper["targets"]["table_1"]
+        del table["rows"][2:], table["baselines"][2:]
+
+    small = {"num_train": 32, "num_val": 8}
+    edit(root / "config/datasets.yaml", lambda entries: entries["shapes"].update(small))
+    edit(root / "config/scales/shapes.yaml", shrink)
+    edit(root / "config/papers/focal_eiou.yaml", two_rows)
+
+
+def edit(file: Path, change: Callable[[dict], object]) -> None:
+    contents = yaml.safe_load(file.read_text())
+    change(contents)
+    file.write_text(yaml.safe_dump(contents, sort_keys=False))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """A copy of the project whose table has two rows, of two short trainings."""
+    root = tmp_path_factory.mktemp("slurm").resolve()
 
     def shrink(scale: dict) -> None:
         scale["schedules"]["focal_eiou"].update(iterations=120, batch_size=4, checkpoint_every=20)
         scale["resources"]["train"].update(gpus=1, mem_mb=1000, runtime=10)
         scale["resources"]["predict"].update(threads=4)
 
-    def two_rows(paper: dict) -> None:
-        table = paper["targets"]["table_1"]
-        del table["rows"][2:], table["baselines"][2:]
-
-    edit("config/datasets.yaml", lambda entries: entries["shapes"].update(num_train=32, num_val=8))
-    edit("config/scales/shapes.yaml", shrink)
-    edit("config/papers/focal_eiou.yaml", two_rows)
+    make_project(root, shrink)
     return root
 
 
@@ -286,8 +293,7 @@ def test_each_step_of_the_table_is_a_job(story, project):
     story = {rule: jobs for rule, jobs in story.items() if rule != "shapes"}  # there before, or not
     assert {rule: len(jobs) for rule, jobs in story.items()} == {
         "train": 3,  # one of the two a second time
-        "predict": 2,
-        "evaluate": 2,
+        EVALUATION: 2,
         "table": 1,
     }
     table = (project / "results/shapes/focal_eiou/table_1/table.csv").read_text()
@@ -311,7 +317,7 @@ def test_only_gpu_jobs_ask_for_gpus_and_see_them(story):
 
 
 def test_the_cores_of_the_submitting_machine_do_not_limit_a_job(story):
-    assert {job.fields["NumCPUs"] for job in story["predict"]} == {"4"}
+    assert {job.fields["NumCPUs"] for job in story[EVALUATION]} == {"4"}
 
 
 def test_a_cancelled_training_is_submitted_again_with_more_and_goes_on(story, project):
@@ -348,8 +354,10 @@ def test_the_weights_are_those_of_an_uninterrupted_training(story, project, run)
 def test_each_job_has_a_log_under_its_rule_and_wildcards(story, project):
     for rule, jobs in story.items():
         for job in jobs:
-            log = project / "logs/slurm" / f"rule_{rule}" / job.wildcards / f"{job.number}.log"
-            assert f"rule {rule}:" in log.read_text(), log
+            folder = f"group_{rule}" if rule == EVALUATION else f"rule_{rule}"
+            log = project / "logs/slurm" / folder / job.wildcards / f"{job.number}.log"
+            for name in ("predict", "evaluate") if rule == EVALUATION else (rule,):
+                assert f"rule {name}:" in log.read_text(), log
 
 
 def test_a_training_hears_of_its_time_limit_two_minutes_before(story, time_limited):
@@ -360,22 +368,3 @@ def test_a_training_hears_of_its_time_limit_two_minutes_before(story, time_limit
     assert (first.state, second.state) == ("FAILED", "COMPLETED")
     assert int((root / "checkpoint").read_text()) <= 120
     assert (first.fields["TimeLimit"], second.fields["TimeLimit"]) == ("00:04:00", "00:08:00")
-
-
-def test_one_task_with_two_devices_and_two_tasks_train_the_same(story, project, tmp_path):
-    from rebalance.config.experiments import load_experiments, resolve_run
-
-    run = resolve_run(load_experiments(project), CANCELLED, "shapes", 0, "data").model_dump()
-    run["schedule"]["iterations"] = 4
-    run["hardware"]["devices"] = 2
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump(run))
-    weights = []
-    for tasks in ("1", "2"):
-        out = tmp_path / tasks
-        step = ("srun", f"--ntasks={tasks}", "--gres=gpu:2", "--mem=2000", "--time=5")
-        training = ("rebalance", "train", "--run-file", str(tmp_path / "run.yaml"))
-        command(*step, *training, "--threads", "1", "--out", str(out), cwd=project)
-        made_with = yaml.safe_load((out / "run.yaml").read_text())["made_with"]
-        assert made_with["processes"] == 2
-        weights.append(load_file(out / "model.safetensors"))
-    torch.testing.assert_close(*weights)

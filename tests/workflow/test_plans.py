@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from PIL import Image
 from rebalance.cli import main
 from rebalance.config.experiments import load_experiments
 
@@ -37,6 +38,20 @@ def test_all_138_are_planned_and_none_waits(project):
     assert len({target.label for target in published if target.made}) == 138
     assert all(target.made for target in published)
     assert planned_pages(project) == pages(project)
+
+
+def test_a_dry_run_is_a_table_of_jobs(project):
+    output = project.snakemake("--dry-run").stdout
+    assert "Job stats:" in output
+    assert "results/shapes" not in output
+    first = output.split("Job stats:", 1)[1]
+    assert project.snakemake("--dry-run").stdout.split("Job stats:", 1)[1] == first, "remembered"
+    assert "results/shapes" in project.snakemake("--dry-run", "--quiet", "host", FIGURE).stdout
+
+
+def test_seeds_may_be_given_on_the_command_line(project):
+    planned = project.planned("--config", "seeds=[3,5]", "--", "focal_eiou_table_1")
+    assert planned["train"] == 6
 
 
 def test_after_one_figure_everything_else_is_planned(project):
@@ -89,3 +104,34 @@ def test_a_page_of_another_seed_names_that_seed(project, random_scene):
     assert "seed 7: " in page
     assert "seed 0" not in page
     assert "runs/retinanet_r50_smooth_l1/seed7/log.csv" in page
+
+
+def test_masks_that_a_folder_of_ones_own_lacks_are_missed_before_any_job(make_project):
+    project = make_project("own_folder")
+    raw = project.root / "data" / "raw"
+    raw.mkdir(parents=True)
+    Image.new("RGB", (40, 30)).save(raw / "a.jpg")
+    boxes_only = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 40, "height": 30}],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [{"id": 5, "image_id": 1, "category_id": 1, "bbox": [1, 2, 10, 20]}],
+    }
+    (raw / "mine.json").write_text(json.dumps(boxes_only))
+    both = {"annotations": "raw/mine.json", "images": "raw"}
+    splits = {key: {"train": path, "val": path} for key, path in both.items()}
+    project.edit(
+        "config/datasets.yaml", lambda sets: sets.update(mine={"kind": "coco_folder", **splits})
+    )
+    project.edit(
+        "config/scales/shapes.yaml", lambda scale: scale["datasets"].update(coco2017="mine")
+    )
+    model = "results/shapes/runs/{}/seed0/model.safetensors".format
+    refused = project.snakemake("--dry-run", model("mask_rcnn"), check=False)
+    assert refused.returncode == 1
+    said = [line for line in refused.stdout.splitlines() if "mine" in line]
+    assert said == [
+        "snakemake: data set mine, for a detector that trains on masks: data/raw/mine.json: "
+        "annotation 5: missing key 'segmentation', needed for masks"
+    ]
+    assert "Traceback" not in refused.stdout
+    assert project.planned(model("retinanet_r50_smooth_l1")) == {"coco_folder": 1, "train": 1}

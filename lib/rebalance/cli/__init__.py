@@ -17,6 +17,7 @@ from rebalance.cli.experiments import add_experiment_commands
 from rebalance.cli.export import add_export
 from rebalance.cli.new import add_new
 from rebalance.cli.pages import add_report_commands
+from rebalance.cli.planning import add_planning_commands
 from rebalance.cli.training import add_engine_commands
 from rebalance.cli.weights import add_weight_commands
 from rebalance.errors import InputError
@@ -44,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"rebalance {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     add_experiment_commands(commands)
+    add_planning_commands(commands)
     add_data_commands(commands)
     add_engine_commands(commands)
     add_metric_commands(commands)
@@ -57,7 +59,9 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one sub-command; 0 on success; one line on stderr and 2 for bad input,
     75 (EX_TEMPFAIL: start again) where another process is at work, or one of its own was killed."""
-    arguments = build_parser().parse_args(argv)
+    given = sys.argv[1:] if argv is None else list(argv)
+    arguments = build_parser().parse_args(given)
+    arguments.given = given
     try:
         result = arguments.run(arguments)
     except InputError as error:

@@ -156,7 +156,10 @@ def _write_report(arguments: argparse.Namespace) -> int:
             "bitmap": f"{scratch}/detections.png",
         }
         try:
-            run_notebook(REPORT_NOTEBOOK, parameters, executed, arguments.html)
+            # A report is handed on: where the files lie on this machine is not for its readers.
+            run_notebook(
+                REPORT_NOTEBOOK, parameters, executed, arguments.html, show_parameters=False
+            )
         except NotebookError as error:
             print(f"rebalance evaluate: {error}", file=sys.stderr)
             return 1
