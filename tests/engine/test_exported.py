@@ -34,7 +34,7 @@ def test_an_exported_run_detects_as_the_run_does(trained, run, shapes, tmp_path,
     assert main(["export", "--run", str(trained), "--out", str(tmp_path / "given")]) == 0
     shutil.rmtree(trained)
     given = tmp_path / "given"
-    names = {str(path.relative_to(given)) for path in given.rglob("*") if path.is_file()}
+    names = {str(path.relative_to(given)) for path in given.rglob("[!.]*") if path.is_file()}
     assert names == {"README.md", "model.safetensors", "run.yaml", "default/metrics.json"}
     model = rebalance.load(given)
     assert not model.detector.training

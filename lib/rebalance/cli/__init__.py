@@ -15,6 +15,7 @@ from rebalance.cli.data import add_data_commands
 from rebalance.cli.evaluation import add_metric_commands
 from rebalance.cli.experiments import add_experiment_commands
 from rebalance.cli.export import add_export
+from rebalance.cli.new import add_new
 from rebalance.cli.pages import add_report_commands
 from rebalance.cli.planning import add_planning_commands
 from rebalance.cli.training import add_engine_commands
@@ -51,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_report_commands(commands)
     add_weight_commands(commands)
     add_export(commands)
+    add_new(commands)
     return parser
 
 

@@ -33,7 +33,7 @@ def export_command(arguments: argparse.Namespace) -> None:
 
     folder = _folder(arguments)
     export_run(folder, arguments.out, card_text(folder))
-    print(f"{arguments.out}: {', '.join(sorted(path.name for path in arguments.out.iterdir()))}")
+    print(f"{arguments.out}: packed")
 
 
 def _folder(arguments: argparse.Namespace) -> Path:

@@ -17,6 +17,7 @@ from rebalance.detectors.detector import Detector
 from rebalance.engine.batches import prediction_batches
 from rebalance.engine.loading import Normaliser
 from rebalance.engine.predict import coco_results
+from rebalance.engine.provenance import contents_of
 from rebalance.engine.run_folder import MODEL, SETTINGS
 from rebalance.engine.trained_run import load_model
 from rebalance.engine.transforms import Preparation
@@ -54,7 +55,7 @@ class LoadedDetector:
         pixels = image if isinstance(image, Tensor) else read_image(image)
         original = (pixels.shape[1], pixels.shape[2])
         nothing = torch.zeros(0, 4)
-        target = {"image_id": 0, "boxes": nothing, "ignored_boxes": nothing}
+        target: dict[str, Any] = {"image_id": 0, "boxes": nothing, "ignored_boxes": nothing}
         prepare = Preparation(self.settings["image"], seed=None)
         resized, target = prepare(pixels, target)
         size = target["image_size"]
@@ -95,18 +96,18 @@ def export_run(run_dir: str | Path, out: str | Path, card: str) -> None:
         card: of :func:`rebalance.report.card.card_text`.
 
     Raises:
-        InputError: ``run_dir`` holds no trained run, or ``out`` is taken.
+        InputError: ``run_dir`` holds no trained run, or ``out`` is taken by something else.
     """
     source = Path(run_dir)
     load(source)  # what does not load is not given away
 
+    files = [MODEL, SETTINGS, f"{DEFAULT_VARIANT}/{METRICS}"]
+    files = [name for name in files if (source / name).is_file()]  # it may be evaluated or not
+
     def fill(folder: Path) -> None:
-        for name in (MODEL, SETTINGS):
+        for name in files:
+            (folder / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(source / name, folder / name)
-        metrics = source / DEFAULT_VARIANT / METRICS
-        if metrics.is_file():
-            (folder / DEFAULT_VARIANT).mkdir()
-            shutil.copyfile(metrics, folder / DEFAULT_VARIANT / METRICS)
         (folder / "README.md").write_text(card)
 
-    make_folder(out, fill)
+    make_folder(out, f"{contents_of(source / name for name in files)}\n", fill)

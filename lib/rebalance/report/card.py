@@ -1,6 +1,5 @@
 """The card of a trained run: what it is, how it was trained, how good it is, how to load it."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -77,7 +76,7 @@ def _version(run: Mapping[str, Any]) -> str:
 
 def _settings(run: Mapping[str, Any]) -> list[tuple[str, ...]]:
     schedule = run["schedule"]
-    rows = [
+    rows: list[tuple[str, ...]] = [
         ("iterations", f"{schedule['iterations']:,}"),
         ("images in a batch", str(schedule["batch_size"])),
         ("learning rate", f"{schedule['lr']:g}"),
@@ -96,12 +95,11 @@ def _settings(run: Mapping[str, Any]) -> list[tuple[str, ...]]:
 def _metrics(run: Mapping[str, Any], measured: Mapping[str, Any] | None) -> str:
     if measured is None:
         return "Not evaluated yet."
-    rows = [("metric", "percent", "better", "what it is")]
+    rows: list[tuple[str, ...]] = [("metric", "percent", "better", "what it is")]
     for name, value in measured.items():
         if isinstance(value, float) or value is None:
-            undefined = value is None or math.isnan(value)
             better = "lower" if lower_is_better(name) else "higher"
-            shown = "undefined" if undefined else f"{100 * value:.1f}"
+            shown = "undefined" if value is None else f"{100 * value:.1f}"
             rows.append((name, shown, better, meaning(name)))
     return f"On the validation images of {run['dataset']['name']}:\n\n{_table(rows)}"
 

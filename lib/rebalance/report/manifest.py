@@ -136,8 +136,8 @@ def _detectors(experiments: Experiments, target: Target) -> list[str]:
 
 
 def detector_name(base: str) -> str:
-    """What readers call a detector of config/detectors.yaml."""
-    return next(name for part, name in DETECTORS.items() if part in base)
+    """What readers call a detector of config/detectors.yaml; one of the user's keeps its name."""
+    return next((name for part, name in DETECTORS.items() if part in base), base)
 
 
 def _reason(target: Target, scale: str) -> str:
