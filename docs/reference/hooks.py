@@ -84,3 +84,9 @@ def _mathml(found: re.Match[str]) -> str:
     bar = "<mo>&#x0007C;</mo>"
     formula = formula.replace(bar, bar.replace("<mo>", '<mo lspace="0" rspace="0">'))
     return f'<span class="formula">{formula}</span>'
+
+
+def on_post_page(output: str, **_: object) -> str:
+    """The theme's search dialog gets the name that screen readers say."""
+    dialog = 'data-md-component="search" role="dialog"'
+    return output.replace(dialog, f'{dialog} aria-label="Search"')

@@ -17,6 +17,9 @@ PORT = "docs/assets/playground/losses.js"
 OTHER_INPUTS = {"dynamic_smooth_l1", "kl", "carl"}
 """They take more than two boxes: a beta of the training, predicted variances, scores."""
 
+LOSSES = [name for name in BoxLoss.parts() if name not in OTHER_INPUTS]
+MEASURES = ("iou_itself", "ggiou_itself")
+
 CODE = """
 const port = require(process.argv[1]);
 const { boxes, rankings } = JSON.parse(require("fs").readFileSync(0, "utf8"));
@@ -95,13 +98,19 @@ def of_boxes(name, pred, target):
 
 
 def test_it_has_every_loss_of_two_boxes(port):
-    assert set(port["boxes"]) - {"iou_itself", "ggiou_itself"} == set(BoxLoss.parts()) - OTHER_INPUTS
+    assert (
+        set(port["boxes"]) - {"iou_itself", "ggiou_itself"} == set(BoxLoss.parts()) - OTHER_INPUTS
+    )
 
 
-NAMES = [*(name for name in BoxLoss.parts() if name not in OTHER_INPUTS), "iou_itself", "ggiou_itself"]
+NAMES = [
+    *(name for name in BoxLoss.parts() if name not in OTHER_INPUTS),
+    "iou_itself",
+    "ggiou_itself",
+]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*LOSSES, *MEASURES])
 def test_boxes(port, boxes, name):
     pred, target = torch.tensor(boxes).unbind(1)
     pred.requires_grad_()
