@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from PIL import Image
 from rebalance.cli import main
 from rebalance.config.experiments import load_experiments
 
@@ -89,3 +90,34 @@ def test_a_page_of_another_seed_names_that_seed(project, random_scene):
     assert "seed 7: " in page
     assert "seed 0" not in page
     assert "runs/retinanet_r50_smooth_l1/seed7/log.csv" in page
+
+
+def test_masks_that_a_folder_of_ones_own_lacks_are_missed_before_any_job(make_project):
+    project = make_project("own_folder")
+    raw = project.root / "data" / "raw"
+    raw.mkdir(parents=True)
+    Image.new("RGB", (40, 30)).save(raw / "a.jpg")
+    boxes_only = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 40, "height": 30}],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [{"id": 5, "image_id": 1, "category_id": 1, "bbox": [1, 2, 10, 20]}],
+    }
+    (raw / "mine.json").write_text(json.dumps(boxes_only))
+    both = {"annotations": "raw/mine.json", "images": "raw"}
+    splits = {key: {"train": path, "val": path} for key, path in both.items()}
+    project.edit(
+        "config/datasets.yaml", lambda sets: sets.update(mine={"kind": "coco_folder", **splits})
+    )
+    project.edit(
+        "config/scales/shapes.yaml", lambda scale: scale["datasets"].update(coco2017="mine")
+    )
+    model = "results/shapes/runs/{}/seed0/model.safetensors".format
+    refused = project.snakemake("--dry-run", model("mask_rcnn"), check=False)
+    assert refused.returncode == 1
+    said = [line for line in refused.stdout.splitlines() if "mine" in line]
+    assert said == [
+        "snakemake: data set mine, for a detector that trains on masks: data/raw/mine.json: "
+        "annotation 5: missing key 'segmentation', needed for masks"
+    ]
+    assert "Traceback" not in refused.stdout
+    assert project.planned(model("retinanet_r50_smooth_l1")) == {"coco_folder": 1, "train": 1}

@@ -9,6 +9,7 @@ from pathlib import Path
 from rebalance.config.code import fingerprint, notebook_imports, run_code, training_code
 from rebalance.config.experiments import load_experiments, resolve_run
 from rebalance.config.run import DEFAULT_VARIANT
+from rebalance.data.mask_check import check_masks
 from rebalance.errors import InputError
 from rebalance.locks import remove_unless_in_use
 from snakemake.exceptions import WorkflowError
@@ -119,20 +120,40 @@ def threads_of(job):
     return lambda wildcards: resources_of(wildcards.scale, job).threads
 
 
+def gres(gpus):
+    """The generic resource that SLURM knows GPUs of a node by, of the site's kind; "" asks for none."""
+    kind = os.environ.get("REBALANCE_SLURM_GPU_TYPE")
+    return ":".join(filter(None, ("gpu", kind, str(gpus)))) if gpus else ""
+
+
 def gpus_of(job):
-    """The generic resource that SLURM knows GPUs by; "" asks for none."""
+    """GPUs of a job kind."""
+    return lambda wildcards: gres(resources_of(wildcards.scale, job).gpus)
 
-    def value(wildcards):
-        gpus = resources_of(wildcards.scale, job).gpus
-        return f"gpu:{gpus}" if gpus else ""
 
-    return value
+def training_nodes(wildcards):
+    """Nodes of a training."""
+    devices = resolved(wildcards).hardware.devices
+    return resources_of(wildcards.scale, "train").nodes_for(devices)
 
 
 def training_gpus(wildcards):
-    """As ``gpus_of``: no more than the run trains on, which a small batch limits."""
+    """GPUs of each node: no more than the run trains on, which a small batch limits."""
     gpus = resources_of(wildcards.scale, "train").gpus
-    return f"gpu:{min(gpus, resolved(wildcards).hardware.devices)}" if gpus else ""
+    devices = resolved(wildcards).hardware.devices
+    return gres(min(gpus, devices // training_nodes(wildcards)))
+
+
+def over_nodes(value):
+    """Resource of a training on several nodes, from these, devices and CPUs of each; else it has none."""
+
+    def resource(wildcards):
+        nodes = training_nodes(wildcards)
+        each = resolved(wildcards).hardware.devices // nodes
+        cpus = resources_of(wildcards.scale, "train").threads
+        return value(nodes, each, cpus) if nodes > 1 else None
+
+    return resource
 
 
 def dataset_of(wildcards):
@@ -212,7 +233,7 @@ def test_settings(wildcards):
 
 def training_settings(wildcards):
     """What a training depends on: all but how the trained detector is tested and evaluated."""
-    without = {"variants": True, "hardware": {"timeout", "num_workers"}}
+    without = {"variants": True, "hardware": {"timeout", "num_workers", "channels_last"}}
     settings = resolved(wildcards).model_dump(exclude=without)
     del settings["detector"]["test"]
     # Only where they are kept: what other trainings depend on stays as it was.
@@ -227,6 +248,14 @@ def evaluation_options(wildcards):
     )
     masks = "--with-masks" if resolved(wildcards).detector.needs_masks else ""
     return f"{options} {ious_option(wildcards)} {masks}"
+
+
+def card_option(wildcards):
+    """The run's folder, whose card shows what the default variant measures."""
+    if wildcards.variant != DEFAULT_VARIANT:
+        return ""
+    folder = f"results/{wildcards.scale}/runs/{wildcards.run}/seed{wildcards.seed}"
+    return f"--card {shlex.quote(folder)}"
 
 
 def detections_of(wildcards):
@@ -246,6 +275,37 @@ def ious_option(wildcards):
 def dataset_files(split):
     """Annotations of a split of the run's data set."""
     return lambda wildcards: getattr(resolved(wildcards).dataset, split).annotations
+
+
+def annotations_trained_on(wildcards):
+    """As ``dataset_files("train")``, of a folder of the user's own after a look at the masks."""
+    run = resolved(wildcards)
+    if run.detector.needs_masks:
+        check_masks_of(run.dataset.name)
+    return run.dataset.train.annotations
+
+
+@cache
+def check_masks_of(dataset):
+    """Ends with one line, before any job, if a user's folder lacks the masks that a run trains on."""
+    entry = EXPERIMENTS.datasets[dataset]
+    if entry.called != "coco_folder":
+        return
+    annotations, images = (
+        {split: Path(DATA, getattr(part, split)) for split in ("train", "val")}
+        for part in (entry.annotations, entry.images)
+    )
+    # One that is not there is asked for by the job that takes it.
+    if not all(file.is_file() for file in annotations.values()):
+        return
+    try:
+        check_masks(
+            annotations, images, entry.first, Path(f".snakemake/masks/{dataset}.json")
+        )
+    except InputError as error:
+        sys.exit(
+            f"snakemake: data set {dataset}, for a detector that trains on masks: {error}"
+        )
 
 
 def testdev_annotations(wildcards):
@@ -271,6 +331,11 @@ def notebook_memory(wildcards, attempt):
 def notebook_minutes(wildcards, attempt):
     """Minutes of a notebook: one that describes a data set goes through all of its images."""
     return (90 if target_of(wildcards).datasets else 20) * attempt
+
+
+def page_group(wildcards):
+    """Pages that wait for nothing are few jobs on a cluster; others are each made when they can be."""
+    return None if target_inputs(wildcards) else "analytic"
 
 
 def target_inputs(wildcards):

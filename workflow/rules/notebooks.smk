@@ -20,9 +20,12 @@ rule table:
         notebook="logs/{scale}/{work}/{target}.ipynb",
     wildcard_constraints:
         target=ids_of(shows_table=True),
+    group:
+        page_group
     resources:
         mem_mb=lambda w, attempt: 1500 * attempt,
         runtime=lambda w, attempt: 20 * attempt,
+        pages=1,  # how many of a group at once: workflow/profiles/slurm
     params:
         code=target_code,
         notebook=target_parameters,
@@ -54,9 +57,12 @@ rule figure:
         notebook="logs/{scale}/{work}/{target}.ipynb",
     wildcard_constraints:
         target=ids_of(shows_table=False),
+    group:
+        page_group
     resources:
         mem_mb=notebook_memory,
         runtime=notebook_minutes,
+        pages=1,
     params:
         code=target_code,
         notebook=target_parameters,

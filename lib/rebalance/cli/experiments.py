@@ -91,6 +91,7 @@ def _annotated_classes(resolved: Mapping[str, Any]) -> int | None:
 def render_command(arguments: argparse.Namespace) -> int:
     """0, or 1 and one line on stderr when a cell of the notebook failed."""
     from rebalance.report.notebooks import NotebookError, run_notebook
+    from rebalance.report.page import write_look
     from rebalance.report.place import place_of
 
     experiments = load_experiments(check_runs=False)
@@ -105,4 +106,5 @@ def render_command(arguments: argparse.Namespace) -> int:
     except NotebookError as error:
         print(f"rebalance render: {error}", file=sys.stderr)
         return 1
+    write_look(results.folder)
     return 0

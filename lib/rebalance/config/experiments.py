@@ -347,6 +347,7 @@ def load_experiments(
                 _check_target(experiments, target, place)
                 experiments.targets[target.name] = target
     _check_seeds(experiments)
+    _check_classes(experiments)
     for scale in experiments.scales if check_runs else ():
         for run in experiments.runs:
             resolve_run(experiments, run, scale)
@@ -372,9 +373,13 @@ def resolve_run(
     entry, at = experiments.works[work].runs[name], experiments.scale(scale)
     place = experiments.work_place(work).at("runs", name)
     scale_file = experiments.place("scales", f"{scale}.yaml")
-    dataset = _named(at.datasets, entry.dataset, place.at("dataset"), scale_file)
-    backbone = _named(at.backbones, entry.backbone, place.at("backbone"), scale_file)
-    schedule = _named(at.schedules, entry.schedule, place.at("schedule"), scale_file)
+    dataset = _named(at.datasets, entry.dataset, place.at("dataset"), scale_file.at("datasets"))
+    backbone = _named(
+        at.backbones, entry.backbone, place.at("backbone"), scale_file.at("backbones")
+    )
+    schedule = _named(
+        at.schedules, entry.schedule, place.at("schedule"), scale_file.at("schedules")
+    )
     _named(experiments.bases, entry.base, place.at("base"), experiments.place("detectors.yaml"))
     below = [
         *experiments.detector_layers(entry.base, scale),
@@ -501,6 +506,8 @@ def _check_scales(experiments: Experiments) -> None:
                 file.at("datasets", key),
                 experiments.place("datasets.yaml"),
             )
+        for key in scale.image_of:
+            _named(scale.datasets, key, file.at("image_of", key), file.at("datasets"))
         for base in scale.detectors:
             place = file.at("detectors", base)
             _named(experiments.bases, base, place, experiments.place("detectors.yaml"))
@@ -562,7 +569,7 @@ def _check_target(experiments: Experiments, target: Target, place: Place) -> Non
             key = "dataset" if dataset == target.entry.dataset else "beside"
             for name, scale in experiments.scales.items():
                 scale_file = experiments.place("scales", f"{name}.yaml")
-                _named(scale.datasets, dataset, place.at(key), scale_file)
+                _named(scale.datasets, dataset, place.at(key), scale_file.at("datasets"))
     keys = ("trained", "rows") if isinstance(target, FigureWithRuns) else ("rows",)
     for index, row in enumerate(target.rows):
         if isinstance(row, RunRow):
@@ -583,6 +590,23 @@ def _check_seeds(experiments: Experiments) -> None:
                 raise InputError(
                     f"{experiments.place('scales', f'{name}.yaml').at('seeds_of')}: "
                     f"no target named {target!r}{nearest(target, experiments.targets)}"
+                )
+
+
+def _check_classes(experiments: Experiments) -> None:
+    """Classes that others stand in for are those that some row or figure is about."""
+    about = {
+        *(row.of for target in experiments.targets.values() for row in target.rows
+          if isinstance(row, ReleasedRow) and row.of is not None),
+        *(name for target in experiments.targets.values()
+          if isinstance(target.entry, OfReleasedFigure) for name in target.entry.classes),
+    }  # fmt: skip
+    for name, scale in experiments.scales.items():
+        place = experiments.place("scales", f"{name}.yaml").at("classes")
+        for key in scale.classes:
+            if key not in about:
+                raise InputError(
+                    f"{place.at(key)}: no row or figure is about this class{nearest(key, about)}"
                 )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import nbformat
 
 from rebalance.data.files import write_atomically
-from rebalance.errors import InputError
+from rebalance.errors import InputError, writing
 from rebalance.inputs import read_json
 
 if TYPE_CHECKING:
@@ -132,6 +132,7 @@ def run_notebook(
     executed: Path,
     html: Path | None = None,
     place: "Place | None" = None,
+    show_parameters: bool = True,
 ) -> None:
     """Execute a notebook with exactly its declared parameters, then render it.
 
@@ -146,6 +147,7 @@ def run_notebook(
         executed: where the notebook with outputs goes.
         html: where the page goes; no page if None.
         place: what stands above and below the page.
+        show_parameters: whether the page has them, folded like the code.
 
     Raises:
         InputError: the parameters are not those declared; nothing is written.
@@ -156,12 +158,17 @@ def run_notebook(
 
     executed.parent.mkdir(parents=True, exist_ok=True)
     try:
-        _execute(notebook, parameters, executed)
-    finally:
-        if executed.exists():
-            _drop_times(executed)
+        with writing(executed):
+            _execute(notebook, parameters, executed)
+    except NotebookError:
+        _drop_times(executed)
+        raise
+    except OSError:  # a full disk
+        executed.unlink(missing_ok=True)
+        raise
+    _drop_times(executed)
     if html is not None:
-        page = render_page(executed, _page_title(notebook, parameters), place)
+        page = render_page(executed, _page_title(notebook, parameters), place, show_parameters)
         write_atomically(html, page.encode())
 
 
