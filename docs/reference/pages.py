@@ -124,8 +124,8 @@ def reference_pages(pictures: Iterable[str]) -> dict[str, str]:
 
 ASSIGNERS = """\
 Which ground truth, if any, each candidate belongs to. Every picture shows the same scene: two
-ground truths and three levels of square anchors, drawn as dots at their centres, the larger the
-anchor the larger. Coloured dots are positives of the ground truth of that colour, grey ones
+ground truths, and a panel for each of three levels of square anchors, drawn as dots at their
+centres. Coloured dots are positives of the ground truth of that colour, grey ones
 negatives, crosses are ignored."""
 
 SAMPLERS = """\
