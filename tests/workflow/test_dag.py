@@ -197,6 +197,8 @@ def test_a_failing_cell_keeps_the_executed_notebook_with_its_traceback(make_proj
     executed = project.root / "logs/shapes/focal_eiou/table_1_curves.ipynb"
     assert "the cell that fails" in executed.read_text()
     assert str(executed.relative_to(project.root)) in done.stdout
+    assert "RuntimeError: the cell that fails" in done.stdout
+    assert '"cell_type"' not in done.stdout, "the message, and not the notebook"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
-# Every table and figure is one executed notebook. The notebook is the log of its rule: after a failed
-# cell it stays under logs/, traceback included.
+# Every table and figure is one executed notebook. It is executed under logs/, where it stays after a failed
+# cell, traceback included; the log beside it says which cell failed, and why.
 # metrics.json or log.csv of the runs -> notebook.ipynb, notebook.html, table.{csv,tex} | figure.{svg,pdf,csv}, bitmap
 rule table:
     input:
@@ -17,7 +17,7 @@ rule table:
             labels={"target": "{target}"},
         ),
     log:
-        notebook="logs/{scale}/{work}/{target}.ipynb",
+        "logs/{scale}/{work}/{target}.log",
     wildcard_constraints:
         target=ids_of(shows_table=True),
     group:
@@ -31,10 +31,11 @@ rule table:
         notebook=target_parameters,
         data=DATA,
         seeds=seeds_option,
+        executed=executed_notebook,
     shell:
         "rebalance render {wildcards.work}_{wildcards.target} --scale {wildcards.scale}"
-        " --data {params.data:q} {params.seeds} --executed {log.notebook:q} --html {output.html:q}"
-        " && cp {log.notebook:q} {output.notebook:q}"
+        " --data {params.data:q} {params.seeds} --executed {params.executed:q} --html {output.html:q}"
+        " > {log:q} 2>&1 && cp {params.executed:q} {output.notebook:q}"
 
 
 rule figure:
@@ -54,7 +55,7 @@ rule figure:
             labels={"target": "{target}"},
         ),
     log:
-        notebook="logs/{scale}/{work}/{target}.ipynb",
+        "logs/{scale}/{work}/{target}.log",
     wildcard_constraints:
         target=ids_of(shows_table=False),
     group:
@@ -68,7 +69,8 @@ rule figure:
         notebook=target_parameters,
         data=DATA,
         seeds=seeds_option,
+        executed=executed_notebook,
     shell:
         "rebalance render {wildcards.work}_{wildcards.target} --scale {wildcards.scale}"
-        " --data {params.data:q} {params.seeds} --executed {log.notebook:q} --html {output.html:q}"
-        " && cp {log.notebook:q} {output.notebook:q}"
+        " --data {params.data:q} {params.seeds} --executed {params.executed:q} --html {output.html:q}"
+        " > {log:q} 2>&1 && cp {params.executed:q} {output.notebook:q}"

@@ -103,9 +103,7 @@ rule released_predict:
         runtime=lambda w, attempt: resources_of(SCALE, "predict").runtime * attempt,
         gres=predict_gpus(SCALE),
     params:
-        code=lambda w: run_code(
-            settings_of(origin_of(w).run, SCALE, 0), "rebalance.engine.predict"
-        ),
+        code=released_code_of("rebalance.engine.predict"),
         run_dir=lambda w, input: os.path.dirname(input.model),
     shell:
         "rebalance predict --run-dir {params.run_dir:q} --threads {threads} --out {output:q} > {log:q} 2>&1"
@@ -129,9 +127,7 @@ rule video_frames:
         runtime=lambda w, attempt: 4 * resources_of(SCALE, "predict").runtime * attempt,
         gres=predict_gpus(SCALE),
     params:
-        code=lambda w: run_code(
-            settings_of(origin_of(w).run, SCALE, 0), "rebalance.engine.predict"
-        ),
+        code=released_code_of("rebalance.engine.predict"),
         run_dir=lambda w, input: os.path.dirname(input.model),
         images=lambda w: f"{os.path.dirname(os.path.dirname(released_of(w).truth))}/images",
     shell:

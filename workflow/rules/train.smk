@@ -37,7 +37,7 @@ rule train:
         tasks_per_gpu=over_nodes(lambda nodes, each, cpus: 0),
         cpus_per_task=over_nodes(lambda nodes, each, cpus: max(1, cpus // each)),
     params:
-        code=lambda w: training_code(resolved(w)),
+        code=training_code_of,
         run=training_settings,
         data=DATA,
         out=lambda w, output: os.path.dirname(output.model),

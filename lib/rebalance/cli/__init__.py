@@ -57,7 +57,9 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one sub-command; 0 on success; one line on stderr and 2 for bad input,
     75 (EX_TEMPFAIL: start again) where another process is at work, or one of its own was killed."""
-    arguments = build_parser().parse_args(argv)
+    given = sys.argv[1:] if argv is None else list(argv)
+    arguments = build_parser().parse_args(given)
+    arguments.given = given
     try:
         result = arguments.run(arguments)
     except InputError as error:

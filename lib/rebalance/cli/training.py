@@ -129,8 +129,9 @@ def _resolved(arguments: argparse.Namespace) -> tuple[dict[str, Any], int, Any]:
     if arguments.name is None or arguments.scale is None:
         raise InputError("needs a run's name and --scale, or --run-file")
     from rebalance.config.experiments import load_experiments, resolve_run
+    from rebalance.config.memory import Memory
 
-    experiments = load_experiments(check_runs=False)
+    experiments = load_experiments(check_runs=False, memory=Memory())
     run = resolve_run(experiments, arguments.name, arguments.scale, arguments.seed, arguments.data)
     resources = experiments.scale(arguments.scale).resources.train
     return run.model_dump(), experiments.epochs(arguments.name, arguments.scale), resources

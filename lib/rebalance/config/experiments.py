@@ -7,7 +7,7 @@ of that name are. Nothing here imports torch: Snakemake calls it each time it pa
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +31,7 @@ from rebalance.config.files import (
     Settings,
     Work,
 )
+from rebalance.config.memory import Memory
 from rebalance.config.options.backbones import Backbone
 from rebalance.config.options.dataset import Dataset
 from rebalance.config.options.detector import Detector
@@ -303,7 +304,10 @@ class Experiments:
 
 
 def load_experiments(
-    root: Path = Path("."), settings: Mapping[str, Any] | None = None, check_runs: bool = True
+    root: Path = Path("."),
+    settings: Mapping[str, Any] | None = None,
+    check_runs: bool = True,
+    memory: Memory | None = None,
 ) -> Experiments:
     """Read and check ``root/config``.
 
@@ -313,19 +317,31 @@ def load_experiments(
             with ``--config`` on top).
         check_runs: resolve every run at every scale, too; the jobs of a workflow that has checked
             them need not.
+        memory: of ``root``; what it has is not read and checked again.
 
     Raises:
         InputError: file, key, what was got, what is allowed.
     """
-    config = root / "config"
     if settings is None:
-        settings = load_yaml(config / "config.yaml")
+        settings = load_yaml(root / "config" / "config.yaml")
+    checked = parse(Settings, settings, str(root / "config" / "config.yaml"))
+    recall = memory.recall if memory else lambda what, compute: compute()
+    experiments = replace(recall("experiments", lambda: _read(root, checked)), settings=checked)
+    _check_scale(experiments)
+    if check_runs:
+        recall("every run", lambda: _check_runs(experiments))
+    return experiments
+
+
+def _read(root: Path, settings: Settings) -> Experiments:
+    """All files but ``config.yaml``, checked; no runs resolved."""
+    config = root / "config"
     bases = load_yaml(config / "detectors.yaml")
     bases = parse(Detectors, bases, str(config / "detectors.yaml")).root
     works = {path.stem: load_yaml(path) for path in sorted(config.glob("papers/*.yaml"))}
     experiments = Experiments(
         root,
-        parse(Settings, settings, str(config / "config.yaml")),
+        settings,
         _parsed(Datasets, config / "datasets.yaml").root,
         bases,
         {path.stem: _parsed(Scale, path) for path in sorted(config.glob("scales/*.yaml"))},
@@ -348,10 +364,14 @@ def load_experiments(
                 experiments.targets[target.name] = target
     _check_seeds(experiments)
     _check_classes(experiments)
-    for scale in experiments.scales if check_runs else ():
+    return experiments
+
+
+def _check_runs(experiments: Experiments) -> None:
+    """Every run makes sense at every scale."""
+    for scale in experiments.scales:
         for run in experiments.runs:
             resolve_run(experiments, run, scale)
-    return experiments
 
 
 def resolve_run(
@@ -486,8 +506,8 @@ def _named(table: Mapping[str, Value], name: str, place: Place, file: Place) -> 
     return table[name]
 
 
-def _check_scales(experiments: Experiments) -> None:
-    """Detectors are whole, names that a scale uses exist, what it says of a detector fits it."""
+def _check_scale(experiments: Experiments) -> None:
+    """The scale of ``config.yaml`` exists."""
     settings = experiments.settings
     if settings.scale not in experiments.scales:
         raise InputError(
@@ -495,6 +515,10 @@ def _check_scales(experiments: Experiments) -> None:
             f"{', '.join(experiments.scales)}, got {settings.scale!r}"
             f"{nearest(settings.scale, experiments.scales)}"
         )
+
+
+def _check_scales(experiments: Experiments) -> None:
+    """Detectors are whole, names that a scale uses exist, what it says of a detector fits it."""
     for base in experiments.bases:
         _check_detector(experiments.detector_layers(base))
     for name, scale in experiments.scales.items():

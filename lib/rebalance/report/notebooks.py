@@ -175,11 +175,9 @@ def run_notebook(
 def _execute(notebook: Path, parameters: Mapping[str, Any], executed: Path) -> None:
     """Run papermill, turning its failures into NotebookError."""
     import papermill
-    from ipykernel.kernelspec import get_kernel_dict
-    from jupyter_client.kernelspec import KernelSpec
-    from jupyter_client.manager import AsyncKernelManager
     from nbclient.exceptions import DeadKernelError
-    from traitlets import Unicode
+
+    from rebalance.report.kernel import kernel_manager
 
     with tempfile.TemporaryDirectory(prefix="rebalance_kernel_") as profile:
         if len(profile) > LONGEST_SOCKET_FOLDER:
@@ -187,18 +185,6 @@ def _execute(notebook: Path, parameters: Mapping[str, Any], executed: Path) -> N
                 f"TMPDIR: {tempfile.gettempdir()} is too long for the sockets of a notebook's "
                 f"kernel: {profile} has {len(profile)} characters, allowed {LONGEST_SOCKET_FOLDER}"
             )
-
-        class OwnPython(AsyncKernelManager):
-            """Starts ``sys.executable``; parallel notebooks share no history file and no ports."""
-
-            transport = Unicode("ipc")
-            connection_file = Unicode(f"{profile}/kernel.json")
-
-            @property
-            def kernel_spec(self) -> KernelSpec:
-                environment = {"IPYTHONDIR": profile, "PYTHONHASHSEED": "0"}
-                return KernelSpec(**get_kernel_dict(), env=environment)
-
         try:
             papermill.execute_notebook(
                 str(notebook),
@@ -207,7 +193,7 @@ def _execute(notebook: Path, parameters: Mapping[str, Any], executed: Path) -> N
                 kernel_name="python3",
                 language="python",
                 progress_bar=False,
-                kernel_manager_class=OwnPython,
+                kernel_manager_class=kernel_manager(profile),
                 record_timing=False,
             )
         except papermill.PapermillExecutionError as error:

@@ -8,9 +8,13 @@ import re
 from functools import cache
 from html import unescape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rebalance.data.files import write_atomically
 from rebalance.report.place import SCRIPT, STYLE, Place, footer_html, header_html
+
+if TYPE_CHECKING:
+    from nbconvert import HTMLExporter
 
 HERE = Path(__file__).parent
 
@@ -21,6 +25,7 @@ def page_css() -> str:
     return (HERE / "style.css").read_text(encoding="utf-8")
 
 
+@cache
 def code_css() -> str:
     """Colours of highlighted code, light and dark."""
     from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]
@@ -47,6 +52,21 @@ def svg_description(svg: str) -> str:
     return unescape(found[1]) if found else ""
 
 
+@cache
+def page_exporter() -> "HTMLExporter":
+    """What makes pages of notebooks, by the template ``page/index.html.j2``."""
+    from nbconvert import HTMLExporter
+    from traitlets.config import Config
+
+    config = Config()
+    config.HTMLExporter.preprocessors = []
+    exporter = HTMLExporter(
+        config=config, template_name="page", extra_template_basedirs=[str(HERE)]
+    )
+    exporter.register_filter("svg_description", svg_description)
+    return exporter
+
+
 def render_page(
     executed: Path, title: str, place: Place | None = None, with_parameters: bool = True
 ) -> str:
@@ -63,15 +83,7 @@ def render_page(
         with_parameters: whether they are in it, folded like the code.
     """
     import nbformat
-    from nbconvert import HTMLExporter
-    from traitlets.config import Config
 
-    config = Config()
-    config.HTMLExporter.preprocessors = []
-    exporter = HTMLExporter(
-        config=config, template_name="page", extra_template_basedirs=[str(HERE)]
-    )
-    exporter.register_filter("svg_description", svg_description)
     resources = {
         "page_title": title,
         "page_style": (
@@ -89,5 +101,5 @@ def render_page(
         ),
     }
     node = nbformat.read(executed, as_version=4)
-    body, _ = exporter.from_notebook_node(node, resources=resources)
+    body, _ = page_exporter().from_notebook_node(node, resources=resources)
     return str(body)
