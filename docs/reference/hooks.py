@@ -5,12 +5,14 @@ results/<scale>, where there are any. Nothing is fetched, here or by the site.
 """
 
 import html
+import os
 import re
 import sys
 from pathlib import Path
 
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,8 +21,7 @@ from pages import reference_pages  # noqa: E402
 from pictures import pictures  # noqa: E402
 from rebalance.figures.style import svg_bytes  # noqa: E402
 
-ENDINGS = (".html", ".js", ".svg", ".png", ".pdf", ".csv", ".tex")
-"""Of what visitors open or download; runs with their weights stay where they are."""
+LINK = re.compile(r'(?:href|src)="(?!data:|https?:|#)([^"#?]+)')
 
 FAVICON = """\
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 64 64"><rect width="64" height="64" rx="12" \
@@ -64,11 +65,14 @@ learns, not what the works measured.
 
 
 def _rendered(scale: Path) -> list[Path]:
-    return [
-        path
-        for path in sorted(scale.rglob("*"))
-        if path.suffix in ENDINGS and path.relative_to(scale).parts[0] != "runs"
-    ]
+    """The pages of a scale and the files that they link to: weights and detections stay."""
+    pages = [scale / "index.html", *scale.glob("*/*/notebook.html")]
+    linked = {
+        Path(os.path.normpath(page.parent / address))
+        for page in pages
+        for address in LINK.findall(page.read_text(encoding="utf-8"))
+    }
+    return sorted(path for path in linked | set(pages) if path.is_file() and scale in path.parents)
 
 
 def on_page_content(html_of_page: str, **_: object) -> str:
@@ -80,7 +84,15 @@ def on_page_content(html_of_page: str, **_: object) -> str:
 def _mathml(found: re.Match[str]) -> str:
     display = "inline" if found[1] == "span" else "block"
     formula = convert(html.unescape(found[2]), display=display)
+    if "\\" in formula:
+        raise PluginError(f"latex2mathml does not know all of {found[2]}")
     # A bar is told to be no operator between two things, which would stand apart from both.
     bar = "<mo>&#x0007C;</mo>"
     formula = formula.replace(bar, bar.replace("<mo>", '<mo lspace="0" rspace="0">'))
     return f'<span class="formula">{formula}</span>'
+
+
+def on_post_page(output: str, **_: object) -> str:
+    """The theme's search dialog gets the name that screen readers say."""
+    dialog = 'data-md-component="search" role="dialog"'
+    return output.replace(dialog, f'{dialog} aria-label="Search"')

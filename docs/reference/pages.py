@@ -4,6 +4,7 @@ What is said of a part comes from where the code says it: docstrings, options (`
 of docs/losses.md and formulas.yaml beside this file, and the settings in config/detectors.yaml.
 """
 
+import ast
 import html
 import inspect
 import re
@@ -116,14 +117,15 @@ def reference_pages(pictures: Iterable[str]) -> dict[str, str]:
     pages["reference/metrics.md"] = "\n".join(
         _functions("metric", METRICS, rebalance.metrics, METRIC_PICTURES.get)
     )
+    pages["elsewhere.md"] = "\n".join(_examples())
     pages["reference/detectors.md"] = "\n".join(_detectors(load_experiments(ROOT)))
     return pages
 
 
 ASSIGNERS = """\
 Which ground truth, if any, each candidate belongs to. Every picture shows the same scene: two
-ground truths and three levels of square anchors, drawn as dots at their centres, the larger the
-anchor the larger. Coloured dots are positives of the ground truth of that colour, grey ones
+ground truths, and a panel for each of three levels of square anchors, drawn as dots at their
+centres. Coloured dots are positives of the ground truth of that colour, grey ones
 negatives, crosses are ignored."""
 
 SAMPLERS = """\
@@ -240,6 +242,20 @@ def _default(value: object) -> str:
     if callable(value):
         return getattr(value, "__name__", repr(value))
     return f"array of {len(value)}" if hasattr(value, "shape") else repr(value)  # type: ignore[arg-type]
+
+
+def _examples() -> Iterator[str]:
+    """The files in examples/, which tests run."""
+    yield "# In other frameworks\n"
+    yield (
+        "Losses, generators and metrics take plain tensors and COCO files, so they go into "
+        "detectors that are not of this suite. Each of these is a file of `examples/`.\n"
+    )
+    for path in sorted((ROOT / "examples").glob("*.py")):
+        code = path.read_text()
+        title = str(ast.get_docstring(ast.parse(code))).splitlines()[0]
+        yield f"## {title.rstrip('.')}\n"
+        yield f'```python title="examples/{path.name}"\n{code.strip()}\n```\n'
 
 
 def _detectors(experiments: Experiments) -> Iterator[str]:

@@ -17,6 +17,9 @@ PORT = "docs/assets/playground/losses.js"
 OTHER_INPUTS = {"dynamic_smooth_l1", "kl", "carl"}
 """They take more than two boxes: a beta of the training, predicted variances, scores."""
 
+LOSSES = [name for name in BoxLoss.parts() if name not in OTHER_INPUTS]
+MEASURES = ("iou_itself", "ggiou_itself")
+
 CODE = """
 const port = require(process.argv[1]);
 const { boxes, rankings } = JSON.parse(require("fs").readFileSync(0, "utf8"));
@@ -107,7 +110,7 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*LOSSES, *MEASURES])
 def test_boxes(port, boxes, name):
     pred, target = torch.tensor(boxes).unbind(1)
     pred.requires_grad_()

@@ -98,7 +98,7 @@
     const rows = found.map(([name, { value, gradient }]) => row(name, number(value), ...gradient.map(number)));
     for (const [name, measure] of [["IoU", rebalance.iou], ["GGIoU", rebalance.ggiou]]) {
       const { value, gradient } = measure(pred, target);
-      rows.unshift(row(`${name} (higher is better)`, number(value), ...gradient.map(number)));
+      rows.unshift(row(`${name} ↑`, number(value), ...gradient.map(number)));
     }
     boxes.querySelector("tbody").replaceChildren(...rows);
     const [iou, ggiou] = [rebalance.iou, rebalance.ggiou].map((measure) => measure(pred, target).value);
