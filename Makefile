@@ -1,24 +1,33 @@
 # make demo   everything the laptop scale shows, from nothing: environment, data, trainings, pages
 # make test   the tests; make test-slurm adds those on a real one-node SLURM, make test-browser those
 #             of the pages in Chromium (root on Debian)
+# make docs   the documentation site, into site/: open site/index.html
 # make pictures   those of README and docs that are older than what they show (a test says when one is)
+# make bench-gpu   speed of training, losses without waits, precisions and devices, on a GPU; says so where there is none
+# make lock   requirements.lock anew after a change of requirements.txt (needs uv); what may stay, stays
 # make fuzz   20,000 faults in valid files, others every time, and 20 kills of each command (make test has 2,000 and 2)
 PYTHON ?= python3
 BIN := .venv/bin
+# uv installs several times as fast; pip does the same without it.
+PIP := $(if $(shell command -v uv),uv pip install --python $(BIN)/python,$(BIN)/pip install --disable-pip-version-check)
 CORES ?= $(shell nproc)
 # One thread per training keeps its bytes the same whatever else runs; jobs fill the cores.
 export OMP_NUM_THREADS ?= 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test test-slurm test-browser fuzz bench pictures lint format install clean
+.PHONY: demo test test-slurm test-browser fuzz bench bench-gpu docs pictures lint format install lock clean
 
 install: .venv/installed
 
-.venv/installed: requirements.txt pyproject.toml
+.venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(PIP) --quiet --require-hashes -r requirements.lock
+	$(PIP) --quiet --no-deps --no-build-isolation --editable .
 	touch $@
+
+lock:
+	uv pip compile --quiet --universal --python-version 3.11.7 --generate-hashes --no-annotate \
+		--custom-compile-command "make lock" --output-file requirements.lock requirements.txt
 
 demo: install
 	snakemake --cores $(CORES) demo
@@ -41,8 +50,15 @@ fuzz: install
 bench: install
 	pytest benchmarks --benchmark-only --override-ini testpaths=benchmarks
 
+bench-gpu: install
+	python benchmarks/gpu.py
+
 pictures: install
 	python docs/pictures.py
+
+docs: install
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
+	@echo "Open site/index.html"
 
 lint: install
 	ruff check .

@@ -145,6 +145,7 @@ class FileServer:
     honours_range: bool = True
     announces_length: bool = True
     false_length: int | None = None
+    holds: threading.Event | None = None  # answers come when it is set
     requests: list[tuple[str, str | None]] = field(default_factory=list)  # (path, Range)
     port: int = 0
 
@@ -164,6 +165,8 @@ def server() -> Iterator[FileServer]:
         def do_GET(self) -> None:
             asked = self.headers.get("Range")
             state.requests.append((self.path, asked))
+            if state.holds:
+                state.holds.wait()
             if state.statuses:
                 self.send_error(state.statuses.pop(0))
                 return

@@ -47,7 +47,7 @@ FLOORS = [
     {"samplers"},
     {"detectors"},
     {"engine", "figures", "weights"},
-    {"report"},
+    {"planning", "report"},
     {"cli"},
     {"__main__"},
 ]

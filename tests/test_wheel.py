@@ -2,26 +2,51 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tarfile
+import tomllib
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+import rebalance as library
 
 pytestmark = pytest.mark.xdist_group("wheel")
 
 
 @pytest.fixture(scope="module")
-def wheel(repository, tmp_path_factory) -> Path:
-    """Built from a copy: setuptools writes beside its sources, and trusts what it wrote before."""
-    source, folder = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+def source(repository, tmp_path_factory) -> Path:
+    """A copy: setuptools writes beside its sources, and trusts what it wrote before."""
+    folder = tmp_path_factory.mktemp("source")
     for file in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(repository / file, source)
+        shutil.copy(repository / file, folder)
     for room in ("lib", "notebooks"):
         left_out = shutil.ignore_patterns("__pycache__", "*.egg-info")
-        shutil.copytree(repository / room, source / room, symlinks=True, ignore=left_out)
+        shutil.copytree(repository / room, folder / room, symlinks=True, ignore=left_out)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sdist(source, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("sdist")
+    code = f"from setuptools import build_meta; build_meta.build_sdist({str(folder)!r})"
+    done = command(sys.executable, "-c", code, cwd=source)
+    assert done.returncode == 0, done.stderr
+    (built,) = folder.glob("rebalance-*.tar.gz")
+    return built
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist, tmp_path_factory) -> Path:
+    """Built from the source distribution, as of a package that has no other."""
+    unpacked, folder = tmp_path_factory.mktemp("unpacked"), tmp_path_factory.mktemp("wheel")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(unpacked, filter="data")
+    (source,) = unpacked.iterdir()
     pip("wheel", "--no-build-isolation", "--wheel-dir", folder, source)
     (built,) = folder.glob("rebalance-*.whl")
     return built
@@ -31,6 +56,26 @@ def wheel(repository, tmp_path_factory) -> Path:
 def installed(wheel, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("installed")
     pip("install", "--target", folder, wheel)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def core(repository, tmp_path_factory) -> Path:
+    """Links to what `pip install rebalance` brings without extras, and to nothing else."""
+    folder = tmp_path_factory.mktemp("core")
+    pyproject = tomllib.loads((repository / "pyproject.toml").read_text())
+    waiting, found = list(pyproject["project"]["dependencies"]), set[str]()
+    while waiting:
+        name = re.match(r"[\w.-]+", waiting.pop())[0].lower()
+        if name in found:
+            continue
+        found.add(name)
+        distribution = metadata.distribution(name)
+        waiting += [one for one in distribution.requires or () if ";" not in one]
+        tops = {file.parts[0] for file in distribution.files if file.parts[0] != ".."}
+        for top in tops - {"__pycache__"}:
+            if not (folder / top).exists():
+                (folder / top).symlink_to(distribution.locate_file(top))
     return folder
 
 
@@ -64,6 +109,21 @@ def command(
     )
 
 
+def write_one_object(folder: Path) -> None:
+    """gt.json with one cat, and dt.json that finds it."""
+    truth = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 40, "height": 30}],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 10, 20], "area": 200,
+             "iscrowd": 0}
+        ],
+    }  # fmt: skip
+    found = [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 10, 20], "score": 0.9}]
+    (folder / "gt.json").write_text(json.dumps(truth))
+    (folder / "dt.json").write_text(json.dumps(found))
+
+
 def test_the_wheel_has_every_file_of_the_package(repository, wheel):
     package = repository / "lib" / "rebalance"
     files = {
@@ -79,6 +139,38 @@ def test_it_is_the_wheel_that_runs(installed, tmp_path):
     code = "import rebalance; print(rebalance.__file__)"
     done = command(sys.executable, "-c", code, cwd=tmp_path, path=str(installed))
     assert Path(done.stdout.strip()) == installed / "rebalance" / "__init__.py"
+
+
+def test_without_extras_losses_and_comparisons_work_and_pages_name_the_extra(
+    installed, core, tmp_path
+):
+    def python(*arguments: object) -> subprocess.CompletedProcess[str]:
+        """With the standard library, the wheel and what it depends on: -S leaves out the rest."""
+        path = f"{installed}{os.pathsep}{core}"
+        return command(sys.executable, "-S", *arguments, cwd=tmp_path, path=path)
+
+    imports = "rebalance.losses, rebalance.generators, rebalance.samplers, rebalance.detectors, "
+    imports += "rebalance.metrics.compare, rebalance.engine.train"
+    done = python("-c", f"import {imports}")
+    assert done.returncode == 0, done.stderr
+    assert python("-c", "import matplotlib").returncode == 1
+    write_one_object(tmp_path)
+    compare = ("compare", "--gt", "gt.json", "--dt", "dt.json", "dt.json", "--out", "compare.json")
+    done = python("-m", "rebalance", *compare, "--html", "compare.html", "--resamples", 10)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "compare.html").is_file()
+    page = ("evaluate", "--gt", "gt.json", "--dt", "dt.json", "--html", "report.html")
+    done = python("-m", "rebalance", *page)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        "rebalance evaluate: needs nbformat: pip install 'rebalance[notebooks]'"
+    )
+
+
+def test_typed_and_of_one_version(wheel, rebalance):
+    assert wheel.name.split("-")[1] == library.__version__
+    assert "rebalance/py.typed" in zipfile.ZipFile(wheel).namelist()
+    assert rebalance("--version").stdout == f"rebalance {library.__version__}\n"
 
 
 def test_help(rebalance):
@@ -97,17 +189,7 @@ def test_index_of_a_manifest(rebalance, tmp_path):
 
 
 def test_evaluation_with_a_page(rebalance, tmp_path):
-    truth = {
-        "images": [{"id": 1, "file_name": "a.jpg", "width": 40, "height": 30}],
-        "categories": [{"id": 1, "name": "cat"}],
-        "annotations": [
-            {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 10, 20], "area": 200,
-             "iscrowd": 0}
-        ],
-    }  # fmt: skip
-    found = [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 10, 20], "score": 0.9}]
-    (tmp_path / "gt.json").write_text(json.dumps(truth))
-    (tmp_path / "dt.json").write_text(json.dumps(found))
+    write_one_object(tmp_path)
     done = rebalance("evaluate", "--gt", "gt.json", "--dt", "dt.json", "--out", "metrics.json",
                      "--html", "report.html")  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -14,7 +14,8 @@ from rebalance.figures.comparison.compute import assemble, read_metric
 from rebalance.figures.comparison.gains import with_gains
 from rebalance.figures.style import INK, LINE, SOFT, use_style
 from rebalance.report.heading import heading_html
-from rebalance.report.table import metric_label, style_table
+from rebalance.report.table import style_table
+from rebalance.report.words import in_words
 
 WASH, MARK, WARNING, WARNING_LINE = "#eef1f5", "#e3f1f7", "#fdf1da", "#f0cf94"
 """Colours of the page's style sheet, in light."""
@@ -59,9 +60,7 @@ def _words(html: str) -> str:
 
 def _best_cells(tidy: pd.DataFrame, metrics: list[Mapping[str, Any]]) -> set[tuple[int, str]]:
     """(row, metric's label) of every measured number that is clearly the best of its column."""
-    labels = {
-        metric.name: _words(metric_label(metric.name)) for metric in map(read_metric, metrics)
-    }
+    labels = {metric.name: _words(in_words(metric.name)) for metric in map(read_metric, metrics)}
     best = tidy[tidy["best"]]
     return {(row, labels[name]) for row, name in zip(best["row"], best["metric"], strict=True)}
 

@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rebalance.errors import writing
+
 _HELD = {errno.EAGAIN, errno.EACCES}
 _NOT_KEPT = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0  # seconds between two attempts; each may ask a server
@@ -66,8 +68,9 @@ def locked(
         yield False
         return
     try:
-        os.truncate(handle, 0)
-        os.pwrite(handle, json.dumps(_this_process()).encode(), 0)
+        with writing(path):
+            os.truncate(handle, 0)
+            os.pwrite(handle, json.dumps(_this_process()).encode(), 0)
         yield True
     finally:
         # Before the release: whoever waits with this file open sees that it is no longer the one.
@@ -95,6 +98,18 @@ def try_lock(path: Path, create: bool = True) -> int | None:
         os.close(handle)
         if elsewhere:
             return None
+
+
+def holder_of(path: Path) -> str | None:
+    """Who holds a lock, in words; None: nobody does, or the file system keeps no locks."""
+    try:
+        handle = try_lock(path, create=False)
+    except (FileNotFoundError, PermissionError, NoLocksError):
+        return None
+    if handle is None:
+        return _holder(path)
+    os.close(handle)
+    return None
 
 
 def remove_unless_in_use(mark: Path, leftovers: Path) -> None:

@@ -140,6 +140,27 @@ def test_code_unfolds_and_the_command_can_be_copied(look):
     assert page.evaluate("navigator.clipboard.readText()") == command
 
 
+@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize("name", ["focal_eiou_figure_2", "thesis_table_b_3"])
+def test_claims_are_read_without_scrolling_sideways(look, name, width):
+    page = look(FILES[name], width)
+    hidden = (
+        "[...document.querySelectorAll('.claims :is(th, td)')]"
+        ".filter((cell) => cell.scrollWidth > cell.clientWidth + 1"
+        " || cell.getBoundingClientRect().right"
+        " > cell.closest('.table-scroll').getBoundingClientRect().right + 1)"
+        ".map((cell) => cell.textContent)"
+    )
+    assert page.evaluate(hidden) == []
+
+
+def test_a_page_has_the_look_that_lies_beside_the_index(look):
+    page = look(TABLE)
+    ground = "getComputedStyle(document.body).backgroundColor"
+    assert page.evaluate(ground) == "rgb(246, 247, 249)"
+    assert page.evaluate("[...document.querySelectorAll('style')].length") == 0
+
+
 def test_claims_are_stacked_on_a_phone_the_verdict_first(look):
     page = look(FILES["thesis_table_b_3"], 390)
     row = page.locator(".claims tbody tr >> nth=0")

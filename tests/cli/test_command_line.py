@@ -13,14 +13,17 @@ from rebalance.config.experiments import load_experiments, resolve_run
 from rebalance.config.run import TrainedRun, read_run
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["runs"]])
-def test_it_answers_without_torch_and_scipy(repository, arguments):
+@pytest.mark.parametrize(
+    ("arguments", "needed"),
+    [(["--help"], set()), (["render", "--help"], set()), (["runs"], {"pydantic", "yaml"})],
+)
+def test_it_answers_without_what_it_does_not_need(repository, arguments, needed):
     code = (
         "import sys; from rebalance.cli import main\n"
         "try: main(sys.argv[1:])\n"
         "except SystemExit: pass\n"
-        "heavy = {'torch', 'scipy', 'pandas', 'matplotlib'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
+        "heavy = {'torch', 'numpy', 'scipy', 'pandas', 'matplotlib', 'pydantic', 'yaml'}\n"
+        f"assert heavy & set(sys.modules) == {needed}, heavy & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, *arguments], check=True, cwd=repository,
                    capture_output=True)  # fmt: skip

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from rebalance.data.download import extract
+from rebalance.data.files import MADE_FROM
 from rebalance.errors import InputError
 
 COCO = {"val2017/000000000139.jpg": b"one" * 999, "val2017/000000000285.jpg": b"two" * 999}
@@ -52,7 +53,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file()
+        if path.is_file() and path.name != MADE_FROM
     }
 
 
@@ -134,6 +135,19 @@ def test_a_folder_that_exists_is_not_touched(tmp_path):
     with pytest.raises(InputError, match="already exists"):
         extract(archive, tmp_path / "out")
     assert contents(tmp_path / "out") == {"mine": b"1"}
+
+
+def test_what_the_same_archive_gave_before_is_left_as_it_is(tmp_path, capsys):
+    archive, out = write_zip(tmp_path / "archive", COCO), tmp_path / "out"
+    extract(archive, out)
+    before = {path: path.stat() for path in out.rglob("*")}
+    archive.touch()
+    extract(archive, out)
+    assert {path: path.stat() for path in out.rglob("*")} == before
+    assert f"{out}: is there already" in capsys.readouterr().err
+    with pytest.raises(InputError, match="already exists"):
+        extract(write_zip(archive, VOC), out)
+    assert {path: path.stat() for path in out.rglob("*")} == before
 
 
 def test_an_empty_folder_is_filled(tmp_path):

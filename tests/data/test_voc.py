@@ -213,7 +213,9 @@ def test_the_commands_do_the_whole_way(tmp_path, capsys):
     assert main(["data", "voc", *sets, "--classes", *CLASS_NAMES]) == 0
     assert len(json.loads((tmp_path / "voc/annotations/train.json").read_text())["images"]) == 4
     capsys.readouterr()
-    assert main(["data", "shapes-voc", "--out", str(kit), *numbers]) == 2
+    assert main(["data", "shapes-voc", "--out", str(kit), *numbers]) == 0, "it is left as it is"
+    capsys.readouterr()
+    assert main(["data", "shapes-voc", "--out", str(kit), *numbers[:-1], "2"]) == 2
     assert "already exists" in capsys.readouterr().err
     assert (
         main(["data", "voc", "--train", "kit", "--val", "kit", "--out", str(tmp_path / "v")]) == 2

@@ -13,8 +13,10 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from lightning_fabric.plugins.environments import LightningEnvironment
 from rebalance import distributed
+from rebalance.config.options.hardware import JobResources
 from rebalance.engine.checkpoint import choose_checkpoint
 from rebalance.engine.fabric import SlurmStep, processes_of
+from rebalance.engine.slurm import needs_tasks
 from rebalance.engine.train import train
 from rebalance.errors import InputError
 from rebalance.locks import try_lock
@@ -78,6 +80,22 @@ def test_who_starts_the_processes():
     for devices in (1, 2, 8):
         with pytest.raises(InputError, match=rf"devices is {devices}, but SLURM started 4 tasks"):
             processes_of(devices, step)
+
+
+@pytest.mark.parametrize(
+    ("devices", "gpus", "nodes"),
+    [(1, 4, 1), (4, 4, 1), (8, 4, 2), (6, 4, 2), (5, 4, 5), (2, 1, 2), (4, 0, 1)],
+)
+def test_a_training_takes_the_fewest_nodes_that_share_its_devices_evenly(devices, gpus, nodes):
+    job = JobResources(threads=1, gpus=gpus, mem_mb=100, runtime=1)
+    assert job.nodes_for(devices) == nodes
+
+
+def test_tasks_are_started_in_the_script_of_a_job_and_once():
+    assert needs_tasks(2, {"SLURM_JOB_ID": "7"})
+    assert not needs_tasks(1, {"SLURM_JOB_ID": "7"})
+    assert not needs_tasks(2, {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0"})
+    assert not needs_tasks(2, {})
 
 
 @pytest.mark.slow

@@ -450,3 +450,22 @@ def test_mixed_precision_trains_and_predicts(run, tmp_path, family):
     weights = load_file(tmp_path / "run" / "model.safetensors")
     assert {value.dtype for value in weights.values()} == {torch.float32}
     assert len((tmp_path / "detections.json").read_text()) > 2
+
+
+@pytest.mark.parametrize("family", ["dense", "staged"])
+def test_channels_last_is_another_layout_of_the_same_training(run, tmp_path, family):
+    if family == "staged":
+        run["detector"] = copy.deepcopy(STAGED)
+    run["schedule"]["iterations"] = 3
+    train(run, tmp_path / "contiguous", threads=1)
+    run["hardware"]["channels_last"] = True
+    train(run, tmp_path / "channels_last", threads=1)
+    plain, other = (
+        pd.read_csv(tmp_path / name / "log.csv") for name in ("contiguous", "channels_last")
+    )
+    # Proposals of equal scores may be ranked otherwise: sums are rounded otherwise.
+    np.testing.assert_allclose(other["loss"], plain["loss"], rtol=1e-3)
+    weights = load_file(tmp_path / "channels_last/model.safetensors")
+    assert all(value.is_contiguous() for value in weights.values())
+    assert train(run, tmp_path / "contiguous", threads=1), "the layout is no other training"
+    assert read_trained_run(tmp_path / "contiguous/run.yaml").hardware.channels_last is False

@@ -3,12 +3,16 @@
 ``make fuzz`` draws ten times as many, and others every time; it counts those refused and accepted.
 """
 
+import argparse
 import contextlib
+import copy
 import io
 import json
 import os
+import subprocess
 import tarfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -19,9 +23,13 @@ import yaml
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from rebalance.cli import main
+from rebalance.cli import build_parser, main
+from rebalance.cli.arguments import output_file, output_folder
 from rebalance.config.experiments import load_experiments, resolve_run
+from rebalance.config.parse import Place
+from rebalance.config.reading import load_yaml
 from rebalance.data.coco import load_coco
+from rebalance.data.files import MADE_FROM
 from rebalance.engine.checkpoint import (
     CHECKPOINT,
     DAMAGED,
@@ -30,8 +38,9 @@ from rebalance.engine.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from rebalance.errors import InputError
 
-from .mutations import arguments, damaged, mutated
+from .mutations import arguments, damaged, mutated, places
 
 pytestmark = pytest.mark.timeout(3600)  # of 20,000 cases on a busy machine
 
@@ -105,7 +114,7 @@ def write_json(path: Path, content: object) -> Path:
     return path
 
 
-def run(*argv: object) -> tuple[int, str]:
+def ended(*argv: object) -> tuple[int, str]:
     """Exit code and stderr of the command line."""
     errors = io.StringIO()
     with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
@@ -113,8 +122,14 @@ def run(*argv: object) -> tuple[int, str]:
             code = main([str(argument) for argument in argv])
         except SystemExit as end:  # argparse
             code = end.code
-    event("refused" if code else "accepted")
     return code, errors.getvalue()
+
+
+def run(*argv: object) -> tuple[int, str]:
+    """As ``ended``, and counted."""
+    code, errors = ended(*argv)
+    event("refused" if code else "accepted")
+    return code, errors
 
 
 def check(code: int, errors: str, inputs: list[Path], outputs: list[Path]) -> None:
@@ -195,7 +210,65 @@ def test_settings_of_a_run(folder, trained, data, name, command, result):
     code, errors = run(*(part.format(folder=folder) for part in command), "--out", out)
     # The data set is not there: what passes the settings is refused by its name.
     assert code == 2
-    check(code, errors, [file, Path("annotations")], [folder / result])
+    annotations = [Path(name) for name in ("annotations", "/etc/passwd", "a\0b")]
+    check(code, errors, [file, *annotations], [folder / result])
+
+
+@pytest.fixture(scope="module")
+def scale_project(repository, tmp_path_factory):
+    """A project of one scale, with a run for every name that the scale explains; and the scale.
+
+    Without aliases, and without what it says of targets, of which there are none.
+    """
+    root = tmp_path_factory.mktemp("project")
+    for folder in ("scales", "papers"):
+        (root / "config" / folder).mkdir(parents=True)
+    for name in ("config.yaml", "datasets.yaml", "detectors.yaml"):
+        (root / "config" / name).symlink_to(repository / "config" / name)
+    sections = {"dataset": "datasets", "backbone": "backbones", "schedule": "schedules"}
+    runs: dict[str, object] = {}
+    used: set[tuple[str, str]] = set()
+    for path in sorted((repository / "config" / "papers").glob("*.yaml")):
+        for name, run in load_yaml(path)["runs"].items():
+            names = {(key, run[key]) for key in ("base", *sections)}
+            if not names <= used:
+                runs[name] = run
+                used |= names
+    work = {"title": "Runs", "reference": "Here", "runs": runs, "targets": {}}
+    write_json(root / "config" / "papers" / "runs.yaml", work)
+    scale = load_yaml(repository / "config" / "scales" / "shapes.yaml")
+    for key, section in sections.items():
+        scale[section] = {n: what for n, what in scale[section].items() if (key, n) in used}
+    return root, json.loads(json.dumps({**scale, "classes": {}, "seeds_of": {}}))
+
+
+@settings(fuzz, max_examples=CASES // 4)
+@given(data=st.data())
+def test_scale_files(scale_project, data):
+    """A key that there is not, or a value of another type: the scale's file and key are named."""
+    root, scale = scale_project
+    *outer, key = data.draw(st.sampled_from(list(places(scale))))
+    changed = copy.deepcopy(scale)
+    inner = changed
+    for step in outer:
+        inner = inner[step]
+    mistyped = isinstance(key, str) and data.draw(st.booleans())
+    if mistyped:
+        inner[f"{key}_"] = inner.pop(key)
+    else:
+        inner[key] = [] if isinstance(inner[key], str) else "wrong"
+    file = write_json(root / "config" / "scales" / "shapes.yaml", changed)
+    with pytest.raises(InputError) as error:
+        load_experiments(root)
+    message = str(error.value)
+    assert "\n" not in message
+    if mistyped and outer in (["datasets"], ["backbones"], ["schedules"]):
+        # Of two names that differ, nobody knows which is meant: both are said, with their places.
+        assert f"must be in {file}: {outer[0]} (" in message
+        assert f"got {key!r} (did you mean" in message
+    else:
+        at = str(Place(str(file), (*outer, f"{key}_" if mistyped else key)))
+        assert message.startswith((at, f"{Place(str(file), tuple(outer))}: missing key {key!r}"))
 
 
 @fuzz
@@ -238,6 +311,7 @@ def test_damaged_archives(folder, tmp_path_factory, data, kind):
     code, errors = run("data", "extract", "--archive", file, "--out", out)
     found = {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file()}
     if code == 0:
+        del found[MADE_FROM]
         # Names, dates and rights have no checksum in a zip; contents have.
         assert sorted(found.values()) == sorted(FILES.values())
     else:
@@ -381,6 +455,81 @@ def shelf(folder, devkit, trained):
     os.mkfifo(folder / "pipe")
     (folder / "loop").symlink_to("loop")
     return folder
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A file system of 64 KiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    if os.geteuid() or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("mounting is not permitted here")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def outputs_of(parser: argparse.ArgumentParser, *words: str) -> Iterator[tuple[str, ...]]:
+    """Every sub-command with every option that names what it writes."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for word, sub_command in action.choices.items():
+                yield from outputs_of(sub_command, *words, word)
+        elif action.type in (output_file, output_folder):
+            yield (*words, action.option_strings[0])
+
+
+def test_read_only_disks_are_found_out_before_the_work(disk):
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    outputs = list(outputs_of(build_parser()))
+    assert {words[0] for words in outputs} >= {
+        "train", "predict", "evaluate", "evaluate-epochs", "positives", "speed", "compare",
+        "render", "notebook", "index", "data", "weights", "threshold", "link",
+    }  # fmt: skip
+    for words in outputs:
+        code, errors = ended(*words, disk / "new" / "out")
+        assert code == 2
+        assert errors.count("\n") == 1
+        assert f"{disk}/new/out" in errors
+        assert "cannot be written" in errors
+
+
+WRITERS = [
+    *(command for command in COMMANDS if "run" not in command and command[0] != "train"),
+    ["data", "shapes", "--num-train", "2", "--num-val", "1", "--out", "new/shapes"],
+    ["data", "shapes-voc", "--num-train", "2", "--num-val", "1", "--out", "new/kit"],
+    ["data", "shapes-videos", "--num-videos", "2", "--num-frames", "2", "--out", "new/videos"],
+    ["data", "drawn-truth", "--task", "panoptic", "--annotations", "gt.json", "--out",
+     "new/truth.json"],
+    ["evaluate", "--gt", "gt.json", "--dt", "dt.json", "--html", "new/report.html"],
+    ["compare", "--gt", "gt.json", "--dt", "dt.json", "dt.json", "--resamples", "20", "--out",
+     "new/compare.json", "--html", "new/compare.html"],
+    ["threshold", "--metrics", "m.json", "--dt", "dt.json", "--out", "new/kept.json"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", WRITERS, ids=lambda words: " ".join(words[:2]))
+def test_a_full_disk_is_said_in_one_line(shelf, disk, server, command):
+    url = server.add("a", bytes(100))
+    argv = [word.replace("new/", f"{disk}/").replace("http://127.0.0.1:9/a", url)
+            for word in command if word not in ("--size", "3", "--md5", "0")]  # fmt: skip
+    (disk / "m.json").write_text("old")
+    with (disk / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+        while True:
+            filler.write(bytes(4096))
+    with contextlib.chdir(shelf):
+        ended("evaluate", "--gt", "gt.json", "--dt", "dt.json", "--out", "m.json")
+        code, errors = ended(*argv)
+        Path("m.json").unlink()
+    assert code == 2
+    *progress, line = errors.splitlines()
+    assert line.startswith("rebalance")
+    assert not any(said.startswith(("rebalance", "Traceback")) for said in progress), errors
+    assert "No space left on device" in line or "bytes are needed" in line
+    assert str(disk) in line
+    files = [path for path in disk.rglob("*") if path.is_file()]
+    assert sorted(path.name for path in files) == ["filler", "m.json"]
+    assert (disk / "m.json").read_text() == "old"
 
 
 @fuzz

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import io
+import json
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from rebalance.cli import main
 from rebalance.errors import InputError
 from rebalance.metrics import (
     Evaluation,
@@ -435,3 +437,51 @@ def test_arguments_without_meaning_are_refused(make_scene, arguments, message):
     scene = make_scene([(1, 1, 0, 0, 10, 10)], [(1, 1, 0, 0, 10, 10, 0.5)])
     with pytest.raises(InputError, match=message):
         evaluate(*scene, **arguments)
+
+
+@pytest.mark.parametrize("iou_type", ["bbox", "keypoints"])
+def test_coco_lines_are_those_of_pycocotools(golden_lrp, iou_type, tmp_path, capsys):
+    case = next(c for c in map(golden_lrp, GOLDEN_CASES) if c["iouType"] == iou_type)
+    for name, content in (("gt", case["gt"]), ("dt", case["results"])):
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    truth = COCO(tmp_path / "gt.json")
+    evaluation = COCOeval(truth, truth.loadRes(str(tmp_path / "dt.json")), iou_type)
+    evaluation.evaluate()
+    evaluation.accumulate()
+    capsys.readouterr()
+    evaluation.summarize()
+    theirs = capsys.readouterr().out
+    files = ["--gt", str(tmp_path / "gt.json"), "--dt", str(tmp_path / "dt.json")]
+    assert main(["evaluate", *files, "--iou-type", iou_type, "--coco"]) == 0
+    assert capsys.readouterr().out.endswith(theirs)
+
+
+def test_the_summary_counts_names_units_and_directions(make_scene, tmp_path, capsys):
+    objects = [(1, 1, 10, 10, 20, 20), (2, 1, 10, 10, 50, 50), (2, 2, 0, 0, 90, 90, 1)]
+    found = [(1, 1, 10, 10, 20, 20, 0.9), (3, 1, 5, 5, 9, 9, 0.3)]
+    for name, content in zip(("gt", "dt"), make_scene(objects, found), strict=True):
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    files = ["--gt", str(tmp_path / "gt.json"), "--dt", str(tmp_path / "dt.json")]
+    assert main(["evaluate", *files, "--ious", "0.6", "--threshold", "0.5"]) == 0
+    counts, higher, *lines = capsys.readouterr().out.splitlines()
+    assert counts.startswith(
+        "3 images, 2 objects of 2 classes (1 more are ignored), 2 detections (at most 100 of a "
+        "class in an image), "
+    )
+    assert higher == "in percent, higher is better:"
+    lower = lines.index("in percent, lower is better:")
+    (ap60,) = (line for line in lines if line.startswith("AP60"))
+    assert ap60.split(maxsplit=2) == ["AP60", "50.5", "average precision at IoU 0.6"]
+    errors = [line.split()[0] for line in lines[lower + 1 :]]
+    assert errors == [
+        "oLRP", "oLRP_Loc", "oLRP_FP", "oLRP_FN", "aLRP", "PR_error", "oLRPS", "oLRPM", "oLRPL",
+        "LRP", "LRP_Loc", "LRP_FP", "LRP_FN",
+    ]  # fmt: skip
+    assert all(len(line.split()) > 3 for line in lines if line != lines[lower])  # all explained
+    assert next(line for line in lines if line.startswith("APL ")).split()[1] == "undefined"
+
+
+def test_coco_lines_need_cocos_numbers_of_detections(tmp_path, capsys):
+    arguments = ["--gt", "gt.json", "--dt", "dt.json", "--coco", "--max-dets", "5"]
+    assert main(["evaluate", *arguments]) == 2
+    assert "--coco" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """The report on a detections file: its tables, figures of nothing, and the page."""
 
 import json
+import tempfile
 
 import nbformat
 import pytest
@@ -68,6 +69,8 @@ def test_command_writes_the_page(golden, tmp_path):
     assert "Detections of dt.json" in page
     assert page.count("data:image/svg+xml") == 4
     assert "Every class" in page
+    assert str(tmp_path) not in page
+    assert tempfile.gettempdir() not in page
 
 
 def test_bad_files_leave_no_page(tmp_path):

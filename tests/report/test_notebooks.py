@@ -9,9 +9,13 @@ import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from rebalance.cli import main
+from rebalance.config.experiments import load_experiments
 from rebalance.errors import InputError
 from rebalance.figures.checks import read_checks
+from rebalance.report.index import write_index
 from rebalance.report.notebooks import check_parameters, declared_parameters, run_notebook
+from rebalance.report.page import page_css, render_page
+from rebalance.report.place import place_of
 
 PARAMETERS = 'name = "a"\nnumber = 1\nweight = 0.5\npaths = ["x"]\nflag = False'
 GIVEN = {"name": "b", "number": 2, "weight": 1, "paths": [], "flag": True}
@@ -75,6 +79,26 @@ def test_page_shows_outputs_and_folds_code(executed_twice):
     assert '>"b"<' in text
     assert "Question" not in text, "cells tagged notebook-only are left out"
     assert not re.search(r"(src|href)=\"(https?:)?//", text), "nothing comes from elsewhere"
+
+
+def test_a_page_among_others_takes_its_look_from_beside_the_index(
+    executed_twice, repository, tmp_path, monkeypatch
+):
+    """So that another style reaches it and no notebook is run again; alone it holds its own."""
+    monkeypatch.chdir(tmp_path)
+    experiments = load_experiments(repository, check_runs=False)
+    target, results = experiments.target("focal_eiou_figure_2"), experiments.results("shapes")
+    html = Path(target.outputs(results)["html"])
+    executed, alone = executed_twice[0]
+    page = render_page(executed, "T", place_of(experiments, target, results, html))
+    assert "<style>" in alone.read_text()
+    assert "<style>" not in page
+    write_index({"scale": "shapes", "works": []}, results.folder / "index.html")
+    links = re.findall(r'<(?:link rel="stylesheet" href|script src)="([^"]*)"', page)
+    assert [Path(link).name for link in links] == ["style.css", "pages.js", "script.js"]
+    look = "".join((html.parent / link).read_text() for link in links)
+    assert page_css() in look
+    assert "const PAGES" in look
 
 
 def test_two_runs_are_the_same_bytes(executed_twice):

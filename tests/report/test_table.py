@@ -22,7 +22,6 @@ from rebalance.report.table import (
     agreement_html,
     decimals,
     epochs_html,
-    metric_label,
     run_links_html,
     show_number,
     style_table,
@@ -296,6 +295,7 @@ def test_agreement_is_said_of_three_rows_or_of_gains(table):
     page = agreement_html(tidy, rows)
     assert "1 of 1" in page  # the gain in AP is negative in both
     assert "(2 rows)" in page
+    assert re.search(r"<td>1 of 1</td><td>[\d.]+ times</td><td>0 of 1</td>", page)
     assert (
         agreement_html(with_gains(assemble(rows, METRICS, files), METRICS, files, [None] * 3), rows)
         == ""
@@ -453,10 +453,7 @@ def test_show_number(value, percent, sign, text):
     assert show_number(value, 1, percent, sign) == text
 
 
-def test_names_of_metrics_and_rows():
-    assert metric_label("AP50") == "AP<sub>50</sub>"
-    assert metric_label("mask_oLRP_Loc") == "mask oLRP<sub>Loc</sub>"
-    assert metric_label("params_k") == "params k"
+def test_names_of_rows():
     settings = [
         {"loss": "x", "gamma": 1, "ohpm": True},
         {"loss": "x", "gamma": None, "ohpm": True},

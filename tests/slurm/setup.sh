@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A one-node SLURM from Debian's packages, for tests. Needs root (the daemons and mknod do), no systemd.
+# A SLURM of one machine from Debian's packages, for tests. Needs root (the daemons and mknod do), no systemd.
 #
 #   tests/slurm/setup.sh start  FOLDER   install what is missing, write the configuration, start the daemons
 #   tests/slurm/setup.sh status FOLDER   exit 0 if the node takes jobs, 1 if not
@@ -8,16 +8,20 @@
 # `start` twice starts nothing twice. Configuration, state and logs all live in FOLDER. The one trace outside
 # is the link /etc/slurm/slurm.conf, which `stop` removes: SLURM_CONF would do for squeue and sbatch, but
 # snakemake's plugin takes all SLURM_* variables away from the srun inside a job.
-# The node claims more CPUs and memory than the machine has, so that the requests of the real workflow fit,
-# and two GPUs, which are mere character devices: SLURM counts them and sets CUDA_VISIBLE_DEVICES, nothing
-# can compute on them.
-# Partition `main` is the default one; a job in `urgent` preempts (requeues) those in `main`.
+# The machine is two nodes, called by its name and localhost, as training processes look their peers up by them.
+# Each claims more CPUs and memory than there are, so that the requests of the real workflow fit,
+# and two GPUs of the type `fast`, which are mere character devices: SLURM counts them and sets
+# CUDA_VISIBLE_DEVICES, nothing can compute on them.
+# Partition `main`, the default one, is the first node; a job in `urgent` preempts (requeues) those in `main`.
+# Partition `pair` is both nodes.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin # where Debian puts the daemons; not in everybody's PATH
 
 readonly CPUS=8 MEMORY_MB=64000 GPUS=2
 readonly LINK=/etc/slurm/slurm.conf # where Debian's SLURM looks
 unset SLURM_CONF
+HOST=$(hostname -s)
+readonly HOST
 
 fail() {
     echo "slurm setup: $*" >&2
@@ -49,10 +53,10 @@ free_port() { # free_port FROM: the first port from FROM on that nothing listens
 }
 
 write_configuration() {
-    local host ctld_port slurmd_port gpu
-    host=$(hostname -s)
+    local ctld_port slurmd_port second_port gpu
     ctld_port=$(free_port 26817)
     slurmd_port=$(free_port $((ctld_port + 1)))
+    second_port=$(free_port $((slurmd_port + 1)))
 
     if [ ! -s "$folder/etc/munge.key" ]; then
         (umask 077 && head -c 1024 /dev/urandom >"$folder/etc/munge.key")
@@ -64,19 +68,18 @@ write_configuration() {
 
     cat >"$folder/etc/slurm.conf" <<CONF
 ClusterName=rebalance
-SlurmctldHost=$host(127.0.0.1)
+SlurmctldHost=$HOST(127.0.0.1)
 SlurmctldPort=$ctld_port
-SlurmdPort=$slurmd_port
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
 AuthInfo=socket=$folder/run/munge.socket
 StateSaveLocation=$folder/state
-SlurmdSpoolDir=$folder/spool
+SlurmdSpoolDir=$folder/spool/%n
 SlurmctldPidFile=$folder/run/slurmctld.pid
-SlurmdPidFile=$folder/run/slurmd.pid
+SlurmdPidFile=$folder/run/slurmd.%n.pid
 SlurmctldLogFile=$folder/log/slurmctld.log
-SlurmdLogFile=$folder/log/slurmd.log
+SlurmdLogFile=$folder/log/slurmd.%n.log
 ProctrackType=proctrack/pgid
 TaskPlugin=task/none
 SwitchType=switch/none
@@ -96,13 +99,16 @@ DefMemPerCPU=500
 MinJobAge=3600
 # The GPUs that each task of each job was given, one line each in log/tasks.
 TaskProlog=$folder/etc/task_prolog
-NodeName=$host NodeAddr=127.0.0.1 CPUs=$CPUS RealMemory=$MEMORY_MB Gres=gpu:$GPUS State=UNKNOWN
-PartitionName=main Nodes=$host Default=YES MaxTime=INFINITE State=UP PriorityTier=1
-PartitionName=urgent Nodes=$host MaxTime=INFINITE State=UP PriorityTier=2
+NodeName=DEFAULT CPUs=$CPUS RealMemory=$MEMORY_MB Gres=gpu:fast:$GPUS State=UNKNOWN
+NodeName=$HOST NodeHostname=$HOST NodeAddr=127.0.0.1 Port=$slurmd_port
+NodeName=localhost NodeHostname=$HOST NodeAddr=127.0.0.1 Port=$second_port
+PartitionName=main Nodes=$HOST Default=YES MaxTime=INFINITE State=UP PriorityTier=1
+PartitionName=urgent Nodes=$HOST MaxTime=INFINITE State=UP PriorityTier=2
+PartitionName=pair Nodes=$HOST,localhost MaxTime=INFINITE State=UP PriorityTier=1
 CONF
     cat >"$folder/etc/gres.conf" <<CONF
 AutoDetect=off
-NodeName=$host Name=gpu File=$folder/dev/gpu[0-$((GPUS - 1))]
+NodeName=$HOST,localhost Name=gpu Type=fast File=$folder/dev/gpu[0-$((GPUS - 1))]
 CONF
     cat >"$folder/etc/task_prolog" <<CONF
 #!/bin/sh
@@ -118,9 +124,9 @@ linked() { # this folder's configuration is the machine's
     [ "$(readlink "$LINK")" = "$folder/etc/slurm.conf" ]
 }
 
-running() { # running NAME: the daemon of that name that this folder's pid file names is alive
+running() { # running NAME[.NODE]: the daemon of that name that this folder's pid file names is alive
     local pid
-    pid=$(cat "$folder/run/$1.pid" 2>/dev/null) && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$1" ]
+    pid=$(cat "$folder/run/$1.pid" 2>/dev/null) && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "${1%%.*}" ]
 }
 
 start_daemon() { # start_daemon NAME ARGUMENT...: returns once the daemon is in the background
@@ -129,7 +135,7 @@ start_daemon() { # start_daemon NAME ARGUMENT...: returns once the daemon is in 
 
 stop_daemons() {
     local name pid
-    for name in slurmd slurmctld munged; do
+    for name in "slurmd.$HOST" slurmd.localhost slurmctld munged; do
         running "$name" || continue
         pid=$(cat "$folder/run/$name.pid")
         kill "$pid"
@@ -143,12 +149,12 @@ stop_daemons() {
 }
 
 say_ready() {
-    echo "slurm setup: node $(hostname -s) takes jobs"
+    echo "slurm setup: nodes $HOST and localhost take jobs"
 }
 
 takes_jobs() {
-    linked && running munged && running slurmctld && running slurmd \
-        && [[ "$(sinfo --noheader --format=%T --partition=main 2>/dev/null)" =~ ^(idle|mixed|allocated)$ ]]
+    linked && running munged && running slurmctld && running "slurmd.$HOST" && running slurmd.localhost \
+        && [[ "$(sinfo --noheader --format=%T --partition=pair 2>/dev/null | sort | tr '\n' " ")" =~ ^((idle|mixed|allocated) )+$ ]]
 }
 
 start() {
@@ -159,7 +165,7 @@ start() {
     if [ -e "$LINK" ] && ! linked; then
         fail "$LINK exists ($(readlink -f "$LINK")): this machine has another SLURM, which stays untouched"
     fi
-    mkdir -p "$folder"/{etc,dev,run,log,state,spool}
+    mkdir -p "$folder"/{etc,dev,run,log,state} "$folder/spool"/{"$HOST",localhost}
     chmod 755 "$folder" "$folder/run" # munged refuses a socket in a folder that others may write to
     chmod 700 "$folder/etc"
     stop_daemons # a survivor keeps the configuration that it has read
@@ -170,13 +176,14 @@ start() {
         --socket="$folder/run/munge.socket" --pid-file="$folder/run/munged.pid" \
         --log-file="$folder/log/munged.log" --seed-file="$folder/state/munged.seed"
     start_daemon slurmctld -c -f "$folder/etc/slurm.conf" # -c: forgets the jobs of an earlier start
-    start_daemon slurmd -f "$folder/etc/slurm.conf"
+    start_daemon slurmd -N "$HOST" -f "$folder/etc/slurm.conf"
+    start_daemon slurmd -N localhost -f "$folder/etc/slurm.conf"
     for _ in $(seq 60); do
         if takes_jobs; then say_ready && return; fi
         sleep 0.5
     done
-    tail -n 5 "$folder"/log/{munged,slurmctld,slurmd}.log >&2 || true
-    fail "the node takes no jobs after 30 s (the logs are in $folder/log); sinfo says: $(sinfo --noheader --format='%T %E' 2>&1 || true)"
+    tail -n 5 "$folder"/log/{munged,slurmctld,slurmd.*}.log >&2 || true
+    fail "the nodes take no jobs after 30 s (the logs are in $folder/log); sinfo says: $(sinfo --noheader --format='%T %E' 2>&1 || true)"
 }
 
 open_folder() {
@@ -199,7 +206,7 @@ stop() {
 
 status() {
     open_folder "$1"
-    if takes_jobs; then sinfo --format='%P %a %C %G %T'; else echo "slurm setup: the node takes no jobs"; return 1; fi
+    if takes_jobs; then sinfo --format='%P %a %C %G %T'; else echo "slurm setup: the nodes take no jobs"; return 1; fi
 }
 
 [ "$#" -eq 2 ] || usage

@@ -5,6 +5,7 @@ slurm` makes a table of two runs; while they train, one is cancelled with scance
 preempted. Beside it runs a job that meets its time limit.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -18,9 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
-from safetensors.torch import load_file
 
 pytestmark = [
     pytest.mark.slurm,
@@ -34,6 +33,7 @@ pytestmark = [
 REPOSITORY = Path(__file__).resolve().parents[2]
 TABLE = "focal_eiou_table_1"
 CANCELLED, PREEMPTED = "retinanet_r50_smooth_l1", "retinanet_r50_balanced_l1"
+EVALUATION = "evaluation_evaluate_predict"  # what SLURM knows these two by, as one job
 ENVIRONMENT = {
     **os.environ,
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -91,6 +91,28 @@ def jobs_in(folder: Path) -> list[Job]:
     return sorted(jobs, key=lambda job: int(job.number))
 
 
+def process_of(project: Path, run: str, seed: int = 0) -> int:
+    """The process that trains a run."""
+    lock = project / f"results/shapes/runs/{run}/seed{seed}/.lock"
+    return json.loads(lock.read_text())["process"]
+
+
+def stands_still(process: int) -> bool:
+    """Whether a process is stopped and no SIGTERM waits for it."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):  # it has ended
+        return False
+    fields = dict(line.split(":\t", 1) for line in status.splitlines())
+    pending = int(fields["ShdPnd"], 16) | int(fields["SigPnd"], 16)
+    return fields["State"].startswith("T") and not pending & 1 << (signal.SIGTERM - 1)
+
+
+def wake(process: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # SLURM wakes what it ends, too
+        os.kill(process, signal.SIGCONT)
+
+
 def wait_until(happened: Callable[[], bool], what: str, process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 600
     while not happened():
@@ -99,37 +121,41 @@ def wait_until(happened: Callable[[], bool], what: str, process: subprocess.Pope
         time.sleep(0.2)
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory) -> Path:
-    """A copy of the project whose table has two rows, of trainings of some twenty seconds."""
-    root = tmp_path_factory.mktemp("slurm").resolve()
+def make_project(root: Path, shrink: Callable[[dict], object]) -> None:
+    """Copy the project; its table has two rows, of trainings of a scale that `shrink` changes."""
     for folder in ("config", "workflow", "notebooks", "lib"):
         ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
         shutil.copytree(REPOSITORY / folder, root / folder, ignore=ignored)
     (root / "slurm").symlink_to((REPOSITORY / "slurm").readlink())
     ENVIRONMENT["PYTHONPATH"] = str(root / "lib")
 
-    def edit(file: str, change: Callable[[dict], object]) -> None:
-        contents = yaml.safe_load((root / file).read_text())
-        change(contents)
-        (root / file).write_text(yaml.safe_dump(contents, sort_keys=False))
-
-    def shrink(scale: dict) -> None:
-        # No checkpoints but those that a signal asks for; and no training ends before it is
-        # interrupted (18 s at 33 iterations a second).
-        scale["schedules"]["focal_eiou"].update(
-            iterations=600, batch_size=4, checkpoint_every=100000
-        )
-        scale["resources"]["train"].update(gpus=1, mem_mb=1000, runtime=10)
-        scale["resources"]["predict"].update(threads=4)
-
     def two_rows(paper: dict) -> None:
         table = paper["targets"]["table_1"]
         del table["rows"][2:], table["baselines"][2:]
 
-    edit("config/datasets.yaml", lambda entries: entries["shapes"].update(num_train=32, num_val=8))
-    edit("config/scales/shapes.yaml", shrink)
-    edit("config/papers/focal_eiou.yaml", two_rows)
+    small = {"num_train": 32, "num_val": 8}
+    edit(root / "config/datasets.yaml", lambda entries: entries["shapes"].update(small))
+    edit(root / "config/scales/shapes.yaml", shrink)
+    edit(root / "config/papers/focal_eiou.yaml", two_rows)
+
+
+def edit(file: Path, change: Callable[[dict], object]) -> None:
+    contents = yaml.safe_load(file.read_text())
+    change(contents)
+    file.write_text(yaml.safe_dump(contents, sort_keys=False))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """A copy of the project whose table has two rows, of two short trainings."""
+    root = tmp_path_factory.mktemp("slurm").resolve()
+
+    def shrink(scale: dict) -> None:
+        scale["schedules"]["focal_eiou"].update(iterations=120, batch_size=4, checkpoint_every=20)
+        scale["resources"]["train"].update(gpus=1, mem_mb=1000, runtime=10)
+        scale["resources"]["predict"].update(threads=4)
+
+    make_project(root, shrink)
     return root
 
 
@@ -162,14 +188,22 @@ def story(project: Path, time_limited: object) -> dict[str, list[Job]]:
     def training(run: str) -> Job:
         return next(job for job in reversed(jobs_in(project)) if job.wildcards == f"shapes_{run}_0")
 
+    trainers: dict[str, int] = {}
+
+    def both_stand_still() -> bool:
+        # However fast the machine and slow the scheduler, neither is done before it is interrupted.
+        for run in (CANCELLED, PREEMPTED):
+            if run not in trainers and rows(run) > 40:
+                trainers[run] = process_of(project, run)
+                os.kill(trainers[run], signal.SIGSTOP)
+        return len(trainers) == 2
+
     try:
-        wait_until(lambda: rows(CANCELLED) > 20, "20 iterations", process)
-        first = training(CANCELLED)
+        wait_until(both_stand_still, "40 iterations of both", process)
+        first, second = training(CANCELLED), training(PREEMPTED)
         command("scancel", first.number)
-        wait_until(lambda: rows(PREEMPTED) > 20, "20 iterations", process)
-        second = training(PREEMPTED)
-        # It stands still until the urgent job is there: on a fast machine it would be done before.
-        command("scancel", "--signal=STOP", second.number)
+        wait_until(lambda: not stands_still(trainers[CANCELLED]), "SIGTERM", process)
+        wake(trainers[CANCELLED])
         wait_until(
             lambda: not command("squeue", "--noheader", f"--jobs={first.number}").strip(),
             "the end of the cancelled job",
@@ -177,7 +211,8 @@ def story(project: Path, time_limited: object) -> dict[str, list[Job]]:
         )
         urgent = ("--partition=urgent", "--gres=gpu:2", "--mem=100", "--output=/dev/null")
         command("sbatch", *urgent, "--wrap", "sleep 1")
-        command("scancel", "--signal=CONT", second.number)
+        wait_until(lambda: not stands_still(trainers[PREEMPTED]), "SIGTERM", process)
+        wake(trainers[PREEMPTED])
         wait_until(
             lambda: (
                 training(PREEMPTED).fields["Restarts"] == "1"
@@ -218,7 +253,7 @@ def outlived(project: Path, time_limited: object, tmp_path_factory) -> Path:
     )
     try:
         wait_until((folder / "log.unfinished.csv").exists, "an iteration", process)
-        old = json.loads((folder / ".lock").read_text())["process"]
+        old = process_of(project, PREEMPTED, seed=7)
         os.kill(old, signal.SIGSTOP)  # it shall not end before the next one is there
         (job,) = (job for job in jobs_in(project) if job.rule == "train")
         command("scontrol", "requeue", job.number)
@@ -245,7 +280,7 @@ def outlived(project: Path, time_limited: object, tmp_path_factory) -> Path:
 
 def test_a_requeued_training_takes_over_what_its_old_process_has_finished(outlived):
     rows = (outlived / "log.csv").read_text().splitlines()[1:]
-    assert [int(row.split(",")[0]) for row in rows] == list(range(1, 601))
+    assert [int(row.split(",")[0]) for row in rows] == list(range(1, 121))
     assert (outlived / "model.safetensors").stat().st_size > 0
     assert not (outlived / "checkpoint.pt").exists()
 
@@ -258,8 +293,7 @@ def test_each_step_of_the_table_is_a_job(story, project):
     story = {rule: jobs for rule, jobs in story.items() if rule != "shapes"}  # there before, or not
     assert {rule: len(jobs) for rule, jobs in story.items()} == {
         "train": 3,  # one of the two a second time
-        "predict": 2,
-        "evaluate": 2,
+        EVALUATION: 2,
         "table": 1,
     }
     table = (project / "results/shapes/focal_eiou/table_1/table.csv").read_text()
@@ -283,7 +317,7 @@ def test_only_gpu_jobs_ask_for_gpus_and_see_them(story):
 
 
 def test_the_cores_of_the_submitting_machine_do_not_limit_a_job(story):
-    assert {job.fields["NumCPUs"] for job in story["predict"]} == {"4"}
+    assert {job.fields["NumCPUs"] for job in story[EVALUATION]} == {"4"}
 
 
 def test_a_cancelled_training_is_submitted_again_with_more_and_goes_on(story, project):
@@ -320,8 +354,10 @@ def test_the_weights_are_those_of_an_uninterrupted_training(story, project, run)
 def test_each_job_has_a_log_under_its_rule_and_wildcards(story, project):
     for rule, jobs in story.items():
         for job in jobs:
-            log = project / "logs/slurm" / f"rule_{rule}" / job.wildcards / f"{job.number}.log"
-            assert f"rule {rule}:" in log.read_text(), log
+            folder = f"group_{rule}" if rule == EVALUATION else f"rule_{rule}"
+            log = project / "logs/slurm" / folder / job.wildcards / f"{job.number}.log"
+            for name in ("predict", "evaluate") if rule == EVALUATION else (rule,):
+                assert f"rule {name}:" in log.read_text(), log
 
 
 def test_a_training_hears_of_its_time_limit_two_minutes_before(story, time_limited):
@@ -332,22 +368,3 @@ def test_a_training_hears_of_its_time_limit_two_minutes_before(story, time_limit
     assert (first.state, second.state) == ("FAILED", "COMPLETED")
     assert int((root / "checkpoint").read_text()) <= 120
     assert (first.fields["TimeLimit"], second.fields["TimeLimit"]) == ("00:04:00", "00:08:00")
-
-
-def test_one_task_with_two_devices_and_two_tasks_train_the_same(story, project, tmp_path):
-    from rebalance.config.experiments import load_experiments, resolve_run
-
-    run = resolve_run(load_experiments(project), CANCELLED, "shapes", 0, "data").model_dump()
-    run["schedule"]["iterations"] = 4
-    run["hardware"]["devices"] = 2
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump(run))
-    weights = []
-    for tasks in ("1", "2"):
-        out = tmp_path / tasks
-        step = ("srun", f"--ntasks={tasks}", "--gres=gpu:2", "--mem=2000", "--time=5")
-        training = ("rebalance", "train", "--run-file", str(tmp_path / "run.yaml"))
-        command(*step, *training, "--threads", "1", "--out", str(out), cwd=project)
-        made_with = yaml.safe_load((out / "run.yaml").read_text())["made_with"]
-        assert made_with["processes"] == 2
-        weights.append(load_file(out / "model.safetensors"))
-    torch.testing.assert_close(*weights)

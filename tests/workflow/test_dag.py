@@ -50,6 +50,12 @@ def test_a_run_is_recorded_with_all_settings_and_versions(built):
         assert part in text
 
 
+def test_a_run_has_a_card_with_its_metrics(built):
+    run = built.root / "results/shapes/runs/retinanet_r50_focal_l1/seed0"
+    ap = json.loads((run / "default/metrics.json").read_text())["AP"]
+    assert f"| AP | {100 * ap:.1f} |" in (run / "README.md").read_text()
+
+
 def test_the_index_shows_what_is_there_after_a_part_of_the_targets(built):
     page = (built.root / "results/shapes/index.html").read_text()
     assert "focal_eiou/table_1/notebook.html" in page
@@ -59,6 +65,10 @@ def test_the_index_shows_what_is_there_after_a_part_of_the_targets(built):
 
 def test_nothing_is_made_twice(built):
     assert built.planned(TABLE) == {}
+
+
+def test_to_watch_trainings_makes_nothing_again(built):
+    assert built.planned(TABLE, "--config", "tensorboard=scalars") == {}
 
 
 def test_a_run_shared_by_two_tables_is_trained_once(built):
@@ -128,6 +138,17 @@ def test_changing_code_trains_exactly_the_runs_that_use_it(built, edits, trained
     assert bool(planned) == bool(trained)
 
 
+def test_a_second_seed_trains_itself_and_leaves_the_first_as_it_is(built):
+    """Nor is another page made again than those that show the seeds."""
+    (built.root / "seeds.yaml").write_text("seeds: [0, 1]")
+    runs = 3
+    planned = built.planned("--configfile", "seeds.yaml", "--", TABLE, f"{TABLE}_curves")
+    assert planned == {
+        "train": runs, "predict": runs, "evaluate": runs,
+        "table": 1, "figure": 1, TABLE: 1, f"{TABLE}_curves": 1,
+    }  # fmt: skip
+
+
 def test_changing_a_setting_trains_only_the_run_that_has_it(built):
     path = built.root / "config/papers/focal_eiou.yaml"
     before = path.read_text()
@@ -176,6 +197,8 @@ def test_a_failing_cell_keeps_the_executed_notebook_with_its_traceback(make_proj
     executed = project.root / "logs/shapes/focal_eiou/table_1_curves.ipynb"
     assert "the cell that fails" in executed.read_text()
     assert str(executed.relative_to(project.root)) in done.stdout
+    assert "RuntimeError: the cell that fails" in done.stdout
+    assert '"cell_type"' not in done.stdout, "the message, and not the notebook"
 
 
 @pytest.mark.parametrize(

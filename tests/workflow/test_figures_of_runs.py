@@ -31,10 +31,10 @@ PLANNED = {
     "ggiou_figure_2": {"shapes": 1, "train": 2, "predict": 2, "evaluate": 2, "figure": 1},
     "thesis_table_4_2": {
         **DATA,
-        "train": 2,
-        "predict": 2,
-        "evaluate": 2,
-        "evaluate_epochs": 2,
+        "train": 6,  # two runs of three seeds
+        "predict": 6,
+        "evaluate": 6,
+        "evaluate_epochs": 6,
         "table": 1,
     },
 }

@@ -1,8 +1,12 @@
-"""Snakemake is killed and started again: nothing by hand, and no training is made twice."""
+"""Snakemake is killed and started again: nothing by hand, and nothing long is made twice."""
 
+import hashlib
+import io
 import os
 import signal
 import subprocess
+import tarfile
+import threading
 import time
 
 import pytest
@@ -96,3 +100,39 @@ def test_beside_a_living_snakemake_its_locks_stay(project):
         snakemake.send_signal(signal.SIGCONT)
     assert snakemake.wait(timeout=240) == 0
     assert model.exists()
+
+
+@pytest.fixture(scope="module")
+def archive():
+    """Enough files for a kill while they are unpacked."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as file:
+        for k in range(5000):
+            file.addfile(tarfile.TarInfo(f"{k}.txt"))
+    return buffer.getvalue()
+
+
+def test_what_orphans_have_downloaded_and_unpacked_is_taken_over(make_project, server, archive):
+    project, server.holds = make_project(), threading.Event()
+    url, sha256 = server.add("a.tar", archive), hashlib.sha256(archive).hexdigest()
+    with (project.root / "lib/rebalance/data/sources.py").open("a") as sources:
+        sources.write(f'\nSOURCES["voc2007_test"] = Source("{url}", sha256="{sha256}")\n')
+    downloaded, unpacked = (f"data/{step}/voc2007_test" for step in ("downloads", "raw"))
+
+    snakemake = start(project, downloaded)
+    wait_until(lambda: server.requests, snakemake)
+    snakemake.kill()
+    server.holds.set()
+    wait_until((project.root / downloaded).exists)
+    project.snakemake(downloaded)
+    assert len(server.requests) == 1
+
+    snakemake = start(project, unpacked)
+    wait_until(lambda: list((project.root / "data/raw").rglob("*.lock")), snakemake)
+    snakemake.kill()
+    wait_until((project.root / unpacked).exists)
+    first = (project.root / unpacked / "0.txt").stat()
+    project.snakemake(unpacked)
+    assert os.path.samestat(first, (project.root / unpacked / "0.txt").stat())
+    assert len(list((project.root / unpacked).glob("*.txt"))) == 5000
+    assert project.planned(unpacked) == {}

@@ -40,6 +40,20 @@ def test_all_138_are_planned_and_none_waits(project):
     assert planned_pages(project) == pages(project)
 
 
+def test_a_dry_run_is_a_table_of_jobs(project):
+    output = project.snakemake("--dry-run").stdout
+    assert "Job stats:" in output
+    assert "results/shapes" not in output
+    first = output.split("Job stats:", 1)[1]
+    assert project.snakemake("--dry-run").stdout.split("Job stats:", 1)[1] == first, "remembered"
+    assert "results/shapes" in project.snakemake("--dry-run", "--quiet", "host", FIGURE).stdout
+
+
+def test_seeds_may_be_given_on_the_command_line(project):
+    planned = project.planned("--config", "seeds=[3,5]", "--", "focal_eiou_table_1")
+    assert planned["train"] == 6
+
+
 def test_after_one_figure_everything_else_is_planned(project):
     project.snakemake(FIGURE)
     assert f"snakemake --config scale=shapes -- {FIGURE}<" not in (project.root / INDEX).read_text()

@@ -1,25 +1,43 @@
 # Shared by the other files: the checked experiments, names of files, input functions.
+import atexit
+import gc
 import json
 import os
 import shlex
 import sys
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
 
+from rebalance.cli.page_server import start_page_server
 from rebalance.config.code import fingerprint, notebook_imports, run_code, training_code
 from rebalance.config.experiments import load_experiments, resolve_run
+from rebalance.config.memory import Memory
 from rebalance.config.run import DEFAULT_VARIANT
 from rebalance.data.mask_check import check_masks
 from rebalance.errors import InputError
 from rebalance.locks import remove_unless_in_use
 from snakemake.exceptions import WorkflowError
 
+# A graph of a thousand jobs is a million objects that live until the end: looking them through again and again
+# for garbage takes half of the time of a dry run.
+gc.set_threshold(1_000_000)
+
+# `--config seeds=[0,1]` arrives as text.
+if isinstance(config.get("seeds"), list):
+    config["seeds"] = [
+        int(seed) if str(seed).isdigit() else seed for seed in config["seeds"]
+    ]
+
+MEMORY = Memory()
 try:
     EXPERIMENTS = load_experiments(
-        Path("."), settings=config, check_runs=workflow.is_main_process
+        settings=config, check_runs=workflow.is_main_process, memory=MEMORY
     )
 except InputError as error:
     raise WorkflowError(str(error)) from None
+
+if workflow.is_main_process:
+    atexit.register(MEMORY.save)
 
 SCALE = config["scale"]
 DATA = config["data"]
@@ -38,14 +56,26 @@ WRITE_INDEX = f"rebalance index --scale {SCALE} --out {RESULTS}/index.html"
 
 wildcard_constraints:
     scale="|".join(EXPERIMENTS.scales),
-    run="|".join(EXPERIMENTS.runs),
+    run=r"[a-z0-9_.]+",
     seed=r"\d+",
     variant=r"[a-z0-9_]+",
     work="|".join(EXPERIMENTS.works),
     split="train|val",
 
 
-@cache
+def remembered(function):
+    """The function; what it gave for the same arguments is kept for other calls of Snakemake."""
+
+    @wraps(function)
+    def recall(*arguments):
+        return MEMORY.recall(
+            (function.__name__, DATA, *arguments), lambda: function(*arguments)
+        )
+
+    return recall
+
+
+@remembered
 def settings_of(run, scale, seed):
     """Settings of one training; each is asked for by several rules."""
     return resolve_run(EXPERIMENTS, run, scale, seed, DATA)
@@ -58,10 +88,28 @@ def resolved(wildcards):
 
 # A change of the maths reruns a rule by its parameter `code`, a digest of the definitions that the rule
 # uses, and not by files of the library as inputs: a loss added to a file would train all of it again.
-@cache
+@remembered
 def digest(*names):
     """Digest of the library's code behind some modules and names."""
     return fingerprint(names)
+
+
+@remembered
+def digest_of_training(run, scale, seed):
+    """Digest of the code behind a training, with the parts that the run names."""
+    return training_code(settings_of(run, scale, seed))
+
+
+@remembered
+def digest_of_run(module, run, scale, seed, variant=None):
+    """Digest of the code behind a module, with the parts that the run, or its variant, names."""
+    settings = settings_of(run, scale, seed)
+    return run_code(settings.tested_as(variant) if variant else settings, module)
+
+
+def training_code_of(wildcards):
+    """Digest of the code behind a training."""
+    return digest_of_training(wildcards.run, wildcards.scale, int(wildcards.seed))
 
 
 def code_of(module):
@@ -71,16 +119,20 @@ def code_of(module):
 
 def run_code_of(module):
     """Digest of the code behind a module, with the losses and other parts that the run names."""
-    return lambda wildcards: run_code(resolved(wildcards), module)
+    return lambda w: digest_of_run(module, w.run, w.scale, int(w.seed))
 
 
 def variant_code_of(module):
     """Digest of the code behind a module, with the parts that the variant names."""
-    return lambda wildcards: run_code(
-        resolved(wildcards).tested_as(wildcards.variant), module
-    )
+    return lambda w: digest_of_run(module, w.run, w.scale, int(w.seed), w.variant)
 
 
+def released_code_of(module):
+    """Digest of the code behind a module, with the parts of the run that stands for a released model."""
+    return lambda w: digest_of_run(module, origin_of(w).run, SCALE, 0)
+
+
+@remembered
 def notebook_code(notebook, *more):
     """Digest of the code that a notebook imports, of what runs it, and of more modules."""
     return digest("rebalance.report.notebooks", *notebook_imports(notebook), *more)
@@ -120,20 +172,40 @@ def threads_of(job):
     return lambda wildcards: resources_of(wildcards.scale, job).threads
 
 
+def gres(gpus):
+    """The generic resource that SLURM knows GPUs of a node by, of the site's kind; "" asks for none."""
+    kind = os.environ.get("REBALANCE_SLURM_GPU_TYPE")
+    return ":".join(filter(None, ("gpu", kind, str(gpus)))) if gpus else ""
+
+
 def gpus_of(job):
-    """The generic resource that SLURM knows GPUs by; "" asks for none."""
+    """GPUs of a job kind."""
+    return lambda wildcards: gres(resources_of(wildcards.scale, job).gpus)
 
-    def value(wildcards):
-        gpus = resources_of(wildcards.scale, job).gpus
-        return f"gpu:{gpus}" if gpus else ""
 
-    return value
+def training_nodes(wildcards):
+    """Nodes of a training."""
+    devices = resolved(wildcards).hardware.devices
+    return resources_of(wildcards.scale, "train").nodes_for(devices)
 
 
 def training_gpus(wildcards):
-    """As ``gpus_of``: no more than the run trains on, which a small batch limits."""
+    """GPUs of each node: no more than the run trains on, which a small batch limits."""
     gpus = resources_of(wildcards.scale, "train").gpus
-    return f"gpu:{min(gpus, resolved(wildcards).hardware.devices)}" if gpus else ""
+    devices = resolved(wildcards).hardware.devices
+    return gres(min(gpus, devices // training_nodes(wildcards)))
+
+
+def over_nodes(value):
+    """Resource of a training on several nodes, from these, devices and CPUs of each; else it has none."""
+
+    def resource(wildcards):
+        nodes = training_nodes(wildcards)
+        each = resolved(wildcards).hardware.devices // nodes
+        cpus = resources_of(wildcards.scale, "train").threads
+        return value(nodes, each, cpus) if nodes > 1 else None
+
+    return resource
 
 
 def dataset_of(wildcards):
@@ -204,21 +276,38 @@ def variant_of(wildcards):
     return variants[wildcards.variant]
 
 
-def test_settings(wildcards):
-    """Test settings of the variant, as JSON for the command line."""
-    variant_of(wildcards)
-    detector = resolved(wildcards).tested_as(wildcards.variant).detector
+@remembered
+def tested_so(run, scale, seed, variant):
+    """Test settings of a variant, as JSON for the command line."""
+    detector = settings_of(run, scale, seed).tested_as(variant).detector
     return json.dumps(detector.model_dump()["test"])
 
 
-def training_settings(wildcards):
+def test_settings(wildcards):
+    """Test settings of the variant, as JSON for the command line."""
+    variant_of(wildcards)
+    return tested_so(
+        wildcards.run, wildcards.scale, int(wildcards.seed), wildcards.variant
+    )
+
+
+@remembered
+def trained_so(run, scale, seed):
     """What a training depends on: all but how the trained detector is tested and evaluated."""
-    without = {"variants": True, "hardware": {"timeout", "num_workers"}}
-    settings = resolved(wildcards).model_dump(exclude=without)
+    without = {
+        "variants": True,
+        "hardware": {"timeout", "num_workers", "channels_last"},
+    }
+    settings = settings_of(run, scale, seed).model_dump(exclude=without)
     del settings["detector"]["test"]
     # Only where they are kept: what other trainings depend on stays as it was.
-    epochs = EXPERIMENTS.epochs(wildcards.run, wildcards.scale)
+    epochs = EXPERIMENTS.epochs(run, scale)
     return {**settings, "epochs": epochs} if epochs else settings
+
+
+def training_settings(wildcards):
+    """What a training depends on."""
+    return trained_so(wildcards.run, wildcards.scale, int(wildcards.seed))
 
 
 def evaluation_options(wildcards):
@@ -227,7 +316,15 @@ def evaluation_options(wildcards):
         f"--{option} {value}" for option, value in variant_of(wildcards).evaluate
     )
     masks = "--with-masks" if resolved(wildcards).detector.needs_masks else ""
-    return f"{options} {ious_option(wildcards)} {masks}"
+    return f"{options} {ious_option(wildcards.run, wildcards.variant)} {masks}"
+
+
+def card_option(wildcards):
+    """The run's folder, whose card shows what the default variant measures."""
+    if wildcards.variant != DEFAULT_VARIANT:
+        return ""
+    folder = f"results/{wildcards.scale}/runs/{wildcards.run}/seed{wildcards.seed}"
+    return f"--card {shlex.quote(folder)}"
 
 
 def detections_of(wildcards):
@@ -238,9 +335,10 @@ def detections_of(wildcards):
     return f"{training}/{shared}/detections.json"
 
 
-def ious_option(wildcards):
+@remembered
+def ious_option(run, variant):
     """Thresholds whose AP some table or figure shows of the variant."""
-    ious = EXPERIMENTS.ious(wildcards.run, wildcards.variant)
+    ious = EXPERIMENTS.ious(run, variant)
     return f"--ious {' '.join(map(str, ious))}" if ious else ""
 
 
@@ -305,6 +403,11 @@ def notebook_minutes(wildcards, attempt):
     return (90 if target_of(wildcards).datasets else 20) * attempt
 
 
+def page_group(wildcards):
+    """Pages that wait for nothing are few jobs on a cluster; others are each made when they can be."""
+    return None if target_inputs(wildcards) else "analytic"
+
+
 def target_inputs(wildcards):
     """Files that a target's notebook reads: of trainings, or annotations of a data set."""
     return target_of(wildcards).inputs(results_of(wildcards.scale))
@@ -313,6 +416,11 @@ def target_inputs(wildcards):
 def target_notebook(wildcards):
     """The notebook that makes the target."""
     return f"notebooks/{target_of(wildcards).notebook}.ipynb"
+
+
+def executed_notebook(wildcards):
+    """Where the target's notebook is executed, and stays if a cell fails: beside its log."""
+    return f"logs/{wildcards.scale}/{wildcards.work}/{wildcards.target}.ipynb"
 
 
 def target_parameters(wildcards):

@@ -1,5 +1,9 @@
 # Every data set ends in one format: <data>/<dataset>/annotations/{train,val}.json beside images/.
 # Archives are fetched to <data>/downloads and unpacked to <data>/raw.
+#
+# Both have their files in .finished there and a link to it as their output: Snakemake deletes outputs
+# before a job, also what a job that outlived a killed snakemake has finished meanwhile. The next one
+# finds what is finished, verifies it and makes the link again.
 rule shapes:
     output:
         **annotations_of("{dataset}"),
@@ -49,20 +53,23 @@ rule shapes_voc:
         " --train {params.train:q} --val {params.val:q} > {log:q} 2>&1"
 
 
-# A cut download leaves <file>.part beside the output and goes on from there. Its progress bar is
+# A cut download leaves <file>.part and goes on from there. Its progress bar is
 # worth seeing, so it is written to the terminal as well as to the log. It runs where snakemake does:
 # compute nodes often have no internet.
 rule download:
     output:
-        protected(f"{DATA}/downloads/{{archive}}"),
+        f"{DATA}/downloads/{{archive}}",
     log:
         "logs/data/download_{archive}.log",
     wildcard_constraints:
         archive=r"[a-z0-9_]+",
     retries: 2
     localrule: True
+    params:
+        finished=f"{DATA}/downloads/.finished/{{archive}}",
     shell:
-        "rebalance data download --source {wildcards.archive} --out {output:q} 2>&1 | tee {log:q}"
+        "rebalance data download --source {wildcards.archive} --out {params.finished:q} 2>&1"
+        " | tee {log:q} && ln -sfnr {params.finished:q} {output:q}"
 
 
 rule extract:
@@ -77,8 +84,11 @@ rule extract:
     resources:
         mem_mb=1000,
         runtime=240,
+    params:
+        finished=f"{DATA}/raw/.finished/{{archive}}",
     shell:
-        "rebalance data extract --archive {input:q} --out {output:q} > {log:q} 2>&1"
+        "rebalance data extract --archive {input:q} --out {params.finished:q} > {log:q} 2>&1"
+        " && ln -sfnr {params.finished:q} {output:q}"
 
 
 rule coco_download:

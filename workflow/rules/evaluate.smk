@@ -1,6 +1,6 @@
 # Prediction and evaluation are files of their own: a new metric never predicts again.
 # model.safetensors -> <variant>/detections.json -> <variant>/{metrics.json, matches.npz}; variants of the
-# same test settings share the detections of the first of them.
+# same test settings share the detections of the first of them. The default one writes the run's card, README.md, too.
 rule predict:
     input:
         model="results/{scale}/runs/{run}/seed{seed}/model.safetensors",
@@ -39,9 +39,10 @@ rule evaluate:
     params:
         code=code_of("rebalance.metrics.evaluate"),
         evaluate=evaluation_options,
+        card=card_option,
     shell:
         "rebalance evaluate --gt {input.annotations:q} --dt {input.detections:q} {params.evaluate}"
-        " --out {output.metrics:q} --matches {output.matches:q}"
+        " --out {output.metrics:q} --matches {output.matches:q} {params.card}"
         " > {log:q} 2>&1"
 
 

@@ -1,5 +1,5 @@
-# Every table and figure is one executed notebook. The notebook is the log of its rule: after a failed
-# cell it stays under logs/, traceback included.
+# Every table and figure is one executed notebook. It is executed under logs/, where it stays after a failed
+# cell, traceback included; the log beside it says which cell failed, and why.
 # metrics.json or log.csv of the runs -> notebook.ipynb, notebook.html, table.{csv,tex} | figure.{svg,pdf,csv}, bitmap
 rule table:
     input:
@@ -17,21 +17,25 @@ rule table:
             labels={"target": "{target}"},
         ),
     log:
-        notebook="logs/{scale}/{work}/{target}.ipynb",
+        "logs/{scale}/{work}/{target}.log",
     wildcard_constraints:
         target=ids_of(shows_table=True),
+    group:
+        page_group
     resources:
         mem_mb=lambda w, attempt: 1500 * attempt,
         runtime=lambda w, attempt: 20 * attempt,
+        pages=1,  # how many of a group at once: workflow/profiles/slurm
     params:
         code=target_code,
         notebook=target_parameters,
         data=DATA,
         seeds=seeds_option,
+        executed=executed_notebook,
     shell:
         "rebalance render {wildcards.work}_{wildcards.target} --scale {wildcards.scale}"
-        " --data {params.data:q} {params.seeds} --executed {log.notebook:q} --html {output.html:q}"
-        " && cp {log.notebook:q} {output.notebook:q}"
+        " --data {params.data:q} {params.seeds} --executed {params.executed:q} --html {output.html:q}"
+        " > {log:q} 2>&1 && cp {params.executed:q} {output.notebook:q}"
 
 
 rule figure:
@@ -51,18 +55,22 @@ rule figure:
             labels={"target": "{target}"},
         ),
     log:
-        notebook="logs/{scale}/{work}/{target}.ipynb",
+        "logs/{scale}/{work}/{target}.log",
     wildcard_constraints:
         target=ids_of(shows_table=False),
+    group:
+        page_group
     resources:
         mem_mb=notebook_memory,
         runtime=notebook_minutes,
+        pages=1,
     params:
         code=target_code,
         notebook=target_parameters,
         data=DATA,
         seeds=seeds_option,
+        executed=executed_notebook,
     shell:
         "rebalance render {wildcards.work}_{wildcards.target} --scale {wildcards.scale}"
-        " --data {params.data:q} {params.seeds} --executed {log.notebook:q} --html {output.html:q}"
-        " && cp {log.notebook:q} {output.notebook:q}"
+        " --data {params.data:q} {params.seeds} --executed {params.executed:q} --html {output.html:q}"
+        " > {log:q} 2>&1 && cp {params.executed:q} {output.notebook:q}"

@@ -1,10 +1,11 @@
 # Detections of models that others released, or of what stands in for them: config/released.yaml says which.
 # results file | published weights | placed file | ground truth -> detections -> metrics.json, matches.npz
+# What is downloaded is kept in .finished and linked to, as in data.smk.
 
 
 rule released_download:
     output:
-        protected(f"{DATA}/released/{{model}}/results.json"),
+        f"{DATA}/released/{{model}}/results.json",
     log:
         "logs/data/released_{model}.log",
     wildcard_constraints:
@@ -14,8 +15,10 @@ rule released_download:
     params:
         url=lambda w: origin_of(w).url,
         checksum=checksum_options,
+        finished=f"{DATA}/released/{{model}}/.finished/results.json",
     shell:
-        "rebalance data download --url {params.url:q} {params.checksum} --out {output:q} 2>&1 | tee {log:q}"
+        "rebalance data download --url {params.url:q} {params.checksum} --out {params.finished:q} 2>&1"
+        " | tee {log:q} && ln -sfnr {params.finished:q} {output:q}"
 
 
 rule released_placed:
@@ -39,7 +42,7 @@ rule released_placed:
 
 rule released_weights:
     output:
-        protected(f"{DATA}/released/{{model}}/weights.pth"),
+        f"{DATA}/released/{{model}}/weights.pth",
     log:
         "logs/data/released_{model}.log",
     wildcard_constraints:
@@ -49,8 +52,10 @@ rule released_weights:
     params:
         url=lambda w: origin_of(w).url,
         checksum=checksum_options,
+        finished=f"{DATA}/released/{{model}}/.finished/weights.pth",
     shell:
-        "rebalance data download --url {params.url:q} {params.checksum} --out {output:q} 2>&1 | tee {log:q}"
+        "rebalance data download --url {params.url:q} {params.checksum} --out {params.finished:q} 2>&1"
+        " | tee {log:q} && ln -sfnr {params.finished:q} {output:q}"
 
 
 rule released_import:
@@ -98,9 +103,7 @@ rule released_predict:
         runtime=lambda w, attempt: resources_of(SCALE, "predict").runtime * attempt,
         gres=predict_gpus(SCALE),
     params:
-        code=lambda w: run_code(
-            settings_of(origin_of(w).run, SCALE, 0), "rebalance.engine.predict"
-        ),
+        code=released_code_of("rebalance.engine.predict"),
         run_dir=lambda w, input: os.path.dirname(input.model),
     shell:
         "rebalance predict --run-dir {params.run_dir:q} --threads {threads} --out {output:q} > {log:q} 2>&1"
@@ -124,9 +127,7 @@ rule video_frames:
         runtime=lambda w, attempt: 4 * resources_of(SCALE, "predict").runtime * attempt,
         gres=predict_gpus(SCALE),
     params:
-        code=lambda w: run_code(
-            settings_of(origin_of(w).run, SCALE, 0), "rebalance.engine.predict"
-        ),
+        code=released_code_of("rebalance.engine.predict"),
         run_dir=lambda w, input: os.path.dirname(input.model),
         images=lambda w: f"{os.path.dirname(os.path.dirname(released_of(w).truth))}/images",
     shell:

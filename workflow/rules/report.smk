@@ -56,7 +56,7 @@ rule analytic:
 
 
 # Tables of dense and of staged detectors, of masks and a ranking loss, with training curves; figures of a trained
-# detector; what stands in for released models; a detector on video; and all that needs no training: eight trainings.
+# detector; what stands in for released models; a detector on video; and all that needs no training: twelve trainings.
 rule demo:
     input:
         rules.analytic.input,

@@ -1,3 +1,11 @@
+# Whether trainings are watched. No parameter of the rule: one that would train everything again.
+WATCHED = (
+    f" --tensorboard {shlex.quote(config['tensorboard'])}"
+    if config.get("tensorboard")
+    else ""
+)
+
+
 # One training per run and seed, however many tables show it.
 # annotations + images -> model.safetensors, log.csv, run.yaml
 #
@@ -21,11 +29,18 @@ rule train:
         mem_mb=scale_resources("train", "mem_mb"),
         runtime=scale_resources("train", "runtime"),
         gres=training_gpus,
+        nodes=training_nodes,
+        # One task for each device, which `rebalance train` starts by srun; see engine/slurm.py.
+        mpi=over_nodes(lambda nodes, each, cpus: "srun"),
+        tasks_per_node=over_nodes(lambda nodes, each, cpus: each if each > 1 else None),
+        tasks=over_nodes(lambda nodes, each, cpus: nodes if each == 1 else None),
+        tasks_per_gpu=over_nodes(lambda nodes, each, cpus: 0),
+        cpus_per_task=over_nodes(lambda nodes, each, cpus: max(1, cpus // each)),
     params:
-        code=lambda w: training_code(resolved(w)),
+        code=training_code_of,
         run=training_settings,
         data=DATA,
         out=lambda w, output: os.path.dirname(output.model),
     shell:
         "exec rebalance train {wildcards.run} --scale {wildcards.scale} --seed {wildcards.seed}"
-        " --data {params.data:q} --threads {threads} --out {params.out:q} >> {log:q} 2>&1"
+        " --data {params.data:q} --threads {threads} --out {params.out:q}{WATCHED} >> {log:q} 2>&1"

@@ -78,20 +78,31 @@ def _add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
         help="matches.npz to write: `rebalance compare` need not match again",
     )
     parser.add_argument("--html", type=output_file, help="report with curves to write")
+    parser.add_argument(
+        "--card", type=Path, metavar="RUN_DIR", help="write README.md of a run's folder anew"
+    )
+    parser.add_argument("--coco", action="store_true", help="print the lines of pycocotools, too")
     parser.set_defaults(run=evaluate_command)
 
 
 def evaluate_command(arguments: argparse.Namespace) -> int:
     """Compare detections with ground truth; prints the summary and writes what is asked for."""
+    import time
+
     from rebalance.data.files import write_atomically
     from rebalance.metrics.evaluate import evaluate, evaluate_boxes_and_masks
     from rebalance.metrics.lrp import Weights
     from rebalance.metrics.matches import Matches, matches_bytes
-    from rebalance.metrics.output import per_class_csv, summary, to_json
+    from rebalance.metrics.output import coco_lines, counts_line, per_class_csv, summary, to_json
 
+    if arguments.coco and arguments.max_dets is not None:
+        raise InputError(
+            "--coco: its lines have COCO's numbers of detections, leave --max-dets out"
+        )
     if arguments.with_masks and arguments.iou_type != "bbox":
         raise InputError(f"--with-masks: is for boxes, got --iou-type {arguments.iou_type}")
-    matches: list[Matches] = []
+    matches: list[Matches] = []  # of boxes, and of masks where these are wanted, too
+    start = time.perf_counter()
     metrics = (evaluate_boxes_and_masks if arguments.with_masks else evaluate)(
         arguments.gt,
         arguments.dt,
@@ -104,7 +115,7 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
         ranking=arguments.ranking,
         threshold=arguments.threshold,
         sigmas=arguments.sigmas,
-        keep_matches=matches.append if arguments.matches else None,
+        keep_matches=matches.append,
         **({} if arguments.with_masks else {"iou_type": arguments.iou_type}),
     )
     if arguments.out:
@@ -113,7 +124,17 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
         write_atomically(arguments.per_class, per_class_csv(metrics["per_class"]).encode())
     if arguments.matches:
         write_atomically(arguments.matches, matches_bytes(matches))
+    if arguments.card:
+        from rebalance.report.card import write_card
+
+        write_card(arguments.card)
+    print(f"{counts_line(matches[0])}, {time.perf_counter() - start:.1f} s")
     print(summary(metrics))
+    if arguments.coco:
+        print(coco_lines(metrics, arguments.iou_type))
+        if arguments.with_masks:
+            masks = {key.removeprefix("mask_"): metrics[key] for key in metrics if "mask_" in key}
+            print(f"masks:\n{coco_lines(masks, 'segm')}")
     return _write_report(arguments) if arguments.html else 0
 
 
@@ -135,7 +156,10 @@ def _write_report(arguments: argparse.Namespace) -> int:
             "bitmap": f"{scratch}/detections.png",
         }
         try:
-            run_notebook(REPORT_NOTEBOOK, parameters, executed, arguments.html)
+            # A report is handed on: where the files lie on this machine is not for its readers.
+            run_notebook(
+                REPORT_NOTEBOOK, parameters, executed, arguments.html, show_parameters=False
+            )
         except NotebookError as error:
             print(f"rebalance evaluate: {error}", file=sys.stderr)
             return 1

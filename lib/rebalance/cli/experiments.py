@@ -1,16 +1,13 @@
 """The sub-commands that read the configuration: ``runs``, ``show`` and ``render``."""
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from rebalance.cli.arguments import count, output_file, positive_int
-from rebalance.config.experiments import load_experiments, resolve_run
-from rebalance.config.targets import Curves
 
 NUM_CLASSES = {"coco_download": 80, "voc_download": 20}
 """Of data sets by kind, where they need not be at hand to know it."""
@@ -49,7 +46,11 @@ def add_scale_arguments(parser: argparse.ArgumentParser) -> None:
 
 def list_runs(arguments: argparse.Namespace) -> None:
     """Print every run with the tables and figures that show it."""
-    experiments = load_experiments()
+    from rebalance.config.experiments import load_experiments
+    from rebalance.config.memory import Memory
+    from rebalance.config.targets import Curves
+
+    experiments = load_experiments(memory=Memory())
     shown: dict[str, list[str]] = {run: [] for run in experiments.runs}
     for target in experiments.targets.values():
         for row in [] if isinstance(target, Curves) else target.runs:
@@ -61,7 +62,12 @@ def list_runs(arguments: argparse.Namespace) -> None:
 
 def show_run(arguments: argparse.Namespace) -> None:
     """Print one resolved run as YAML, and in a comment below it how many parameters it has."""
-    experiments = load_experiments()
+    import yaml
+
+    from rebalance.config.experiments import load_experiments, resolve_run
+    from rebalance.config.memory import Memory
+
+    experiments = load_experiments(memory=Memory())
     scale = arguments.scale or experiments.settings.scale
     data = arguments.data or experiments.settings.data
     run = resolve_run(experiments, arguments.name, scale, arguments.seed, data)
@@ -90,10 +96,21 @@ def _annotated_classes(resolved: Mapping[str, Any]) -> int | None:
 
 def render_command(arguments: argparse.Namespace) -> int:
     """0, or 1 and one line on stderr when a cell of the notebook failed."""
+    from rebalance.cli import page_server
+
+    if page_server.VARIABLE in os.environ:
+        try:
+            return page_server.run_on_server(os.environ[page_server.VARIABLE], arguments.given)
+        except OSError as error:
+            reason = error.strerror or error
+            print(f"rebalance render: no page server ({reason}): alone", file=sys.stderr)
+    from rebalance.config.experiments import load_experiments
+    from rebalance.config.memory import Memory
     from rebalance.report.notebooks import NotebookError, run_notebook
+    from rebalance.report.page import write_look
     from rebalance.report.place import place_of
 
-    experiments = load_experiments(check_runs=False)
+    experiments = load_experiments(check_runs=False, memory=Memory())
     target = experiments.target(arguments.target)
     scale = arguments.scale or experiments.settings.scale
     results = experiments.results(scale, arguments.data, arguments.seeds)
@@ -105,4 +122,5 @@ def render_command(arguments: argparse.Namespace) -> int:
     except NotebookError as error:
         print(f"rebalance render: {error}", file=sys.stderr)
         return 1
+    write_look(results.folder)
     return 0

@@ -53,8 +53,9 @@ def run_index_command(arguments: argparse.Namespace) -> None:
         write_index(manifest, arguments.out, str(arguments.manifest))
         return
     from rebalance.config.experiments import load_experiments
+    from rebalance.config.memory import Memory
     from rebalance.report.manifest import index_manifest
 
-    experiments = load_experiments(check_runs=False)
+    experiments = load_experiments(check_runs=False, memory=Memory())
     scale = arguments.scale or experiments.settings.scale
     write_index(index_manifest(experiments, scale), arguments.out)

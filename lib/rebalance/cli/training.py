@@ -25,6 +25,12 @@ def add_engine_commands(commands: "argparse._SubParsersAction[argparse.ArgumentP
         metavar="SECONDS",
         help="for another training in the folder (default: until it ends)",
     )
+    train.add_argument(
+        "--tensorboard",
+        type=output_folder,
+        metavar="FOLDER",
+        help="gets the log's scalars in RUN/seedK, for TensorBoard; no result depends on it",
+    )
     train.add_argument("--out", type=output_folder, required=True, help="folder of the results")
     train.set_defaults(run=train_command)
 
@@ -84,14 +90,26 @@ def add_engine_commands(commands: "argparse._SubParsersAction[argparse.ArgumentP
 
 def train_command(arguments: argparse.Namespace) -> int:
     """0 when finished, 75 (EX_TEMPFAIL: start again) after a signal, 1 if a loss is not finite."""
-    run, epochs = _resolved(arguments)
+    run, epochs, resources = _resolved(arguments)
+    if resources is not None:
+        from rebalance.engine.slurm import become_tasks, needs_tasks
+
+        devices = run["hardware"]["devices"]
+        nodes = resources.nodes_for(devices)
+        if needs_tasks(nodes, os.environ):
+            become_tasks(devices, nodes, resources.threads)
     from rebalance.distributed import is_main_process
     from rebalance.engine.checkpoint import OutputError
     from rebalance.engine.train import NonFiniteLossError, train
 
     try:
         finished = train(
-            run, arguments.out, threads=arguments.threads, wait=arguments.wait, epochs=epochs
+            run,
+            arguments.out,
+            threads=arguments.threads,
+            wait=arguments.wait,
+            epochs=epochs,
+            tensorboard=arguments.tensorboard,
         )
     except (NonFiniteLossError, OutputError) as error:
         print(f"rebalance train: {error}", file=sys.stderr)
@@ -100,21 +118,23 @@ def train_command(arguments: argparse.Namespace) -> int:
     return os.EX_TEMPFAIL if not finished and is_main_process() else 0
 
 
-def _resolved(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
-    """Settings of the run, and how many epochs keep their weights."""
+def _resolved(arguments: argparse.Namespace) -> tuple[dict[str, Any], int, Any]:
+    """Settings of the run, how many epochs keep their weights, what it asks a cluster for."""
     if arguments.run_file is not None:
         if arguments.name is not None:
             raise InputError("needs a run's name or --run-file, got both")
         from rebalance.config.run import read_run
 
-        return read_run(arguments.run_file), 0
+        return read_run(arguments.run_file), 0, None
     if arguments.name is None or arguments.scale is None:
         raise InputError("needs a run's name and --scale, or --run-file")
     from rebalance.config.experiments import load_experiments, resolve_run
+    from rebalance.config.memory import Memory
 
-    experiments = load_experiments(check_runs=False)
+    experiments = load_experiments(check_runs=False, memory=Memory())
     run = resolve_run(experiments, arguments.name, arguments.scale, arguments.seed, arguments.data)
-    return run.model_dump(), experiments.epochs(arguments.name, arguments.scale)
+    resources = experiments.scale(arguments.scale).resources.train
+    return run.model_dump(), experiments.epochs(arguments.name, arguments.scale), resources
 
 
 def predict_command(arguments: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ from pydantic_core import to_jsonable_python
 
 from rebalance.config.docstrings import option_docs
 from rebalance.config.files import FILES
-from rebalance.config.part import PARTS, Also, Described, Options, Part
+from rebalance.config.part import PARTS, Also, Described, Part
 from rebalance.config.run import TrainedRun
 
 PAGE = "docs/options.md"
@@ -49,13 +49,21 @@ def options_page() -> str:
         lines.append(f"- `{file}`: {in_words(_annotation(model))}")
     lines.append("\n## Sections\n")
     for section in _sections():
-        lines += [f"### {section.__name__}\n", _one_line(section.__doc__) + "\n", *_table(section)]
+        lines += [
+            f"### {section.__name__}\n",
+            one_line(section.__doc__) + "\n",
+            *options_table(section),
+        ]
     lines.append("## Parts\n")
     for kind in _kinds():
-        lines += [f"### {kind.__name__}\n", f"A {kind.noun}. {_one_line(kind.__doc__)}\n"]
+        lines += [f"### {kind.__name__}\n", f"A {kind.noun}. {one_line(kind.__doc__)}\n"]
+        below = [f"[{one.__name__}](#{one.__name__.lower()})" for one in _kinds_below(kind)]
+        if below:
+            lines.append(f"One of {' or '.join(below)}.\n")
+            continue
         for name, part in kind.parts().items():
             source = f" Code: `{part.makes}`." if part.makes else ""
-            lines += [f"**`{name}`** {_one_line(part.__doc__)}{source}\n", *_table(part)]
+            lines += [f"**`{name}`** {one_line(part.__doc__)}{source}\n", *options_table(part)]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -130,7 +138,7 @@ def _annotation(model: type[BaseModel]) -> Any:
     return model.model_fields["root"].annotation if issubclass(model, RootModel) else model
 
 
-def _table(model: type[Options]) -> Iterator[str]:
+def options_table(model: type[BaseModel]) -> Iterator[str]:
     """Rows of a model's options, without the name."""
     tag = model.tag if issubclass(model, Part) else None
     fields = {name: field for name, field in model.model_fields.items() if name != tag}
@@ -154,9 +162,9 @@ def _default(field: FieldInfo) -> str:
     return f"`{json.dumps(value)}`".replace('"', "")
 
 
-def _sections() -> list[type[Options]]:
+def _sections() -> list[type[BaseModel]]:
     """Every mapping without a name that files are made of, outside in."""
-    found: dict[type[Options], None] = {}
+    found: dict[type[BaseModel], None] = {}
     waiting = [model for file in FILES.values() for model in _models(_annotation(file))]
     while waiting:
         model = waiting.pop(0)
@@ -170,22 +178,28 @@ def _sections() -> list[type[Options]]:
     return [model for model in found if not issubclass(model, Part)]
 
 
-def _is_kind(model: type[Options]) -> bool:
+def _is_kind(model: type[BaseModel]) -> bool:
     return issubclass(model, Part) and model.called is None
 
 
 def _kinds() -> list[type[Part]]:
-    """The nearest kind of every part, in the order of definition."""
+    """The nearest kind of every part, in the order of definition, and those that settings name."""
     found: dict[type[Part], None] = {}
     for part in PARTS:
-        above = (base for base in part.__mro__[1:] if issubclass(base, Part) and _is_kind(base))
-        found[next(above)] = None
+        above = [base for base in part.__mro__[1:] if issubclass(base, Part) and _is_kind(base)]
+        for kind in reversed(above[: above.index(Part)]):
+            found[kind] = None
     return list(found)
 
 
-def _models(annotation: Any, metadata: Sequence[Any] = ()) -> Iterator[type[Options]]:
+def _kinds_below(kind: type[Part]) -> list[type[Part]]:
+    """The kinds that a kind of kinds is made of; none for one that has parts of its own."""
+    return [one for one in _kinds() if kind in one.__bases__]
+
+
+def _models(annotation: Any, metadata: Sequence[Any] = ()) -> Iterator[type[BaseModel]]:
     """Types of settings inside an annotation."""
-    if isinstance(annotation, type) and issubclass(annotation, Options):
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     inner = get_args(annotation)
     if get_origin(annotation) is Annotated:
@@ -196,10 +210,11 @@ def _models(annotation: Any, metadata: Sequence[Any] = ()) -> Iterator[type[Opti
         if isinstance(entry, Also):
             yield entry.options
         if isinstance(entry, Described):
-            yield from (form for form in entry.forms if issubclass(form, Options))
+            yield from (form for form in entry.forms if issubclass(form, BaseModel))
 
 
-def _one_line(text: str | None) -> str:
+def one_line(text: str | None) -> str:
+    """The first paragraph of a docstring."""
     return " ".join((text or "").split("\n\n")[0].split())
 
 

@@ -7,7 +7,7 @@ of that name are. Nothing here imports torch: Snakemake calls it each time it pa
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +31,7 @@ from rebalance.config.files import (
     Settings,
     Work,
 )
+from rebalance.config.memory import Memory
 from rebalance.config.options.backbones import Backbone
 from rebalance.config.options.dataset import Dataset
 from rebalance.config.options.detector import Detector
@@ -303,7 +304,10 @@ class Experiments:
 
 
 def load_experiments(
-    root: Path = Path("."), settings: Mapping[str, Any] | None = None, check_runs: bool = True
+    root: Path = Path("."),
+    settings: Mapping[str, Any] | None = None,
+    check_runs: bool = True,
+    memory: Memory | None = None,
 ) -> Experiments:
     """Read and check ``root/config``.
 
@@ -313,19 +317,31 @@ def load_experiments(
             with ``--config`` on top).
         check_runs: resolve every run at every scale, too; the jobs of a workflow that has checked
             them need not.
+        memory: of ``root``; what it has is not read and checked again.
 
     Raises:
         InputError: file, key, what was got, what is allowed.
     """
-    config = root / "config"
     if settings is None:
-        settings = load_yaml(config / "config.yaml")
+        settings = load_yaml(root / "config" / "config.yaml")
+    checked = parse(Settings, settings, str(root / "config" / "config.yaml"))
+    recall = memory.recall if memory else lambda what, compute: compute()
+    experiments = replace(recall("experiments", lambda: _read(root, checked)), settings=checked)
+    _check_scale(experiments)
+    if check_runs:
+        recall("every run", lambda: _check_runs(experiments))
+    return experiments
+
+
+def _read(root: Path, settings: Settings) -> Experiments:
+    """All files but ``config.yaml``, checked; no runs resolved."""
+    config = root / "config"
     bases = load_yaml(config / "detectors.yaml")
     bases = parse(Detectors, bases, str(config / "detectors.yaml")).root
     works = {path.stem: load_yaml(path) for path in sorted(config.glob("papers/*.yaml"))}
     experiments = Experiments(
         root,
-        parse(Settings, settings, str(config / "config.yaml")),
+        settings,
         _parsed(Datasets, config / "datasets.yaml").root,
         bases,
         {path.stem: _parsed(Scale, path) for path in sorted(config.glob("scales/*.yaml"))},
@@ -347,10 +363,15 @@ def load_experiments(
                 _check_target(experiments, target, place)
                 experiments.targets[target.name] = target
     _check_seeds(experiments)
-    for scale in experiments.scales if check_runs else ():
+    _check_classes(experiments)
+    return experiments
+
+
+def _check_runs(experiments: Experiments) -> None:
+    """Every run makes sense at every scale."""
+    for scale in experiments.scales:
         for run in experiments.runs:
             resolve_run(experiments, run, scale)
-    return experiments
 
 
 def resolve_run(
@@ -372,9 +393,13 @@ def resolve_run(
     entry, at = experiments.works[work].runs[name], experiments.scale(scale)
     place = experiments.work_place(work).at("runs", name)
     scale_file = experiments.place("scales", f"{scale}.yaml")
-    dataset = _named(at.datasets, entry.dataset, place.at("dataset"), scale_file)
-    backbone = _named(at.backbones, entry.backbone, place.at("backbone"), scale_file)
-    schedule = _named(at.schedules, entry.schedule, place.at("schedule"), scale_file)
+    dataset = _named(at.datasets, entry.dataset, place.at("dataset"), scale_file.at("datasets"))
+    backbone = _named(
+        at.backbones, entry.backbone, place.at("backbone"), scale_file.at("backbones")
+    )
+    schedule = _named(
+        at.schedules, entry.schedule, place.at("schedule"), scale_file.at("schedules")
+    )
     _named(experiments.bases, entry.base, place.at("base"), experiments.place("detectors.yaml"))
     below = [
         *experiments.detector_layers(entry.base, scale),
@@ -481,8 +506,8 @@ def _named(table: Mapping[str, Value], name: str, place: Place, file: Place) -> 
     return table[name]
 
 
-def _check_scales(experiments: Experiments) -> None:
-    """Detectors are whole, names that a scale uses exist, what it says of a detector fits it."""
+def _check_scale(experiments: Experiments) -> None:
+    """The scale of ``config.yaml`` exists."""
     settings = experiments.settings
     if settings.scale not in experiments.scales:
         raise InputError(
@@ -490,6 +515,10 @@ def _check_scales(experiments: Experiments) -> None:
             f"{', '.join(experiments.scales)}, got {settings.scale!r}"
             f"{nearest(settings.scale, experiments.scales)}"
         )
+
+
+def _check_scales(experiments: Experiments) -> None:
+    """Detectors are whole, names that a scale uses exist, what it says of a detector fits it."""
     for base in experiments.bases:
         _check_detector(experiments.detector_layers(base))
     for name, scale in experiments.scales.items():
@@ -501,6 +530,8 @@ def _check_scales(experiments: Experiments) -> None:
                 file.at("datasets", key),
                 experiments.place("datasets.yaml"),
             )
+        for key in scale.image_of:
+            _named(scale.datasets, key, file.at("image_of", key), file.at("datasets"))
         for base in scale.detectors:
             place = file.at("detectors", base)
             _named(experiments.bases, base, place, experiments.place("detectors.yaml"))
@@ -562,7 +593,7 @@ def _check_target(experiments: Experiments, target: Target, place: Place) -> Non
             key = "dataset" if dataset == target.entry.dataset else "beside"
             for name, scale in experiments.scales.items():
                 scale_file = experiments.place("scales", f"{name}.yaml")
-                _named(scale.datasets, dataset, place.at(key), scale_file)
+                _named(scale.datasets, dataset, place.at(key), scale_file.at("datasets"))
     keys = ("trained", "rows") if isinstance(target, FigureWithRuns) else ("rows",)
     for index, row in enumerate(target.rows):
         if isinstance(row, RunRow):
@@ -583,6 +614,23 @@ def _check_seeds(experiments: Experiments) -> None:
                 raise InputError(
                     f"{experiments.place('scales', f'{name}.yaml').at('seeds_of')}: "
                     f"no target named {target!r}{nearest(target, experiments.targets)}"
+                )
+
+
+def _check_classes(experiments: Experiments) -> None:
+    """Classes that others stand in for are those that some row or figure is about."""
+    about = {
+        *(row.of for target in experiments.targets.values() for row in target.rows
+          if isinstance(row, ReleasedRow) and row.of is not None),
+        *(name for target in experiments.targets.values()
+          if isinstance(target.entry, OfReleasedFigure) for name in target.entry.classes),
+    }  # fmt: skip
+    for name, scale in experiments.scales.items():
+        place = experiments.place("scales", f"{name}.yaml").at("classes")
+        for key in scale.classes:
+            if key not in about:
+                raise InputError(
+                    f"{place.at(key)}: no row or figure is about this class{nearest(key, about)}"
                 )
 
 

@@ -62,6 +62,8 @@ class Settings(Options):
     """In place of the scale's."""
     detections: OwnDetections | None = None
     """What ``snakemake own_detections`` reports on."""
+    tensorboard: Text | None = None
+    """Folder that gets the scalars of trainings while they run; no result depends on it."""
 
 
 class NamedSchedule(Schedule):

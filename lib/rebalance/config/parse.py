@@ -44,18 +44,22 @@ class Layer(NamedTuple):
     settings: Any
     at: tuple[Key, ...] = ()
 
-    def depth(self, keys: tuple[Key, ...]) -> int:
-        """How many of the keys lead to something that this layer says; -1: it is of other keys."""
+    def reach(self, keys: tuple[Key, ...]) -> tuple[int, bool]:
+        """How many of the keys lead to something that this layer says (-1: it is of other keys).
+
+        And whether it replaces what lower layers say there, as ``merged`` does.
+        """
         if keys[: len(self.at)] != self.at:
-            return -1
-        depth, below = len(self.at), self.settings
+            return -1, False
+        depth, below, replaces = len(self.at), self.settings, False
         for key in keys[depth:]:
             is_there = isinstance(below, Mapping) and key in below
             is_there |= isinstance(below, list) and isinstance(key, int) and key < len(below)
             if not is_there:
                 break
             depth, below = depth + 1, below[key]
-        return depth
+            replaces |= not isinstance(below, Mapping) or "name" in below
+        return depth, replaces
 
 
 class Layers(tuple[Layer, ...]):
@@ -63,8 +67,14 @@ class Layers(tuple[Layer, ...]):
 
     def at(self, *keys: Key) -> Place:
         """Where the file that has the last word says what stands at some keys of the whole."""
-        layer = max(reversed(self), key=lambda layer: layer.depth(keys))
-        return layer.place.at(*keys[len(layer.at) :])
+        last_word, furthest = self[-1], -1
+        for layer in reversed(self):
+            depth, replaces = layer.reach(keys)
+            if depth > furthest:
+                last_word, furthest = layer, depth
+            if replaces:
+                break
+        return last_word.place.at(*keys[len(last_word.at) :])
 
 
 def parse(model: type[Model], data: Any, place: Place | Layers | str) -> Model:

@@ -267,11 +267,21 @@ class Described:
 def extended(part: type[Part], options: type[Options]) -> type[Part]:
     """``part`` with the keys of ``options`` behind its own."""
     name = f"{part.__name__}{options.__name__}"
-    extras = {"__doc__": part.__doc__, "__module__": __name__}
+    extras = {
+        "__doc__": part.__doc__,
+        "__module__": __name__,
+        "__reduce__": lambda self: (_new_extended, (part, options), self.__getstate__()),
+    }
     return cast(
         "type[Part]",
         types.new_class(name, (options, part), exec_body=lambda body: body.update(extras)),
     )
+
+
+def _new_extended(part: type[Part], options: type[Options]) -> Part:
+    """An empty instance, for what was pickled: the class has no name in any module."""
+    cls = extended(part, options)
+    return cls.__new__(cls)
 
 
 def _one_of(

@@ -19,7 +19,7 @@ import urllib3
 from tqdm import tqdm
 
 from rebalance.data.files import DAMAGED_ZIP, make_folder
-from rebalance.errors import InputError
+from rebalance.errors import InputError, writing
 from rebalance.locks import locked
 
 _CHUNK = 1 << 20
@@ -176,13 +176,10 @@ def _receive(response: requests.Response, part: Path, offset: int, total: int | 
         desc=part.name.removesuffix(".part"),
         mininterval=0.2 if sys.stderr.isatty() else 5,
     )
-    with bar, part.open("ab" if offset else "wb") as file:
+    with bar, writing(part), part.open("ab" if offset else "wb") as file:
         # Not iter_content: it waits for a whole chunk and loses what came before a cut.
         while chunk := _read_some(response):
-            try:
-                file.write(chunk)
-            except OSError as error:
-                raise InputError(f"{part}: cannot be written: {error.strerror}") from None
+            file.write(chunk)
             bar.update(len(chunk))
     if total is not None and part.stat().st_size < total:
         raise _Interrupted(f"the connection closed after {part.stat().st_size} of {total} bytes")
@@ -224,14 +221,18 @@ def _digest(path: Path, algorithm: str) -> str:
 def extract(archive: str | Path, folder: str | Path) -> None:
     """Unpack a zip or tar archive; ``folder`` exists afterwards only if all of it was unpacked.
 
+    A folder that this archive (the same bytes) was unpacked to is left as it is.
+
     Raises:
         InputError: the archive is absent, damaged or cut, has a member outside the folder, a link
-            or a device, does not fit on the disk; or the folder exists already. Nothing is left.
+            or a device, does not fit on the disk; or the folder holds something else. Nothing is
+            left.
     """
     archive = Path(archive)
     if not archive.is_file():
         raise InputError(f"{archive}: no such archive")
-    make_folder(folder, partial(_extract_to, archive))
+    made_from = f"archive with sha256 {_digest(archive, 'sha256')}\n"
+    make_folder(folder, made_from, partial(_extract_to, archive))
 
 
 def _extract_to(archive: Path, folder: Path) -> None:

@@ -12,11 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from rebalance.errors import InputError
+from rebalance.errors import InputError, writing
 from rebalance.locks import NoLocksError, hold, locked, still_there, try_lock
 
 UNFINISHED = ".unfinished"
 """Ends the temporary names of what is being written."""
+
+MADE_FROM = ".made_from"
+"""In a folder that was made at once: from what."""
 
 DAMAGED_ZIP = (
     zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, UnicodeDecodeError
@@ -37,27 +40,32 @@ def prepare_folder(path: str | Path) -> Path:
 def own_folder(path: str | Path) -> Iterator[Path]:
     """``prepare_folder``, with no other process writing there meanwhile (``locks.locked``)."""
     folder = prepare_folder(path)
-    with locked(folder / ".lock", f"writing to {folder}"):
+    with locked(folder / ".lock", f"writing to {folder}"), writing(folder):
         yield folder
 
 
-def make_folder(path: str | Path, fill: Callable[[Path], None]) -> None:
+def make_folder(path: str | Path, made_from: str, fill: Callable[[Path], None]) -> None:
     """Let ``fill`` put files into a temporary sibling, which takes the name ``path`` if it returns.
 
     Whatever stops it, ``path`` does not exist half-filled. What a killed process left behind is
     removed by the next call. Of several processes at once one fills the folder; the others wait
-    for it and leave it as it is then.
+    for it. A folder that is there and was made from the same is left as it is.
+
+    Args:
+        path: of the folder.
+        made_from: what decides its content; kept in it, in ``.made_from``.
+        fill: gets the temporary folder.
 
     Raises:
-        InputError: ``path`` exists and is not an empty folder.
+        InputError: ``path`` exists and is neither an empty folder nor made from the same.
     """
     folder = Path(path)
-    if _is_taken(folder):
-        raise InputError(f"{folder}: already exists; remove it to make it again")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder.with_name(f".{folder.name}.lock"), f"making {folder}") as alone:
         if _is_taken(folder):
-            print(f"{folder}: another process has made it meanwhile", file=sys.stderr)
+            if not _was_made_from(made_from, folder):
+                raise InputError(f"{folder}: already exists; remove it to make it again")
+            print(f"{folder}: is there already; remove it to make it again", file=sys.stderr)
             return
         for leftover in _unfinished(folder) if alone else []:
             shutil.rmtree(leftover)
@@ -65,7 +73,9 @@ def make_folder(path: str | Path, fill: Callable[[Path], None]) -> None:
         unfinished = Path(tempfile.mkdtemp(UNFINISHED, f".{folder.name}.", folder.parent))
         try:
             unfinished.chmod(0o777 & ~_umask())  # mkdtemp makes private folders
-            fill(unfinished)
+            with writing(folder):
+                fill(unfinished)
+                (unfinished / MADE_FROM).write_text(made_from)
             if folder.exists():
                 folder.rmdir()
             unfinished.rename(folder)
@@ -90,7 +100,7 @@ def write_atomically(path: str | Path, content: bytes, former: Path | None = Non
         _remove_if_abandoned(leftover)
     handle, temporary = _temporary_file(path)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with writing(path), os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -126,6 +136,11 @@ def _is_taken(folder: Path) -> bool:
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         return True
     return folder.is_dir() and any(folder.iterdir())
+
+
+def _was_made_from(made_from: str, folder: Path) -> bool:
+    mark = folder / MADE_FROM
+    return mark.is_file() and mark.read_text(errors="replace") == made_from
 
 
 def _unfinished(path: Path) -> list[Path]:

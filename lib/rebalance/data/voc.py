@@ -251,7 +251,7 @@ def make_shapes_voc(
     the other half as ``trainval``. Hidden, tiny and crowded objects are ``difficult``.
 
     Args:
-        out_dir: folder to make; it must not exist or be empty.
+        out_dir: folder to make; one that was drawn in the same way is left as it is.
         num_train: training images, at least 2.
         num_val: validation images.
         image_size: longer side, pixels.
@@ -259,7 +259,7 @@ def make_shapes_voc(
         vary_aspect: see `make_shapes`.
 
     Raises:
-        InputError: a number out of its range, or ``out_dir`` is not empty.
+        InputError: a number out of its range, or ``out_dir`` holds something else.
     """
     check_drawing_options(num_train, num_val, image_size, seed)
     if num_train < 2:
@@ -273,7 +273,8 @@ def make_shapes_voc(
         _write_set(folder / "VOC2007", "test", val, "1")
         _write_set(folder / "VOC2012", "trainval", train, "2012_")
 
-    make_folder(out_dir, draw)
+    options = (num_train, num_val, image_size, seed, vary_aspect)
+    make_folder(out_dir, f"drawn as {options}\n", draw)
 
 
 def _write_set(

@@ -77,12 +77,12 @@ def measure_speed(
             f"{training.dataset.annotations}: a batch has {batch_size} images, there are "
             f"{len(training.dataset)}"
         )
-    trained = islice(_training(training, batch_size), warm_up + iterations)
+    trained = islice(timed_training(training, batch_size), warm_up + iterations)
     seconds = list(progress_bar(trained, total=warm_up + iterations, desc="training"))[warm_up:]
     memory = torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else None
     of_process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     test = open_trained_run(run_dir, "val", threads=threads)
-    tested = list(islice(_prediction(test), warm_up + iterations))[warm_up:]
+    tested = list(islice(timed_prediction(test), warm_up + iterations))[warm_up:]
     if not tested:
         raise InputError(
             f"{test.dataset.annotations}: must have more than the {warm_up} images of the warm-up, "
@@ -91,7 +91,7 @@ def measure_speed(
     content = {
         **{key: settings[source] for key, source in
            (("run", "name"), ("seed", "seed"), ("scale", "scale"))},
-        "device": _name(device),
+        "device": device_name(device),
         "threads": torch.get_num_threads(),
         "warm_up": warm_up,
         "iterations": len(seconds),
@@ -105,8 +105,16 @@ def measure_speed(
     write_atomically(out, (json.dumps(content, indent=1) + "\n").encode())
 
 
-def _training(run: TrainedRun, batch_size: int) -> Iterator[float]:
-    """Seconds of one iteration after the other, at the rate of the training's last."""
+def timed_training(run: TrainedRun, batch_size: int) -> Iterator[float]:
+    """Seconds of one iteration after the other, endlessly, at the rate of the training's last.
+
+    Args:
+        run: to go on with; its detector is changed.
+        batch_size: images of an iteration.
+
+    Raises:
+        InputError: an image that cannot be read.
+    """
     schedule, seed = run.settings["schedule"], int(run.settings["seed"])
     dataset = BatchDataset(run.dataset, run.settings["image"], seed)
     plans = training_batches(
@@ -121,7 +129,8 @@ def _training(run: TrainedRun, batch_size: int) -> Iterator[float]:
     batches = iter(batch_loader(dataset, plans, workers, pin_memory=on_gpu))
     normalise = Normaliser(run.settings["image"], run.fabric.device)
     run.detector.train()
-    updates = Updates(run.fabric, run.detector, schedule)
+    channels_last = run.settings["hardware"]["channels_last"]
+    updates = Updates(run.fabric, run.detector, schedule, channels_last)
     clock = _clock(run.fabric.device)
     last = schedule["iterations"] - 1
     while True:
@@ -137,8 +146,8 @@ def _training(run: TrainedRun, batch_size: int) -> Iterator[float]:
         yield clock() - start
 
 
-def _prediction(run: TrainedRun) -> Iterator[float]:
-    """Seconds of one image after the other."""
+def timed_prediction(run: TrainedRun) -> Iterator[float]:
+    """Seconds of one image of the run's data set after the other."""
     run.detector.eval()
     schedule: dict[str, Any] = {**run.settings["schedule"], "batch_size": 1}
     alone = run._replace(settings={**run.settings, "schedule": schedule})
@@ -164,7 +173,8 @@ def _clock(device: torch.device) -> Callable[[], float]:
     return clock
 
 
-def _name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
+    """Of a GPU its model, of a CPU its kind: ``CPU (x86_64)``."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU ({platform.processor() or platform.machine()})"

@@ -41,6 +41,7 @@ from rebalance.engine.run_folder import RunFolder, one_training
 from rebalance.engine.seeds import keyed_rng, seed_of
 from rebalance.engine.standstill import ended_at_standstill
 from rebalance.engine.updates import Updates
+from rebalance.engine.watching import Log, check_tensorboard, scalars_log
 from rebalance.errors import InputError
 
 
@@ -54,6 +55,7 @@ def train(
     threads: int | None = None,
     wait: float | None = None,
     epochs: int = 0,
+    tensorboard: Path | None = None,
 ) -> bool:
     """Train, or go on from the checkpoint that an unfinished training left in ``out_dir``.
 
@@ -67,6 +69,7 @@ def train(
         wait: seconds for another training in the folder; None: as long as it lives.
         epochs: equal parts of the training after each of which the weights are kept in
             ``out_dir/epochs``; 0: none.
+        tensorboard: gets in ``<name>/seed<k>`` the scalars of the log; None: none are written.
 
     Returns:
         True when the training is finished, or has diverged and may; the log then ends with the
@@ -74,9 +77,9 @@ def train(
         checkpoint.
 
     Raises:
-        InputError: settings or data at fault, or ``out_dir`` holds the result of another run or
-            seed. A file that cannot be read in the middle of the training leaves a checkpoint of
-            the iteration before.
+        InputError: settings or data at fault, scalars asked for without the package tensorboard, or
+            ``out_dir`` holds the result of another run or seed. A file that cannot be read in the
+            middle of the training leaves a checkpoint of the iteration before.
         BusyError: another training still runs in the folder.
         NonFiniteLossError: with iteration, image ids and the loss's name, unless the run
             ``may_diverge``.
@@ -84,6 +87,8 @@ def train(
     """
     checked = parse(Run, run, "settings")
     run = checked.model_dump()
+    if tensorboard is not None:
+        check_tensorboard()
     out = prepare_folder(out_dir)
     # Before there are other processes.
     dataset = CocoDataset(**run["dataset"]["train"], masks=checked.detector.needs_masks)
@@ -113,7 +118,9 @@ def train(
             _reproducible(fabric.device),
         ):
             agreement = Agreement(fabric, met)
-            return _Training(agreement, run, dataset, folder).run_to_end(stop_requested)
+            training = _Training(agreement, run, dataset, folder)
+            with scalars_log(tensorboard, run, training.iteration) as log_scalars:
+                return training.run_to_end(stop_requested, log_scalars)
 
 
 def _made_from(run: Run) -> dict[str, str]:
@@ -141,7 +148,8 @@ class _Training:
         checkpoint = folder.open()
         if checkpoint is not None:
             self.detector.load_state_dict(checkpoint["model"])
-        self.updates = Updates(fabric, self.detector, self.schedule)
+        channels_last = run["hardware"]["channels_last"]
+        self.updates = Updates(fabric, self.detector, self.schedule, channels_last)
         self.iteration = 0
         self.diverged: int | None = None
         if checkpoint is not None:
@@ -149,7 +157,7 @@ class _Training:
             self.iteration = checkpoint["iteration"]
         self.normalise = Normaliser(run["image"], fabric.device)
 
-    def run_to_end(self, stop_requested: Callable[[], bool]) -> bool:
+    def run_to_end(self, stop_requested: Callable[[], bool], log_scalars: Log) -> bool:
         """Train until the last iteration, divergence, or until asked to stop; True if finished."""
         total = self.schedule["iterations"]
         failure: str | None = None
@@ -168,6 +176,7 @@ class _Training:
                 if not self.agreement.to_go_on(failure, stop_requested()):
                     return self._stop(failure)
                 values = self._step(batch)
+                log_scalars(values, self.iteration + 1)
                 if self.diverged is not None:
                     # The checkpoint of before goes first: whoever starts from it diverges again.
                     failure = self._save() or self.folder.record(self.diverged, values)

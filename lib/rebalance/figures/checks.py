@@ -138,6 +138,13 @@ def printed_claim(claim: str, holds: bool | None, measured: Value = "", note: st
     return Check(claim, CLAIMED, measured, None, None if holds is None else bool(holds), note)
 
 
+def named_numbers(values: Mapping[str, float], digits: int = 2) -> str:
+    """Numbers that decide a claim, each with what it is of: ``GIoU 0.92, CIoU 0.95``."""
+    return ", ".join(
+        f"{name} {f'{value:.{digits}f}'.replace('-', '−')}" for name, value in values.items()
+    )
+
+
 def comparable(checks: Iterable[Check], like_the_work: bool) -> list[Check]:
     """The checks, as far as what was measured may be held against them.
 

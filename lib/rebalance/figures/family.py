@@ -52,10 +52,10 @@ class TabledFigure(FamilyFigure):
     """A figure with a table below it.
 
     Attributes:
-        table: what is drawn in numbers, of the data.
+        table: what is drawn in numbers, of the data; None: the figure has it.
     """
 
-    table: Callable[..., pd.DataFrame]
+    table: Callable[..., pd.DataFrame] | None = None
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,30 @@ from typing import Any
 from rebalance.config.reading import load_yaml
 from rebalance.errors import InputError
 from rebalance.inputs import read_json
+from rebalance.metrics.matches import Matches
+
+SIZES = {"S": "small", "M": "medium", "L": "large"}
+MEANINGS = {
+    "AP": "average precision, mean over IoU 0.5 to 0.95",
+    "AP_uninterpolated": "the same, exact area under the curve",
+    "AR": "recall, mean over IoU 0.5 to 0.95",
+    "AR50": "recall at IoU 0.5",
+    "AR75": "recall at IoU 0.75",
+    "oLRP": "LRP error at the best threshold of each class",
+    "oLRP_Loc": "mean 1 - IoU of the true positives there",
+    "oLRP_FP": "1 - precision there",
+    "oLRP_FN": "1 - recall there",
+    "aLRP": "LRP error, mean over all score thresholds",
+    "PR_error": "1 - precision x recall at the threshold of oLRP",
+    "LRP": "LRP error",
+    "LRP_Loc": "mean 1 - IoU of the true positives",
+    "LRP_FP": "1 - precision",
+    "LRP_FN": "1 - recall",
+    "PQ": "panoptic quality, SQ x RQ",
+    "SQ": "mean IoU of the true positives",
+    "RQ": "F1 of the segments found",
+}
+"""Metric -> what it is, for the terminal."""
 
 
 def to_json(content: Any) -> str:
@@ -66,14 +90,88 @@ def per_class_csv(rows: Sequence[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def summary(metrics: dict[str, Any]) -> str:
-    """One line per number, in percent, as the tables of the works show them."""
+def summary(metrics: Mapping[str, Any]) -> str:
+    """A line per number in percent, what it is beside it, grouped by which direction is better."""
     numbers = {key: value for key, value in metrics.items() if isinstance(value, float)}
     width = max(map(len, numbers)) + 1
-    return "\n".join(
-        f"{key:<{width}}{'undefined' if value != value else f'{100 * value:6.1f}'}"
-        for key, value in numbers.items()
+    lines = []
+    for direction, lower in (("higher", False), ("lower", True)):
+        group = {key: value for key, value in numbers.items() if lower_is_better(key) == lower}
+        lines += [f"in percent, {direction} is better:"] if group else []
+        for key, value in group.items():
+            shown = "undefined" if value != value else f"{100 * value:6.1f}"
+            lines.append(f"{key:<{width}}{shown:<10}{meaning(key)}".rstrip())
+    return "\n".join(lines)
+
+
+def lower_is_better(name: str) -> bool:
+    """Whether a metric is an error: LRP, its parts and averages, and PR_error."""
+    return "LRP" in name or name.endswith("error")
+
+
+def counts_line(matches: Matches) -> str:
+    """How much was looked at: images, objects, detections."""
+    objects = int(matches.regular[0].sum())
+    ignored = len(matches.object_ids) - objects
+    return (
+        f"{len(matches.image_ids):,} images, {objects:,} objects of {matches.num_classes:,} classes"
+        f"{f' ({ignored:,} more are ignored)' if ignored else ''}, {len(matches.scores):,} "
+        f"detections (at most {matches.max_dets:,} of a class in an image)"
     )
+
+
+def coco_lines(metrics: Mapping[str, Any], iou_type: str) -> str:
+    """The lines that pycocotools prints: twelve of boxes and masks, ten of keypoints.
+
+    Args:
+        metrics: of :func:`rebalance.metrics.evaluate.evaluate`, with COCO's numbers of detections.
+        iou_type: "bbox", "segm" or "keypoints".
+    """
+    return "\n".join(
+        f" {'Average Precision' if name[:2] == 'AP' else 'Average Recall':<18} ({name[:2]}) @[ "
+        f"IoU={iou:<9} | area={area:>6} | maxDets={max_dets:>3} ] = "
+        f"{-1.0 if metrics[name] != metrics[name] else metrics[name]:0.3f}"
+        for name, iou, area, max_dets in _coco_numbers(iou_type)
+    )
+
+
+def _coco_numbers(iou_type: str) -> list[tuple[str, str, str, int]]:
+    """Name, IoU, area, detections of a class in an image."""
+    mean = "0.50:0.95"
+    if iou_type == "keypoints":
+        most, letters = 20, "ML"
+        recalls = [
+            ("AR", mean, "all", 20),
+            ("AR50", "0.50", "all", 20),
+            ("AR75", "0.75", "all", 20),
+        ]
+    else:
+        most, letters = 100, "SML"
+        recalls = [(f"AR{count}", mean, "all", count) for count in (1, 10, 100)]
+    return [
+        ("AP", mean, "all", most),
+        ("AP50", "0.50", "all", most),
+        ("AP75", "0.75", "all", most),
+        *((f"AP{letter}", mean, SIZES[letter], most) for letter in letters),
+        *recalls,
+        *((f"AR{letter}", mean, SIZES[letter], most) for letter in letters),
+    ]
+
+
+def meaning(name: str) -> str:
+    """What a metric is, in a few words; "" of those that this file does not know."""
+    if name.startswith("mask_"):
+        return f"of masks: {meaning(name.removeprefix('mask_'))}"
+    if name in MEANINGS:
+        return MEANINGS[name]
+    stem, rest = name[:2], name[2:]
+    if name[:-1] in {"AP", "AR", "oLRP"} and name[-1] in SIZES:
+        return f"{MEANINGS[name[:-1]]}, {SIZES[name[-1]]} objects"
+    if stem == "AP" and rest:
+        return f"average precision at IoU {float(rest) / 100:g}"
+    if stem == "AR" and rest:
+        return f"{MEANINGS['AR']}, {rest} detections of a class in an image"
+    return ""
 
 
 def _nan_to_none(content: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from rebalance.figures.checks import PAPER_SCALE, Check, Kind, claim_verdict, verdict, verdict_words
+from rebalance.report.words import in_words, indexed
 
 NOT_SHOWN = "–"
 
@@ -57,14 +58,14 @@ def checks_html(checks: Sequence[Check], kind: str = "figure") -> str:
             mark = "misprint"
         found = claim_verdict(check)
         lines.append(
-            f'<tr><th scope="row">{escape(check.name)}</th>'
+            f'<tr><th scope="row">{in_words(check.name)}</th>'
             f'<td data-label="measured">{show(check.measured)}</td>'
             f'<td data-label="printed">{show(check.printed)}</td>'
             f'<td class="verdict"><span class="chip {found}">{mark}</span></td>'
             f'<td class="note">{escape(check.note)}</td></tr>'
         )
     names = ("what", "measured", "printed", "verdict", "note")
-    head = "".join(f'<th scope="col">{name}</th>' for name in names)
+    head = "".join(f'<th scope="col" class="{name}">{name}</th>' for name in names)
     return (
         '<div class="table-scroll" tabindex="0"><table class="claims">'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
@@ -88,9 +89,7 @@ def measured_checks_html(checks: Sequence[Check], scale: str, description: str) 
 
 def frame_html(frame: pd.DataFrame) -> str:
     """A frame as it is; text is wrapped, undefined is a dash."""
-    head = "".join(
-        f"<th {_WRAP}>{escape(str(name).replace('_', ' '))}</th>" for name in frame.columns
-    )
+    head = "".join(f"<th {_WRAP}>{in_words(str(name))}</th>" for name in frame.columns)
     body = "".join(
         "<tr>"
         + "".join(f'<td class="setting" {_WRAP}>{show(value)}</td>' for value in row)
@@ -137,8 +136,8 @@ def show(value: Any) -> str:
         shown = f"{value:.0f}" if value.is_integer() and abs(value) < 1e7 else f"{value:.4g}"
         return shown.replace("-", "−")
     if isinstance(value, list | tuple):
-        return escape(", ".join(str(part) for part in value))
-    return escape(str(value))
+        return indexed(", ".join(str(part) for part in value))
+    return indexed(str(value))
 
 
 _WRAP = 'style="white-space: normal; min-width: 5rem; max-width: 26rem; text-align: left"'

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from rebalance.report.numbers import show_number
 from rebalance.report.page import page_css
-from rebalance.report.table import metric_label, show_number
+from rebalance.report.words import in_words
 
 #: Metric -> what it is. AP higher is better, oLRP lower is better.
 MEANINGS = {
@@ -278,10 +279,10 @@ def _reach(gains: Sequence[Mapping[str, float]]) -> float:
 
 
 def _label(name: str) -> str:
-    """A metric's name as HTML; oLRPS with its letter below, as metric_label has it for AP."""
+    """A metric's name as HTML; oLRPS with its letter below, as in_words has it for AP."""
     if name in OF_SIZES and name.startswith("oLRP"):
         return f"oLRP<sub>{name[-1]}</sub>"
-    return metric_label(name)
+    return in_words(name)
 
 
 def _head(*names: str) -> str:

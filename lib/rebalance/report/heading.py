@@ -6,7 +6,8 @@ from typing import Any
 
 from rebalance.figures.checks import PAPER_SCALE, Check
 from rebalance.report.checks import verdict_chip
-from rebalance.report.table import ARROWS, metric_label, read_metric
+from rebalance.report.table import ARROWS, read_metric
+from rebalance.report.words import in_words
 
 
 def heading_html(
@@ -56,11 +57,11 @@ def legend_html(metrics: Sequence[Mapping[str, Any]]) -> str:
         for better, meaning in meanings.items()
         if any(column.better == better for column in columns)
     )
-    percent = [metric_label(column.name) for column in columns if column.percent]
+    percent = [in_words(column.name) for column in columns if column.percent]
     unit = "Values in percent. " if percent else ""
     if percent and len(percent) < len(columns):
         unit = f"{', '.join(percent)} in percent. "
-    unmeasured = [metric_label(column.name) for column in columns if not column.measured]
+    unmeasured = [in_words(column.name) for column in columns if not column.measured]
     printed = f" Not measured here: {', '.join(unmeasured)}." if unmeasured else ""
     return (
         f'<p class="fine">{unit}{arrows[:1].upper() + arrows[1:] + ". " if arrows else ""}'

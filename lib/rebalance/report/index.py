@@ -17,7 +17,7 @@ from rebalance.config.part import Options, section
 from rebalance.data.files import write_atomically
 from rebalance.errors import InputError
 from rebalance.figures.checks import PAPER_SCALE
-from rebalance.report.page import HERE, page_css
+from rebalance.report.page import HERE, page_css, write_look
 from rebalance.report.place import NEIGHBOURS
 from rebalance.report.scoreboard import (
     CLAIMS,
@@ -115,7 +115,7 @@ _BLANK = (
 def write_index(manifest: Any, out: Path, source: str = "manifest") -> None:
     """Write the page of a manifest (see ``index_html``), its links relative to ``out``.
 
-    Beside it goes ``pages.js``, from which pages know their neighbours.
+    Beside it go ``pages.js``, from which pages know their neighbours, and how they look.
 
     Raises:
         InputError: the manifest is wrong; nothing is written.
@@ -124,6 +124,7 @@ def write_index(manifest: Any, out: Path, source: str = "manifest") -> None:
         out, index_html(manifest, out.parent, source).encode(errors="xmlcharrefreplace")
     )
     write_atomically(out.with_name(NEIGHBOURS), _pages_js(manifest, out.parent).encode())
+    write_look(out.parent)
 
 
 def _pages_js(manifest: Any, folder: Path) -> str:

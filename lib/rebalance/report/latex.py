@@ -9,7 +9,8 @@ import pandas as pd
 
 from rebalance.data.files import write_atomically
 from rebalance.figures.comparison.compute import read_metric
-from rebalance.report.table import UNDEFINED, decimals, show_number
+from rebalance.report.numbers import UNDEFINED, show_number
+from rebalance.report.table import decimals
 
 SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import nbformat
 
 from rebalance.data.files import write_atomically
-from rebalance.errors import InputError
+from rebalance.errors import InputError, writing
 from rebalance.inputs import read_json
 
 if TYPE_CHECKING:
@@ -132,6 +132,7 @@ def run_notebook(
     executed: Path,
     html: Path | None = None,
     place: "Place | None" = None,
+    show_parameters: bool = True,
 ) -> None:
     """Execute a notebook with exactly its declared parameters, then render it.
 
@@ -146,6 +147,7 @@ def run_notebook(
         executed: where the notebook with outputs goes.
         html: where the page goes; no page if None.
         place: what stands above and below the page.
+        show_parameters: whether the page has them, folded like the code.
 
     Raises:
         InputError: the parameters are not those declared; nothing is written.
@@ -156,23 +158,26 @@ def run_notebook(
 
     executed.parent.mkdir(parents=True, exist_ok=True)
     try:
-        _execute(notebook, parameters, executed)
-    finally:
-        if executed.exists():
-            _drop_times(executed)
+        with writing(executed):
+            _execute(notebook, parameters, executed)
+    except NotebookError:
+        _drop_times(executed)
+        raise
+    except OSError:  # a full disk
+        executed.unlink(missing_ok=True)
+        raise
+    _drop_times(executed)
     if html is not None:
-        page = render_page(executed, _page_title(notebook, parameters), place)
+        page = render_page(executed, _page_title(notebook, parameters), place, show_parameters)
         write_atomically(html, page.encode())
 
 
 def _execute(notebook: Path, parameters: Mapping[str, Any], executed: Path) -> None:
     """Run papermill, turning its failures into NotebookError."""
     import papermill
-    from ipykernel.kernelspec import get_kernel_dict
-    from jupyter_client.kernelspec import KernelSpec
-    from jupyter_client.manager import AsyncKernelManager
     from nbclient.exceptions import DeadKernelError
-    from traitlets import Unicode
+
+    from rebalance.report.kernel import kernel_manager
 
     with tempfile.TemporaryDirectory(prefix="rebalance_kernel_") as profile:
         if len(profile) > LONGEST_SOCKET_FOLDER:
@@ -180,18 +185,6 @@ def _execute(notebook: Path, parameters: Mapping[str, Any], executed: Path) -> N
                 f"TMPDIR: {tempfile.gettempdir()} is too long for the sockets of a notebook's "
                 f"kernel: {profile} has {len(profile)} characters, allowed {LONGEST_SOCKET_FOLDER}"
             )
-
-        class OwnPython(AsyncKernelManager):
-            """Starts ``sys.executable``; parallel notebooks share no history file and no ports."""
-
-            transport = Unicode("ipc")
-            connection_file = Unicode(f"{profile}/kernel.json")
-
-            @property
-            def kernel_spec(self) -> KernelSpec:
-                environment = {"IPYTHONDIR": profile, "PYTHONHASHSEED": "0"}
-                return KernelSpec(**get_kernel_dict(), env=environment)
-
         try:
             papermill.execute_notebook(
                 str(notebook),
@@ -200,7 +193,7 @@ def _execute(notebook: Path, parameters: Mapping[str, Any], executed: Path) -> N
                 kernel_name="python3",
                 language="python",
                 progress_bar=False,
-                kernel_manager_class=OwnPython,
+                kernel_manager_class=kernel_manager(profile),
                 record_timing=False,
             )
         except papermill.PapermillExecutionError as error:

@@ -1,7 +1,8 @@
 """Where a page stands: header and footer with its work, its runs, what to type, what to download.
 
 What lies beside it (previous, next, siblings) is read from ``pages.js``, which the index writes: a
-page does not change when another is made, and never links one that is not there.
+page does not change when another is made, and never links one that is not there. Its look lies
+beside the index, too, and changes without the page.
 """
 
 import os
@@ -22,6 +23,8 @@ if TYPE_CHECKING:  # the code of pages does not depend on how their targets are 
 
 NEIGHBOURS = "pages.js"
 """Beside the index: which pages there are."""
+STYLE, SCRIPT = "style.css", "script.js"
+"""Beside the index: how pages look and behave."""
 #: Role of a file of a target -> what a reader calls it, in the order shown.
 DOWNLOADS = {
     "figure": "SVG",
@@ -47,6 +50,8 @@ class Place:
         section: of the work.
         index: link to the index.
         neighbours: link to ``pages.js``.
+        style: link to ``style.css``.
+        script: link to ``script.js``.
         command: what to type for the page.
         scale: of its numbers, None where every scale has the same.
         runs: (run, seed, link to run.yaml, commit, date of the commit), each once.
@@ -61,6 +66,8 @@ class Place:
     section: str
     index: str
     neighbours: str
+    style: str
+    script: str
     command: str
     scale: str | None
     runs: Sequence[tuple[str, int, str, str, str]]
@@ -95,6 +102,8 @@ def place_of(experiments: "Experiments", target: "Target", results: "Results", h
         section=section_of(target),
         index=link(results.folder / "index.html"),
         neighbours=link(results.folder / NEIGHBOURS),
+        style=link(results.folder / STYLE),
+        script=link(results.folder / SCRIPT),
         command=make_command(target.name, results.scale),
         scale=results.scale if target.runs or target.datasets else None,
         runs=[

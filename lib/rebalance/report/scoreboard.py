@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from rebalance.report.checks import show
+from rebalance.report.words import in_words
 
 #: What the verdicts of claims are called, in their order in bars and filters.
 CLAIMS = {
@@ -94,7 +95,7 @@ def _row(claim: Mapping[str, Any]) -> str:
         interval = f"[{', '.join(_gain(end) for end in claim['interval'])}]"
     write = _gain if claim["gain"] else show
     return (
-        f'<tr data-claim="{found}"><th scope="row">{escape(claim["name"])}</th>'
+        f'<tr data-claim="{found}"><th scope="row">{in_words(claim["name"])}</th>'
         f'<td data-label="printed">{write(claim["printed"])}</td>'
         f'<td data-label="ours">{write(claim["measured"])}</td>'
         f'<td data-label="95%">{interval}</td>'

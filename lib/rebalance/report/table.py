@@ -1,6 +1,7 @@
 """HTML of a table: measured beside reported, gains below both, where the numbers come from."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from html import escape
@@ -15,13 +16,15 @@ from pandas.io.formats.style import Styler
 from rebalance.config.rows import row_names
 from rebalance.figures.comparison.compute import Metric, read_metric
 from rebalance.figures.comparison.gains import agreement
+from rebalance.report.numbers import UNDEFINED, show_number
+from rebalance.report.words import in_words
 
 if TYPE_CHECKING:
     from pandas.io.formats.style_render import CSSDict
 
-UNDEFINED = "–"
 STAND_IN = "stand-in"
 """How the note of a row begins that shows something in the place of what the work has."""
+_NAME = re.compile(r"[a-z0-9]+(_[a-z0-9]+)+")
 ARROWS = {"higher": "↑", "lower": "↓", None: ""}
 
 
@@ -43,18 +46,6 @@ def decimals(rows: Sequence[Mapping[str, Any]], metric: Metric) -> int:
     return max([0, *places])
 
 
-def metric_label(name: str) -> str:
-    """HTML of a metric's name: AP50 and oLRP_Loc have subscripts."""
-    stem, mark, rest = name.partition("_")
-    if mark and stem in {"oLRP", "LRP"}:
-        return f"{stem}<sub>{escape(rest)}</sub>"
-    if name.startswith("mask_"):
-        return f"mask {metric_label(rest)}"
-    if name[:2] in {"AP", "AR"} and (name[2:].isdigit() or name[2:] in {"S", "M", "L"}):
-        return f"{name[:2]}<sub>{name[2:]}</sub>"
-    return escape(name.replace("_", " "))
-
-
 def show_setting(value: Any) -> str:
     """HTML of one setting of a row."""
     if value is None:
@@ -63,17 +54,10 @@ def show_setting(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list):
         return escape(", ".join(str(part) for part in value))
-    return escape(str(value))
-
-
-def show_number(value: float, places: int, percent: bool, sign: bool = False) -> str:
-    """A number as the table shows it: in percent or as it is, with a real minus; – if undefined."""
-    if np.isnan(value):
-        return UNDEFINED
-    text = f"{100 * value if percent else value:{'+' if sign else ''}.{places}f}"
-    # What rounds to nothing has no sign.
-    text = text.lstrip("+-") if float(text) == 0 else text
-    return text.replace("-", "−")
+    # The name of a part of ours, not words of the work.
+    return (
+        in_words(value) if isinstance(value, str) and _NAME.fullmatch(value) else escape(str(value))
+    )
 
 
 def style_table(
@@ -98,7 +82,7 @@ def style_table(
     text: dict[tuple[str, str], list[str]] = {}
     kinds: dict[tuple[str, str], list[str]] = {}
     for name in rows[0]["setting"]:
-        heading = (escape(name.replace("_", " ")), "")
+        heading = (in_words(name), "")
         text[heading] = [show_setting(row["setting"][name]) for row in rows]
         kinds[heading] = ["setting"] * len(rows)
     names = next(iter(text))
@@ -109,7 +93,7 @@ def style_table(
     for metric in map(read_metric, metrics):
         lines = [line for _, line in tidy[tidy["metric"] == metric.name].iterrows()]
         places = decimals(rows, metric)
-        label = f"{metric_label(metric.name)} {ARROWS[metric.better]}".strip()
+        label = f"{in_words(metric.name)} {ARROWS[metric.better]}".strip()
         searched = any(line["best_epoch"] for line in lines)
         if metric.measured:
             last = "last epoch" if searched else "measured"
@@ -212,25 +196,33 @@ def agreement_html(tidy: pd.DataFrame, rows: Sequence[Mapping[str, Any]]) -> str
             continue
         order = UNDEFINED if np.isnan(found.order) else f"{found.order:+.2f}".replace("-", "−")
         signs, clear = UNDEFINED, UNDEFINED
+        size = UNDEFINED if np.isnan(found.size) else f"{found.size:.2g} times"
         if found.gains:
             signs = f"{found.same_sign} of {found.gains}"
             clear = f"{found.clear} of {found.gains}"
         lines.append(
-            f'<tr><td class="setting">{metric_label(found.metric)}</td>'
+            f'<tr><td class="setting">{in_words(found.metric)}</td>'
             f'<td>{order} <span class="spread">({found.rows} rows)</span></td>'
-            f"<td>{signs}</td><td>{clear}</td></tr>"
+            f"<td>{signs}</td><td>{size}</td><td>{clear}</td></tr>"
         )
     if not lines:
         return ""
     head = "".join(
         f"<th>{name}</th>"
-        for name in ("metric", "order of rows", "gains that point as reported", "clear gains")
+        for name in (
+            "metric",
+            "order of rows",
+            "gains that point as reported",
+            "their size",
+            "clear gains",
+        )
     )
     return (
         "<h2>Do the gains come out?</h2>"
         '<div class="table-scroll html" tabindex="0"><table class="results">'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
-        '<p class="fine">Order: rank correlation of measured and reported numbers. A gain is clear '
+        '<p class="fine">Order: rank correlation of measured and reported numbers. Size: of the '
+        "measured gains by that of the reported ones, on average. A gain is clear "
         "if its 95% interval leaves out 0: paired resamples of the validation images; what another "
         "training seed would change it cannot know.</p>"
     )

@@ -149,6 +149,9 @@ def test_agreement_counts_signs_and_clear_gains(results):
     ap = found["AP"]
     # measured: one > two > three; printed: two > one > three
     assert (ap.rows, ap.order, ap.gains, ap.same_sign) == (3, pytest.approx(0.5), 2, 1)
+    gains = shown[shown["metric"] == "AP"].dropna(subset=["gain"])
+    sizes = [np.abs(gains[name]).sum() for name in ("gain", "reported_gain")]
+    assert ap.size == pytest.approx(sizes[0] / sizes[1])
     assert ap.clear == int(((shown["metric"] == "AP") & (shown["high"] < 0)).sum())
 
 

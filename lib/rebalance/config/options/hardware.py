@@ -12,11 +12,13 @@ class Hardware(Options):
     """Devices of a training."""
 
     devices: Count = 1
-    """GPUs, or processes without them."""
+    """GPUs over all nodes, or processes without them."""
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
     """Of the arithmetic, as Lightning Fabric calls it."""
     num_workers: Index = 0
     """Processes that load images, per device."""
+    channels_last: bool = False
+    """Weights and maps in the memory order that tensor cores take; sums are rounded otherwise."""
     timeout: Positive = 10.0
     """Minutes without an exchange of all processes: one stands still, and the training ends."""
 
@@ -27,11 +29,20 @@ class JobResources(Options):
     threads: Count
     """CPU cores."""
     gpus: Index
-    """GPUs."""
+    """GPUs of a node; a training on more devices takes several nodes."""
     mem_mb: Annotated[int, Ge(100)]
     """Megabytes of memory."""
     runtime: Count
     """Minutes."""
+
+    def nodes_for(self, devices: int) -> int:
+        """Nodes that hold the devices of a training, equally many each; without GPUs one."""
+        if not self.gpus:
+            return 1
+        fitting = (
+            n for n in range(1, devices + 1) if devices % n == 0 and devices <= n * self.gpus
+        )
+        return next(fitting)
 
 
 class Resources(Options):

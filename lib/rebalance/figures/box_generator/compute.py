@@ -1,7 +1,7 @@
 """What the box and positive RoI generators draw (bbgen Figures 2 to 5, thesis 3.16)."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -125,11 +125,19 @@ def iou_shares(ious: Tensor) -> list[float]:
     return (counts / counts.sum()).tolist()
 
 
+def shares_in_words(shares: Sequence[float]) -> str:
+    """Those of ``iou_shares``: ``IoU 0.5 to 0.6: 89.8%, 0.6 to 0.7: 8.5%, ...``."""
+    bins = (f"0.{k} to {0.1 * (k + 1):.1f}" for k in range(5, 10))
+    return "IoU " + ", ".join(
+        f"{of}: {100 * share:.1f}%" for of, share in zip(bins, shares, strict=True)
+    )
+
+
 def roi_source_checks(numbers: Mapping[str, Any]) -> list[Check]:
     """bbgen Figure 5: the shape of the four generated sources; the RPN's needs a training."""
     shares = {name: iou_shares(ious) for name, ious in roi_source_ious().items()}
     base, uniform = shares["base, T = 0.5"], shares["uniform"]
-    text = {name: ", ".join(f"{share:.3f}" for share in values) for name, values in shares.items()}
+    text = {name: shares_in_words(values) for name, values in shares.items()}
     return [
         printed_claim("with T = 0.5 boxes above 0.9 are far rarer than those below 0.6",
                       base[4] < 0.01 * base[0], text["base, T = 0.5"]),

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rebalance.boxes import ratio
 from rebalance.errors import InputError
-from rebalance.figures.checks import Check, printed_claim, printed_number
+from rebalance.figures.checks import Check, named_numbers, printed_claim, printed_number
 
 LOSSES = {"iou": "IoU", "giou": "GIoU", "ciou": "CIoU", "eiou": "EIoU", "focal_eiou": "Focal-EIoU"}
 """The losses that Algorithm 1 compares, and what they are called."""
@@ -386,8 +386,8 @@ def summary(runs: Mapping[str, Run]) -> pd.DataFrame:
     """One line per loss after the last iteration.
 
     Returns:
-        loss, relative_error (final by initial error sum), mean_iou, q75 and q95 (quantiles of the
-        IoU), share_above_0.9 (of the cases with IoU > 0.9).
+        loss, relative_error (final by initial error sum), mean_iou, iou_75th_percentile,
+        iou_95th_percentile, share_above_0.9 (of the cases with IoU > 0.9).
     """
     lines = []
     for name, run in runs.items():
@@ -396,8 +396,8 @@ def summary(runs: Mapping[str, Run]) -> pd.DataFrame:
             "loss": name,
             "relative_error": float(run.errors[-1] / run.errors[0]),
             "mean_iou": float(iou.mean()),
-            "q75": float(iou[int(0.75 * (len(iou) - 1))]),
-            "q95": float(iou[int(0.95 * (len(iou) - 1))]),
+            "iou_75th_percentile": float(iou[int(0.75 * (len(iou) - 1))]),
+            "iou_95th_percentile": float(iou[int(0.95 * (len(iou) - 1))]),
             "share_above_0.9": float((iou > 0.9).float().mean()),
         })  # fmt: skip
     return pd.DataFrame(lines)
@@ -454,7 +454,7 @@ def simulation_checks(
 
 
 def _against(values: pd.Series, name: str, others: Sequence[str]) -> str:
-    rest = ", ".join(f"{values[other]:.3f}" for other in others)
+    rest = named_numbers({other: values[other] for other in others}, 3)
     return f"{values[name]:.3f} against {rest}"
 
 
@@ -482,7 +482,7 @@ def checks_by_reading(number: int, num_points: int | None, seed: int) -> pd.Data
                 run = simulate(boxes, "focal_eiou", focal, keep=(ITERATIONS,))
                 found = simulation_checks(number, {**runs, "Focal-EIoU": run})
                 lines.append(
-                    {"scale": scale, "step": step, "weight": weight}
+                    {"scale": scale, "step": step.replace("_", " "), "weight": weight}
                     | {claim.name: claim.holds for claim in found}
                 )
     return pd.DataFrame(lines)

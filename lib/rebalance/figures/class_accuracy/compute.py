@@ -95,7 +95,7 @@ def class_checks(classes: pd.DataFrame) -> list[Check]:
     if slender.empty or others.empty:
         return [every]
     text = {
-        name: ", ".join(f"{100 * gain:+.1f}" for gain in some)
+        name: f"{name} from {100 * some.min():+.1f} to {100 * some.max():+.1f}"
         for name, some in (("slender", slender), ("others", others))
     }
     return [

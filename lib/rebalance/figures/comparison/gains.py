@@ -191,6 +191,7 @@ class Agreement:
         gains: measured and reported.
         same_sign: those of the gains that point where the reported ones do.
         clear: those of the gains whose interval leaves out 0.
+        size: mean size of the measured gains by that of the reported ones; nan without any.
     """
 
     metric: str
@@ -199,6 +200,7 @@ class Agreement:
     gains: int
     same_sign: int
     clear: int
+    size: float
 
 
 def agreement(tidy: pd.DataFrame) -> list[Agreement]:
@@ -213,9 +215,11 @@ def agreement(tidy: pd.DataFrame) -> list[Agreement]:
         order = spearman(both["measured"].to_numpy(), both["reported"].to_numpy())
         signs = np.sign(gains["gain"]) == np.sign(gains["reported_gain"])
         clear = (gains["low"] > 0) | (gains["high"] < 0)
+        reported = gains["reported_gain"].abs().mean()
+        size = gains["gain"].abs().mean() / reported if reported > 0 else np.nan
         found.append(
             Agreement(str(name), len(both), float("nan") if few else order, len(gains),
-                      int(signs.sum()), int(clear.sum()))
+                      int(signs.sum()), int(clear.sum()), float(size))
         )  # fmt: skip
     return found
 

@@ -249,5 +249,5 @@ def weight_table(rows: Sequence[Row], numbers: Mapping[str, Any]) -> MadeTable:
         bins = dict(
             zip(("0.5-0.6", "0.6-0.7", "0.7-0.8", "0.8-0.9", "0.9-1"), weights, strict=True)
         )
-        lines.append({"source": name} | bins | {"sum": round(sum(weights), 2)})
+        lines.append({"source": name.replace("_", " ")} | bins | {"sum": round(sum(weights), 2)})
     return pd.DataFrame(lines), found

@@ -13,7 +13,7 @@ import torch
 
 from rebalance.boxes import paired_iou
 from rebalance.figures.box_generator.compute import REFERENCE, generated
-from rebalance.figures.checks import Check, printed_claim
+from rebalance.figures.checks import Check, named_numbers, printed_claim
 from rebalance.losses.balancing import value_weight
 
 
@@ -179,10 +179,10 @@ def scale_checks(numbers: Mapping[str, Any]) -> list[Check]:
     return [
         printed_claim("only (a) predicts at a single place",
                       [count == 1 for count in places.values()] == [True] + 4 * [False],
-                      ", ".join(str(count) for count in places.values())),
+                      named_numbers(places, 0)),
         printed_claim("only (d) and (e) resize the image",
                       [count > 1 for count in images.values()] == 3 * [False] + 2 * [True],
-                      ", ".join(str(count) for count in images.values())),
+                      named_numbers(images, 0)),
         printed_claim("(e) has one backbone, (d) one per image",
                       "light 2" in feeds(SCALES["image and feature pyramid"], "C2")
                       and not feeds(SCALES["image pyramid"], "D1") & {"C1", "C2", "C3"}),
@@ -489,11 +489,11 @@ def balanced() -> dict[str, float]:
 def rank_sort_checks(numbers: Mapping[str, Any]) -> list[Check]:
     """thesis Figure 8.2: what is left out, and what the weights by value do."""
     gone = [part for part in parts_of(USUAL) if part not in parts_of(RANK_SORT)]
-    weighted = [weight * EXAMPLE_LOSSES[task] for task, weight in balanced().items()]
+    weighted = {task: weight * EXAMPLE_LOSSES[task] for task, weight in balanced().items()}
     return [
         printed_claim("(b) lacks the sampler and the auxiliary head, and nothing else",
                       sorted(gone) == sorted(REMOVED), ", ".join(gone)),
         printed_claim("(c) weighted by value, all tasks have the loss of the classification",
-                      max(weighted) - min(weighted) < 1e-6,
-                      ", ".join(f"{loss:.2f}" for loss in weighted)),
+                      max(weighted.values()) - min(weighted.values()) < 1e-6,
+                      named_numbers(weighted)),
     ]  # fmt: skip

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rebalance.figures.checks import Check, printed_claim, printed_number
+from rebalance.figures.checks import Check, named_numbers, printed_claim, printed_number
 from rebalance.figures.family import MadeTable, Row
 from rebalance.metrics import (
     OptimalLrp,
@@ -141,7 +141,7 @@ def equal_ap_checks(numbers: Mapping[str, Any]) -> list[Check]:
     found = [
         printed_claim(
             "the three detectors have the same AP", max(aps) - min(aps) < 1e-9,
-            ", ".join(f"{ap:.2f}" for ap in aps),
+            named_numbers({f"({name})": result.ap for name, result in made.items()}),
         )
     ]  # fmt: skip
     for name, printed in numbers["from_table_5_1"].items():
@@ -404,7 +404,8 @@ def comparison_checks(numbers: Mapping[str, Any]) -> list[Check]:
         printed_claim("LRP is at least 1 - precision, 1 - recall and 1 - PQ", low > -1e-12),
         printed_claim(
             "its distance to the PQ error grows as the mean quality falls",
-            gaps.is_monotonic_decreasing, ", ".join(f"{gap:.3f}" for gap in gaps),
+            gaps.is_monotonic_decreasing,
+            named_numbers({f"quality {quality:g}:": gap for quality, gap in gaps.items()}, 3),
         ),
         printed_claim(
             "1 - PQ has the total error of LRP over 2 N_TP + N_FP + N_FN",

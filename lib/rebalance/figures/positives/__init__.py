@@ -9,7 +9,6 @@ from rebalance.figures.positives.compute import (
     near_half_checks,
     near_half_table,
     regressor_checks,
-    regressor_table,
     roi_source_checks,
     roi_source_table,
 )
@@ -25,6 +24,6 @@ FIGURES: dict[str, TabledFigure] = {
     "sources": TabledFigure(roi_source_checks, plot_roi_sources_with, roi_source_table),
     "corners": TabledFigure(corner_checks, plot_corners_with, corner_table),
     "near_half": TabledFigure(near_half_checks, plot_near_half, near_half_table),
-    "regressor": TabledFigure(regressor_checks, plot_regressor, regressor_table),
+    "regressor": TabledFigure(regressor_checks, plot_regressor),
     "loops": TabledFigure(loop_checks, plot_loops, loop_table),
 }

@@ -16,7 +16,12 @@ from numpy.typing import NDArray
 
 from rebalance.boxes import paired_iou
 from rebalance.errors import InputError
-from rebalance.figures.box_generator.compute import REFERENCE, iou_shares, roi_source_ious
+from rebalance.figures.box_generator.compute import (
+    REFERENCE,
+    iou_shares,
+    roi_source_ious,
+    shares_in_words,
+)
 from rebalance.figures.checks import Check, printed_claim, printed_number
 from rebalance.generators.regions import feasible_region, quadrant_areas
 from rebalance.inputs import read_json
@@ -133,10 +138,6 @@ def _pooled_bins(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pooled
 
 
-def _text(shares: Sequence[float]) -> str:
-    return ", ".join(f"{share:.3f}" for share in shares)
-
-
 def roi_source_checks(series: Series, numbers: Mapping[str, Any]) -> list[Check]:
     """bbgen Figure 5, thesis 4.5: RPN and base are concentrated near 0.5, the RPN less so."""
     base = iou_shares(roi_source_ious()["base, T = 0.5"])
@@ -145,7 +146,7 @@ def roi_source_checks(series: Series, numbers: Mapping[str, Any]) -> list[Check]
         shares = positives.tenth_shares
         found += [
             printed_claim(f"RoIs of the {label} are concentrated near 0.5",
-                          shares == sorted(shares, reverse=True), _text(shares)),
+                          shares == sorted(shares, reverse=True), shares_in_words(shares)),
             printed_claim(f"those of the {label} less so than those of the base source, T = 0.5",
                           shares[0] < base[0], f"{shares[0]:.3f} against {base[0]:.3f} below 0.6"),
         ]  # fmt: skip
@@ -306,7 +307,7 @@ def loop_checks(series: Series, numbers: Mapping[str, Any]) -> list[Check]:
     difference = max(abs(a - b) for a, b in zip(first, alone, strict=True))
     return [
         printed_claim("the first loop alone looks like Mask R-CNN", difference < ALIKE,
-                      f"{_text(first)} against {_text(alone)}",
+                      f"{shares_in_words(first)}; Mask R-CNN: {shares_in_words(alone)}",
                       f"shares of the tenths from 0.5 on, less than {ALIKE} apart"),
         printed_claim("the first two loops together are more balanced", max(two) < max(first),
                       f"{max(two):.3f} against {max(first):.3f}", "by the largest share"),

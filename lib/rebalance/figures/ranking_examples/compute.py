@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from rebalance.figures.checks import Check, printed_claim, printed_number
+from rebalance.figures.checks import Check, named_numbers, printed_claim, printed_number
 from rebalance.losses.ranking import alrp_loss, ap_loss, rank_sort_loss
 from rebalance.metrics import area_average_precision, precision_recall
 
@@ -178,7 +178,8 @@ def alrp_checks(numbers: Mapping[str, Any]) -> list[Check]:
     """Figure 7.2: the formulas are what the library computes, and say what the caption says."""
     shares = alrp_shares()
     by_score, by_error = alrp_gradients()
-    positive = np.array([name.startswith("p") for name in ALRP_ORDER])
+    names = np.array(ALRP_ORDER)
+    positive = np.char.startswith(names, "p")
     causes = shares.negatives + shares.localisation.sum(axis=1)
     weights = shares.weights.sum(axis=1)
     worse, _ = alrp_gradients(errors=ALRP_ERRORS | {"p1": 0.9})
@@ -188,7 +189,7 @@ def alrp_checks(numbers: Mapping[str, Any]) -> list[Check]:
     return [
         printed_claim("(a) the score gradients of the positives are those of Eq. 7.7",
                       np.allclose(-by_score[positive], causes),
-                      ", ".join(f"{value:.4f}" for value in by_score[positive])),
+                      _named(names[positive], by_score[positive])),
         printed_claim("(a) a larger E_loc of p1 pushes p2 and p3 up harder",
                       bool((-worse[positive][1:] > -by_score[positive][1:]).all()),
                       f"p2 from {-by_score[2]:.4f} to {-worse[2]:.4f} with E_loc(p1) at 0.9"),
@@ -198,13 +199,13 @@ def alrp_checks(numbers: Mapping[str, Any]) -> list[Check]:
                       f"p2 from {-by_score[2]:.4f} to {-crowded[longer.index('p2')]:.4f}"),
         printed_claim("(b) a negative sums up the equal shares of the positives below it",
                       np.allclose(by_score[~positive], shares.sent.sum(axis=0)[~positive]),
-                      ", ".join(f"{value:.4f}" for value in by_score[~positive])),
+                      _named(names[~positive], by_score[~positive])),
         printed_claim("(b) positives and negatives get equal amounts (Theorem 2)",
                       math.isclose(-by_score[positive].sum(), by_score[~positive].sum()),
                       f"{by_score[positive].sum():.4f} and {by_score[~positive].sum():.4f}"),
         printed_claim("(c) the weights of the box errors are those of the formula",
                       np.allclose(by_error, weights),
-                      ", ".join(f"{value:.4f}" for value in by_error)),
+                      _named(names[positive], by_error)),
         printed_claim("(c) the higher the score, the larger the weight",
                       bool((np.diff(by_error) < 0).all()),
                       f"p1 weighs {by_error[0] / by_error[-1]:.1f} times as much as p3"),
@@ -212,6 +213,10 @@ def alrp_checks(numbers: Mapping[str, Any]) -> list[Check]:
                       math.isclose(by_error[-1], 1 / (last + 1) / len(by_error)),
                       f"{by_error[-1]:.4f} = 1 / ({last + 1} · {len(by_error)})"),
     ]  # fmt: skip
+
+
+def _named(names: NDArray[np.str_], values: Numbers) -> str:
+    return named_numbers(dict(zip(names.tolist(), values.tolist(), strict=True)), 4)
 
 
 # --- Figures 8.1, M.1 and M.2: Rank & Sort ------------------------------------------------------
@@ -342,7 +347,7 @@ def primary_checks(numbers: Mapping[str, Any]) -> list[Check]:
         printed_claim(
             "i = 4 and i = 6 are promoted, i = 1 is demoted by a sorting error",
             ours[4] < 0 and ours[6] < 0 and ours[1] > 0,
-            f"{ours[4]:.4f}, {ours[6]:.4f}, {ours[1]:.4f}",
+            named_numbers({f"gradient of {i}:": float(ours[i]) for i in (4, 6, 1)}, 4),
         ),
         printed_claim("i = 0, the best positive, gets no gradient", ours[0] == 0),
         printed_claim(

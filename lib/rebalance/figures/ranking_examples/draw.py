@@ -37,6 +37,7 @@ POSITIVE, NEGATIVE = PALETTE[2], PALETTE[1]
 def plot_localisers() -> Figure:
     """Three tables: anchors, their AP, and what losses say of them."""
     fig, axes = figure(columns=2, grid=(1, 2), aspect=0.92, width_ratios=[1, 1.25])
+    fig.set_layout_engine("constrained", wspace=0.06)
     anchors: dict[str, list[object]] = {
         "anchor": [f"a{k + 1}" for k in range(len(SCORES))], "score": list(SCORES),
     }  # fmt: skip

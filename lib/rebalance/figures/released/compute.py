@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from rebalance.errors import InputError
-from rebalance.figures.checks import POINTS, Check, printed_claim, printed_number
+from rebalance.figures.checks import POINTS, Check, named_numbers, printed_claim, printed_number
 from rebalance.figures.detections.compute import ClassCurves
 from rebalance.inputs import read_json
 from rebalance.metrics.evaluate import match_files
@@ -150,10 +150,7 @@ def video_checks(curves: Curves, numbers: Mapping[str, Any], models: Models) -> 
         name: {label: float(curve.recall.max(initial=0)) for label, curve in of.items()}
         for name, of in curves.items()
     }
-    text = "; ".join(
-        f"{name}: " + ", ".join(f"{label} {value:.2f}" for label, value in of.items())
-        for name, of in reach.items()
-    )
+    text = "; ".join(f"{name}: {named_numbers(of)}" for name, of in reach.items())
     still, *linked = next(iter(reach.values()))
     return [
         printed_claim(f"{label} reaches less recall than {still}",
@@ -235,7 +232,7 @@ def panoptic_checks(
                        numbers["mean_gap_stuff_about"], tolerance=ABOUT_GAP),
         printed_claim("LRP_FN is larger than LRP_FP on average, for all models",
                       bool((per_model > 0).all()) if decided else None,
-                      ", ".join(f"{gap:+.1f}" for gap in per_model)),
+                      named_numbers(dict(per_model), 1)),
         printed_claim("the gap is larger for things",
                       bool(gaps["thing"] > gaps["stuff"]) if decided else None,
                       f"{gaps['thing']:.1f} against {gaps['stuff']:.1f}"),
@@ -278,7 +275,7 @@ def threshold_checks(
                        numbers["retinanet_mean_about"], tolerance=ABOUT),
         printed_claim("no one threshold is optimal for all classes, whichever the detector",
                       min(ranges.values()) > 0,
-                      ", ".join(f"{label} {span:.2f}" for label, span in ranges.items()),
+                      named_numbers(ranges),
                       "from the lowest to the highest of the classes"),
     ]  # fmt: skip
 

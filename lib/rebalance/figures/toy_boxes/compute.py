@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from rebalance.boxes import ggiou, paired_iou
-from rebalance.figures.checks import Check, printed_claim, printed_number
+from rebalance.figures.checks import Check, named_numbers, printed_claim, printed_number
 
 TRUTH = [0.0, 0.0, 8.0, 6.0]
 PREDICTIONS = {
@@ -120,6 +120,7 @@ def slide_checks(numbers: Mapping[str, Any]) -> list[Check]:
     table = slide_table()
     large, losses = table["large"].tolist(), table["regression_loss"].tolist()
     counts = table["positives"].tolist()
+    panels = [f"({panel})" for panel in table["panel"]]
     return [
         printed_claim("(a) the larger box is a positive, and the better one of the two",
                       large[0] >= POSITIVE_IOU and large[0] > table["small"][0],
@@ -129,10 +130,10 @@ def slide_checks(numbers: Mapping[str, Any]) -> list[Check]:
         printed_claim("(c) moved further it is a negative", large[2] < POSITIVE_IOU,
                       f"IoU {large[2]:.3f}"),
         printed_claim("the class balance changes with the last step only", counts == [2, 2, 1],
-                      "positives: " + ", ".join(str(count) for count in counts)),
+                      "positives in " + named_numbers(dict(zip(panels, counts, strict=True)), 0)),
         printed_claim("the regression loss first rises, and falls when the box becomes negative",
                       losses[0] < losses[1] > losses[2],
-                      ", ".join(f"{loss:.3f}" for loss in losses)),
+                      named_numbers(dict(zip(panels, losses, strict=True)), 3)),
     ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from rebalance.figures.style import INK, PALETTE, SOFT, figure
+from rebalance.figures.texttable import draw_table
 from rebalance.figures.toy_boxes.compute import (
     COVERED_TRUTH,
     GRID,
@@ -161,30 +162,39 @@ def plot_slide() -> Figure:
 
 def plot_ggiou() -> Figure:
     """Truth boxes (solid) and anchors (dashed) with their IoU and GGIoU."""
-    fig, axes = figure(columns=2, grid=(1, 3), aspect=1.62)
+    fig, axes = figure(columns=2, grid=(2, 3), aspect=0.85, height_ratios=[1, 0.62])
     titles = {
         "a": "(a) slender truth",
         "b": "(b) anchors of IoU 0.5",
         "c": "(c) equal IoU",
     }
-    for ax, (panel, scene) in zip(axes, SCENES.items(), strict=True):
+    for ax, below, (panel, scene) in zip(*axes, SCENES.items(), strict=True):
         width, height = scene.truth
         draw_box(ax, [-width / 2, -height / 2, width / 2, height / 2], PALETTE[1], linewidth=2)
         ax.plot(0, 0, "+", color=PALETTE[1], markersize=6)
         overlaps = scene_overlaps(panel)
         best = overlaps["ggiou"].idxmax()
-        lines = [f"{'':7}  IoU   GGIoU"]
         for index, (label, x, y, w, h) in enumerate(scene.anchors):
             colour = NAMED.get(label, PALETTE[2] if index == best else SOFT)
             corners = [x - w / 2, y - h / 2, x + w / 2, y + h / 2]
             draw_box(ax, corners, colour, linestyle=(0, (3, 2)), linewidth=1.1)
             ax.plot(x, y, ".", color=colour, markersize=3)
-            lines.append(f"{label:7} {overlaps['iou'][index]:.3f}  {overlaps['ggiou'][index]:.3f}")
+            if label.isdigit():  # the others are named by their colour
+                ax.text(
+                    corners[2], corners[3], label, color=INK, fontsize=6.5, ha="center",
+                    va="center", bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4},
+                )  # fmt: skip
         # A square frame, so that all three are drawn alike.
         reach = 1.1 * max(ax.dataLim.x1, -ax.dataLim.x0, ax.dataLim.y1, -ax.dataLim.y0)
         ax.set(aspect="equal", xlabel="x", xlim=(-reach, reach), ylim=(-reach, reach))
         ax.set_title(titles[panel])
-        ax.text(0.5, -0.22, "\n".join(lines), transform=ax.transAxes, va="top", ha="center",
-                family="DejaVu Sans Mono", fontsize=7)  # fmt: skip
-    axes[0].set_ylabel("y")
+        table = overlaps.rename(columns={"iou": "IoU", "ggiou": "GGIoU"})
+        # Lines as high as those of (a), which has the most.
+        draw_table(
+            below.inset_axes((0.05, 1 - (len(table) + 1) / 9, 0.9, (len(table) + 1) / 9)),
+            table,
+            digits=3,
+        )
+        below.axis("off")
+    axes[0, 0].set_ylabel("y")
     return fig

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from rebalance.errors import InputError
-from rebalance.figures.checks import POINTS, Check, printed_claim, printed_number
+from rebalance.figures.checks import POINTS, Check, named_numbers, printed_claim, printed_number
 from rebalance.figures.comparison.gains import gains_over
 from rebalance.figures.family import Row
 from rebalance.figures.training_curves.compute import load_logs, smooth
@@ -269,7 +269,7 @@ def gradient_balance_checks(curves: pd.DataFrame, numbers: Mapping[str, Any]) ->
     checks.append(
         printed_claim(f"the loss of {entropy} drops quickly, before the others",
                       left[entropy] == min(left.values()),
-                      ", ".join(f"{name} {share:.2f}" for name, share in left.items()),
+                      named_numbers(left),
                       f"of the first value left after a share of {EARLY_PART:g} of the training")
     )  # fmt: skip
     return checks

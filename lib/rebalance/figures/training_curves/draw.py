@@ -13,6 +13,9 @@ from rebalance.figures.training_curves.compute import smooth
 NOT_CURVES = {"iteration", "seconds", "images"}
 
 TITLES = {"loss": "total loss", "lr": "learning rate", "grad_norm": "gradient norm"}
+OWN_UNIT = "in the loss's own unit"
+UNITS = {"lr": "", "grad_norm": "norm"}
+"""Of what is no loss."""
 
 
 def plot_training_curves(
@@ -60,6 +63,7 @@ def plot_training_curves(
                 )
         ax.set_ylim(bottom=0)
         ax.margins(x=0)
+        ax.set_ylabel(UNITS.get(name, OWN_UNIT))
     for ax in axes.flat[len(panels) :]:
         ax.set_visible(False)
     # The last panel of each column, also above an empty place, says what all count.
