@@ -7,12 +7,13 @@ small, so that the losses weigh much. Another size: ``--scale paper --size 800 1
 Every detector is that of the thesis' ranking losses; with its standard loss come that loss's
 sampler and the outputs that it trains besides (centerness, IoU, semantic branch). Two-stage
 detectors stand twice with their standard loss, with the sampler and without, as ranking losses take
-all RoIs and anchors. Losses of one detector take turns, and a ratio is of two iterations of one
-round: the median, and in brackets the quartiles. On the CPU, seconds are CPU seconds of one thread.
-Memory is by how much an iteration raises it at its peak: that of the process, or of the device as
-torch counts it. An iteration is forward, backward and the optimiser's step on random images with
-seven objects each of 80 classes, from fresh weights: all scores are close, and every negative meets
-every positive.
+all RoIs and anchors. So there are two ratios: over the standard loss as its recipe samples, and
+over the standard loss on the same RoIs, which is what the loss alone costs. Losses of one detector
+take turns, and a ratio is of two iterations of one round: the median, and in brackets the
+quartiles. On the CPU, seconds are CPU seconds of one thread. Memory is by how much an iteration
+raises it at its peak: that of the process, or of the device as torch counts it. An iteration is
+forward, backward and the optimiser's step on random images with seven objects each of 80 classes,
+from fresh weights: all scores are close, and every negative meets every positive.
 """
 
 import argparse
@@ -125,7 +126,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     clock = device_time if arguments.device == "cuda" else time.process_time
-    print("| detector | loss | s / iteration | x standard | x standard, same RoIs | MiB |")
+    print("| detector | loss | s / iteration | x published recipe | x loss only | MiB |")
     print("|---|---|---|---|---|---|")
     for detector in arguments.detectors:
         every = losses_of(detector, arguments.scale)
