@@ -1,6 +1,5 @@
 """States of jobs, from files as the jobs leave them."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -76,12 +75,12 @@ def test_a_failed_training_is_shown_with_its_last_lines(table_states):
 
 
 def test_a_page_fails_with_what_its_cell_says(table_states):
-    error = {"output_type": "error", "ename": "ValueError", "evalue": "no rows"}
-    notebook = Path("logs/shapes/focal_eiou/table_1.ipynb")
-    notebook.parent.mkdir(parents=True)
-    notebook.write_text(json.dumps({"cells": [{"outputs": [error]}]}))
+    log = Path("logs/shapes/focal_eiou/table_1.log")
+    log.parent.mkdir(parents=True)
+    log.write_text("rebalance render: ValueError: no rows\n")
     found, _ = table_states()
-    assert found[f"table {TABLE}"]["says"] == "ValueError: no rows"
+    assert found[f"table {TABLE}"]["state"] == "failed"
+    assert found[f"table {TABLE}"]["says"] == "rebalance render: ValueError: no rows"
 
 
 def test_a_prediction_runs_while_it_says_so(table_states):

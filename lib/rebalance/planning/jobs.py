@@ -123,11 +123,11 @@ class Jobs:
         )
 
     def log(self, job: Job) -> Path | None:
-        """Log of a job; of a page the executed notebook. None: of jobs that others seldom miss."""
+        """Log of a job; None: of jobs that others seldom miss."""
         logs = Path("logs") / self.scale
         if job.target is not None:
             work, page = Path(job.outputs[0]).parts[-3:-1]
-            return logs / work / f"{page}.ipynb"
+            return logs / work / f"{page}.log"
         if job.run is not None and job.outputs[0].startswith(f"{self.results.folder}/runs/"):
             variant = f".{job.variant}" if job.variant else ""
             if job.rule == "evaluate_epochs":

@@ -1,6 +1,5 @@
 """``rebalance status``: what is made, running, failed and waiting, from files alone."""
 
-import json
 import re
 import time
 from collections import Counter
@@ -55,9 +54,6 @@ def doing(jobs: Jobs, job: Job) -> Doing:
         return _training(job, jobs.run(str(job.run)).schedule.iterations, log)
     if log is None or not log.is_file():
         return Doing("waiting")
-    if log.suffix == ".ipynb":
-        error = _error_of_notebook(log)
-        return Doing("failed", says=error, log=str(log)) if error else Doing("waiting")
     return _by_log(log)
 
 
@@ -122,18 +118,6 @@ def _last_lines(text: str) -> list[str]:
     return [line for line in lines if line and "it/s" not in line and "s/it" not in line][
         -SHOWN_LINES:
     ]
-
-
-def _error_of_notebook(notebook: Path) -> str:
-    """What the cell says that failed; "" if none did."""
-    cells = json.loads(notebook.read_text()).get("cells", [])
-    errors = [
-        f"{output['ename']}: {output['evalue']}"
-        for cell in cells
-        for output in cell.get("outputs", [])
-        if output.get("output_type") == "error"
-    ]
-    return errors[-1] if errors else ""
 
 
 def table(jobs: Jobs, targets: Sequence[Target], states: Mapping[str, Doing]) -> str:
