@@ -6,7 +6,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rebalance.figures.style import colours, figure, legend_below, line_styles
-from rebalance.losses import LOSSES, alrp_loss, ap_loss, make_loss, rank_sort_loss
+from rebalance.losses import LOSSES, make_loss
 from torch import Tensor
 
 
@@ -136,32 +136,37 @@ def plot_masks() -> Figure:
     return with_legend(drawing)
 
 
-def plot_ranking() -> Figure:
-    """Ranking losses while one negative passes three positives, and the gradients on its way."""
+def plot_ranking(*names: str) -> Figure:
+    """Ranking losses while one negative passes three positives, and the gradients on its way.
+
+    Args:
+        names: of the losses; all, if there are none.
+    """
     positives = torch.tensor([-1.5, 0.0, 1.5], dtype=torch.float64)
     targets = torch.tensor([0.9, 0.7, 0.5, 0.0], dtype=torch.float64)
     errors = 1 - targets[:3]
     x = torch.linspace(-4, 4, 321, dtype=torch.float64)
-    losses = {
-        "rank_sort": lambda s: rank_sort_loss(s, targets).loss,
-        "rank_sort (delta 0)": lambda s: rank_sort_loss(s, targets, delta=0.0).loss,
-        "alrp": lambda s: alrp_loss(s, targets, errors).loss,
-        "ap": lambda s: ap_loss(s, targets),
-    }
+    losses = {}
+    for name in names or ("rank_sort", "alrp", "ap"):
+        losses[name] = make_loss(name)
+        if name == "rank_sort":
+            losses["rank_sort (delta 0)"] = make_loss(name, delta=0.0)
+    labels = {"targets": targets, "localisation_errors": errors}
     drawing, axes = two_panels("logit of the negative (grey: the positives)")
     axes[1].set_title("Gradient (dashed: of the positives, summed)")
     colour = colours(losses)
-    for name, loss in losses.items():
+    for label, loss in losses.items():
         values, gradients = [], []
         for logit in x:
             logits = torch.cat([positives, logit[None]]).requires_grad_()
-            value = loss(logits)
+            found = loss(logits, *(labels[name] for name in loss.inputs[1:]))
+            value = found if isinstance(found, Tensor) else found.loss
             values.append(value.item())
             gradients.append(torch.autograd.grad(value, logits)[0])
         of_negative, of_positives = torch.stack(gradients).split([3, 1], dim=1)[::-1]
-        axes[0].plot(x, values, color=colour[name], label=name)
-        axes[1].plot(x, of_negative.squeeze(1), color=colour[name])
-        axes[1].plot(x, of_positives.sum(1), "--", color=colour[name], linewidth=0.8)
+        axes[0].plot(x, values, color=colour[label], label=label)
+        axes[1].plot(x, of_negative.squeeze(1), color=colour[label])
+        axes[1].plot(x, of_positives.sum(1), "--", color=colour[label], linewidth=0.8)
     for axis in axes:
         for score in positives:
             axis.axvline(score.item(), color="0.7", linewidth=0.8, zorder=0)

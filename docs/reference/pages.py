@@ -8,7 +8,7 @@ import ast
 import html
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from rebalance.config.options.losses import (
     ClassLoss,
     CoupledRankingLoss,
     InstanceWeights,
+    Loss,
     MaskIouLoss,
     MaskLoss,
     RankingLoss,
@@ -34,7 +35,10 @@ from rebalance.config.part import Part, imported
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-FORMULAS: dict[str, dict[str, str]] = yaml.safe_load((HERE / "formulas.yaml").read_text())
+FORMULAS: dict[str, dict[str, dict[str, str]]] = yaml.safe_load(
+    (HERE / "formulas.yaml").read_text()
+)
+NO_OPTIONS = "No options.\n"
 LOSS_COLUMNS = ("name", "formula", "source", "options", "range", "takes")
 
 API = {
@@ -67,28 +71,20 @@ LOSS_PAGES: dict[str, tuple[str, str, list[type[Part]]]] = {
     ),
     "mask_losses": (
         "Losses on masks",
-        "They learn masks of instances, of classes at every pixel, and the IoU of a mask."
-        "\n\n![Mask losses of a constant logit on the object](../figures/losses_on_masks.png)",
+        "They learn masks of instances, of classes at every pixel, and the IoU of a mask. "
+        "Pictures: one logit for all pixels of an object that covers a quarter of the image.",
         [MaskLoss, SemanticLoss, MaskIouLoss],
     ),
     "ranking_losses": (
         "Ranking losses",
         "They see all logits of a batch at once; move scores yourself in the "
         "[playground](../playground.md). Weights of single positives and the balance between "
-        "tasks go with them."
-        "\n\n![One negative passes three positives](../figures/losses_on_rankings.png)",
+        "tasks go with them. Pictures of losses: one negative passes three positives with IoUs "
+        "0.9, 0.7 and 0.5, in the wrong order. Pictures of weights: eight positives of one object; "
+        "of balances: a training whose ranking loss falls slowly and whose task loss falls fast, "
+        "with a gradient twice as large (epochs of 50 iterations).",
         [RankingLoss, CoupledRankingLoss, InstanceWeights, Balance],
     ),
-}
-
-GENERATORS = ("generate_boxes", "generate_positive_rois", "feasible_region")
-METRICS = tuple(FORMULAS["metric"])
-METRIC_PICTURES = {
-    "interpolated_average_precision": "curves",
-    "optimal_lrp": "equal_ap",
-    "lrp_error": "grid",
-    "panoptic_quality": "growth",
-    "spearman": "correlation",
 }
 
 
@@ -108,15 +104,10 @@ def reference_pages(pictures: Iterable[str]) -> dict[str, str]:
         ("assigners", ASSIGNERS, Assigner),
         ("samplers", SAMPLERS, Sampler),
     ):
-        rules = {part: {"rule": rule} for part, rule in FORMULAS[kind.noun].items()}
-        lines = [f"# {name.capitalize()}\n", f"{text}\n", *_parts([kind], rules, known)]
+        lines = [f"# {name.capitalize()}\n", f"{text}\n", *_parts([kind], rows, known)]
         pages[f"reference/{name}.md"] = "\n".join(lines)
-    pages["reference/generators.md"] = "\n".join(
-        _functions("generator", GENERATORS, rebalance.generators, lambda name: name)
-    )
-    pages["reference/metrics.md"] = "\n".join(
-        _functions("metric", METRICS, rebalance.metrics, METRIC_PICTURES.get)
-    )
+    for kind, module in (("generator", rebalance.generators), ("metric", rebalance.metrics)):
+        pages[f"reference/{kind}s.md"] = "\n".join(_functions(kind, module, known))
     pages["elsewhere.md"] = "\n".join(_examples())
     pages["reference/detectors.md"] = "\n".join(_detectors(load_experiments(ROOT)))
     return pages
@@ -151,7 +142,7 @@ def _api(name: str, modules: list[str]) -> Iterator[str]:
 
 
 def _parts(
-    kinds: Iterable[type[Part]], rules: dict[str, dict[str, str]], pictures: set[str]
+    kinds: Iterable[type[Part]], losses: dict[str, dict[str, str]], pictures: set[str]
 ) -> Iterator[str]:
     for kind in kinds:
         parts = kind.parts()
@@ -163,14 +154,15 @@ def _parts(
             # Names of weights and balances may be those of other parts.
             anchor = f"{kind.noun.split()[0]}-{name}" if several else name
             yield f"{'###' if several else '##'} `{name}` {{ #{anchor} }}\n"
-            yield from _part(part, {} if several else rules[name])
+            yield from _part(part, FORMULAS.get(kind.noun, losses)[name])
             picture = f"{_kind_of(kind)}_{name}"
             if picture in pictures:
                 yield f"![{name}: {one_line(part.__doc__)}](../pictures/{picture}.svg)\n"
 
 
 def _kind_of(kind: type[Part]) -> str:
-    return {"assigner": "assigner", "sampler": "sampler"}.get(kind.noun, "loss")
+    """What names of pictures of its parts begin with."""
+    return "loss" if issubclass(kind, Loss) else kind.noun.split()[-1]
 
 
 def _part(part: type[Part], row: dict[str, str]) -> Iterator[str]:
@@ -187,8 +179,7 @@ def _part(part: type[Part], row: dict[str, str]) -> Iterator[str]:
         facts.append(f"**Function:** {_link(part.makes)}")
     yield " · ".join(facts) + "\n"
     table = list(options_table(part))
-    if table:
-        yield from (line.replace("](#", "](../options.md#") for line in table)
+    yield from (line.replace("](#", "](../options.md#") for line in table or [NO_OPTIONS])
 
 
 def _link(makes: str) -> str:
@@ -202,22 +193,17 @@ def _link(makes: str) -> str:
     return f"[`{name}`][{module}.{name}]" if public else f"`{module}.{name}`"
 
 
-def _functions(
-    kind: str, names: Iterable[str], module: Any, picture: Callable[[str], str | None]
-) -> Iterator[str]:
-    """A page of plain functions: first sentence, rule, options with defaults, picture."""
+def _functions(kind: str, module: Any, pictures: set[str]) -> Iterator[str]:
+    """A page of plain functions: first sentence, rule, source, options with defaults, picture."""
     yield f"# {kind.capitalize()}s\n"
     yield f"{one_line(module.__doc__)}\n"
-    for name in names:
+    for name, said in FORMULAS[kind].items():
         function = imported(f"{module.__name__}:{name}")
         yield f"## `{name}` {{ #{name} }}\n"
         yield f"{one_line(function.__doc__)}\n"
-        yield f"**Rule.** {FORMULAS[kind][name]}\n"
-        facts = [f"**Function:** {_link(f'{function.__module__}:{name}')}"]
-        source = re.search(r"\(([^()]*(?:thesis|bbgen|paper)[^()]*)\)", _docs(function))
-        if source:
-            facts.insert(0, f"**Source:** {source[1]}")
-        yield " · ".join(facts) + "\n"
+        yield f"**Rule.** {said['rule']}\n"
+        link = _link(f"{function.__module__}:{name}")
+        yield f"**Source:** {said['source']} · **Function:** {link}\n"
         options = [
             (p.name, p.default)
             for p in inspect.signature(function).parameters.values()
@@ -228,14 +214,10 @@ def _functions(
             for option, default in options:
                 yield f"| `{option}` | `{_default(default)}` |"
             yield ""
-        if drawn := picture(name):
-            yield f"![{name}](../pictures/{kind}_{drawn}.svg)\n"
-
-
-def _docs(function: Any) -> str:
-    """What a function and its module say, on one line."""
-    module = inspect.getmodule(function)
-    return " ".join(f"{function.__doc__} {module.__doc__ if module else ''}".split())
+        else:
+            yield NO_OPTIONS
+        if f"{kind}_{name}" in pictures:
+            yield f"![{name}](../pictures/{kind}_{name}.svg)\n"
 
 
 def _default(value: object) -> str:

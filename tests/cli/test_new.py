@@ -21,6 +21,7 @@ TESTS_OF_ALL = (
     "tests/losses/test_lookup.py",
     "tests/config/test_documentation.py",
     "tests/config/test_parts.py",
+    "tests/docs/test_parts.py",
     "tests/config/test_shipped.py::test_every_detector_has_a_row_of_its_own_and_none_is_a_table_of_a_work",
     "tests/config/test_shipped.py::test_figures_bring_no_training_curves_and_stand_in_the_index",
     "tests/test_inventory.py",

@@ -1,4 +1,4 @@
-"""What the pages of the site say to type works, and every part has its rule."""
+"""What the pages of the site say to type works."""
 
 import re
 import shutil
@@ -6,8 +6,6 @@ import subprocess
 import sys
 
 import yaml
-from rebalance.config.options.assigners import Assigner
-from rebalance.config.options.samplers import Sampler
 
 PAGES = ("index", "start", "faq", "own_paper")
 """Those with code to run; cluster.md has commands only."""
@@ -68,9 +66,3 @@ def test_targets_of_make_and_snakemake_are_there(repository):
                 assert set(asked) <= names, line
             else:
                 assert line.startswith(("rebalance ", "pip install .")), line
-
-
-def test_every_part_has_a_rule_and_nothing_else_has(repository):
-    rules = yaml.safe_load((repository / "docs/reference/formulas.yaml").read_text())
-    assert set(rules["assigner"]) == set(Assigner.parts())
-    assert set(rules["sampler"]) == set(Sampler.parts())
