@@ -1,5 +1,6 @@
 """What the pages of the site say to type works."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -10,49 +11,91 @@ import yaml
 PAGES = ("index", "start", "faq", "own_paper")
 """Those with code to run; cluster.md has commands only."""
 
-RUNNER = """
-import re, sys
+ACTIVATE = ". .venv/bin/activate"
+
+RUNNER = r"""
+import io, re, runpy, sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from rebalance.cli import main
-from rebalance.config.experiments import load_experiments, resolve_run
+
+
+def run(line):
+    program, *words = line.split()
+    if program == "rebalance":
+        assert main(words) in (0, None), line
+    elif program == "python":
+        runpy.run_path(words[0], run_name="__main__")
+
+
+def lines(text):
+    # How long it took is not the same twice.
+    return [re.sub(r", \d+\.\d s$", "", line.rstrip()) for line in text.strip().splitlines()]
+
 
 for page in map(Path, sys.argv[1:]):
     print(page.name)
-    names = {}
-    blocks = re.findall(r"^```(python|sh)\\n(.*?)^```", page.read_text(), re.M | re.S)
+    names, printed = {}, ""
+    block = r'^```(python|sh|text)(?: title="(\w+\.py)")?\n(.*?)^```'
+    blocks = re.findall(block, page.read_text(), re.M | re.S)
     assert blocks
-    for kind, block in blocks:
-        if kind == "python":
-            exec(block, names)
-        for line in block.splitlines() if kind == "sh" else ():
-            if line.startswith("rebalance "):
-                assert main(line.split()[1:]) in (0, None), line
+    for kind, file, block in blocks:
+        if kind == "text":
+            assert lines(printed) == lines(block), printed
+            continue
+        output = io.StringIO()
+        with redirect_stdout(output):
+            if file:
+                Path(file).write_text(block)
+            elif kind == "python":
+                exec(block, names)
+            else:
+                for line in block.splitlines():
+                    run(line)
+        printed = output.getvalue()
+"""
 
-experiments = load_experiments()  # with mine.yaml, of own_paper.md
+SETTINGS = r"""
+import re, sys, yaml
+from pathlib import Path
+from rebalance.config.experiments import load_experiments, resolve_run
+
+page = Path(sys.argv[-1])
+written, changed = (yaml.safe_load(block) for block in re.findall(
+    r'^```yaml title="[^"]+"\n(.*?)^```', page.read_text(), re.M | re.S))  # of own_paper.md
+mine = Path("config/papers/mine.yaml")
+settings = yaml.safe_load(mine.read_text())
+assert written["runs"].items() <= settings["runs"].items()
+assert set(changed["targets"]) <= set(settings["targets"])
+settings["targets"] |= changed["targets"]
+mine.write_text(yaml.safe_dump(settings))
+experiments = load_experiments()
 run = resolve_run(experiments, "retinanet_r50_my_iou", "shapes")
 assert run.detector.dense.objective.box.gamma == 0.5
-experiments.target("mine_table_1")
+experiments.target("mine_table_my_iou")
 """
 
 
-def test_code_blocks_commands_and_settings_work(repository, tmp_path):
-    """In one process of its own: a block defines a loss, which no other test should meet."""
-    for folder in ("config", "notebooks"):
-        shutil.copytree(repository / folder, tmp_path / folder)
-    pages = [repository / f"docs/{name}.md" for name in PAGES]
-    blocks = re.findall(r"^```yaml\n(.*?)^```", pages[-1].read_text(), re.MULTILINE | re.DOTALL)
-    (tmp_path / "config/papers/mine.yaml").write_text("".join(blocks))
-    script = tmp_path / "script.py"
-    script.write_text(RUNNER)
-    done = subprocess.run(
-        [sys.executable, script, *pages], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_code_blocks_print_what_the_pages_say_and_settings_work(repository, tmp_path):
+    """In a checkout of its own, as `rebalance new` writes into it."""
+    for folder in ("config", "docs", "lib", "notebooks", "tests"):
+        left_out = shutil.ignore_patterns("__pycache__", "node_modules", "images", "golden")
+        shutil.copytree(repository / folder, tmp_path / folder, ignore=left_out)
+    pages = [tmp_path / f"docs/{name}.md" for name in PAGES]
+    for code in (RUNNER, SETTINGS):  # the second knows the loss that `rebalance new` wrote
+        done = subprocess.run(
+            [sys.executable, "-c", code, *pages],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(tmp_path / "lib")},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_targets_of_make_and_snakemake_are_there(repository):
     makefile = (repository / "Makefile").read_text()
-    names = {"mine_table_1"}
+    names = {"mine_table_my_iou"}
     for file in (repository / "config/papers").glob("*.yaml"):
         work = yaml.safe_load(file.read_text())
         names |= {f"{file.stem}_{target}" for target in work["targets"]} | {file.stem}
@@ -65,4 +108,5 @@ def test_targets_of_make_and_snakemake_are_there(repository):
                 asked = line.removeprefix("snakemake").replace("--profile slurm", "").split()
                 assert set(asked) <= names, line
             else:
-                assert line.startswith(("rebalance ", "pip install .")), line
+                program = line.split()[0]
+                assert program in ("rebalance", "python", "mkdir", "cd") or line == ACTIVATE, line
