@@ -200,7 +200,7 @@ def _functions(kind: str, module: Any, pictures: set[str]) -> Iterator[str]:
     for name, said in FORMULAS[kind].items():
         function = imported(f"{module.__name__}:{name}")
         yield f"## `{name}` {{ #{name} }}\n"
-        yield f"{one_line(function.__doc__)}\n"
+        yield re.sub(r":func:(?=`)", "", one_line(function.__doc__)) + "\n"
         yield f"**Rule.** {said['rule']}\n"
         link = _link(f"{function.__module__}:{name}")
         yield f"**Source:** {said['source']} · **Function:** {link}\n"

@@ -7,8 +7,12 @@ import subprocess
 import sys
 
 import yaml
+from rebalance.cli import build_parser
+from rebalance.config.options import select
+from rebalance.config.options.objectives import Objective
+from rebalance.config.parse import parse
 
-PAGES = ("index", "start", "faq", "own_paper")
+PAGES = ("index", "start", "losses", "faq", "own_paper")
 """Those with code to run; cluster.md has commands only."""
 
 ACTIVATE = ". .venv/bin/activate"
@@ -108,5 +112,32 @@ def test_targets_of_make_and_snakemake_are_there(repository):
                 asked = line.removeprefix("snakemake").replace("--profile slurm", "").split()
                 assert set(asked) <= names, line
             else:
-                program = line.split()[0]
-                assert program in ("rebalance", "python", "mkdir", "cd") or line == ACTIVATE, line
+                program, *words = line.partition("#")[0].split()
+                if program == "rebalance":
+                    build_parser().parse_args(words)  # those of cluster.md do not run here
+                else:
+                    assert program in ("python", "mkdir", "cd") or line == ACTIVATE, line
+
+
+def test_no_page_has_code_that_no_test_looks_at(repository):
+    code = {
+        path.stem
+        for path in (repository / "docs").glob("*.md")
+        if re.search(r"^ *```(python|sh)", path.read_text(), re.MULTILINE)
+    }
+    assert code == {*PAGES, "cluster"}
+
+
+def test_settings_that_pages_show_are_allowed(repository):
+    def blocks(page):
+        text = (repository / f"docs/{page}.md").read_text()
+        return re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+    (block,) = blocks("losses")
+    objectives = re.split(r"^(?=objective:)", block, flags=re.MULTILINE)[1:]
+    assert len(objectives) == 3
+    for text in objectives:
+        parse(Objective, yaml.safe_load(text)["objective"], "docs/losses.md")
+    (block,) = blocks("detectors")
+    (variant,) = yaml.safe_load(block)["variants"].values()
+    parse(select.Test, variant["test"], "docs/detectors.md")

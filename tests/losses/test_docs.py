@@ -101,7 +101,9 @@ def test_pictures_exist(page, repository):
 
 
 def test_the_example_of_a_new_loss_runs(page):
-    code = re.search(r"```python\n(import torch\n.*?)```", page, re.DOTALL)[1]
+    code = re.search(
+        r"```python\n(import torch\nfrom rebalance.losses.ranking .*?)```", page, re.DOTALL
+    )[1]
     names: dict = {}
     exec(code, names)
     logits = torch.tensor([0.0, 1.0, 2.0], requires_grad=True)
