@@ -1,7 +1,9 @@
-// Tables that are wider than the page scroll by themselves: then the keyboard must reach them.
+// Tables, formulas and pictures wider than the page scroll by themselves: then the keyboard must
+// reach them.
 "use strict";
+const WIDE = '.md-typeset__scrollwrap, .formula, p:has(> img[src*="pictures/"])';
 const reach = () => {
-  for (const wrap of document.querySelectorAll(".md-typeset__scrollwrap")) {
+  for (const wrap of document.querySelectorAll(WIDE)) {
     if (wrap.scrollWidth > wrap.clientWidth) wrap.tabIndex = 0;
     else wrap.removeAttribute("tabindex");
   }
