@@ -268,6 +268,13 @@ def test_scale_files(scale_project, data):
         assert f"got {key!r} (did you mean" in message
     else:
         at = str(Place(str(file), (*outer, f"{key}_" if mistyped else key)))
+        if not mistyped and outer[:1] == ["detectors"] and len(outer) > 1:
+            # A detector like it that says more of the same part may be the first to miss the rest.
+            likes = [
+                str(Place(str(file), ("detectors", like, *outer[2:], key)))
+                for like in scale["detectors"]
+            ]
+            at = next((like for like in likes if message.startswith(like)), at)
         assert message.startswith((at, f"{Place(str(file), tuple(outer))}: missing key {key!r}"))
 
 

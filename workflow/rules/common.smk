@@ -310,6 +310,12 @@ def training_settings(wildcards):
     return trained_so(wildcards.run, wildcards.scale, int(wildcards.seed))
 
 
+def watching_option(wildcards):
+    """Where the scalars of trainings go while they run, if anywhere."""
+    folder = config.get("tensorboard")
+    return f"--tensorboard {shlex.quote(folder)}" if folder else ""
+
+
 def evaluation_options(wildcards):
     """How the command line evaluates the variant."""
     options = " ".join(

@@ -1,11 +1,3 @@
-# Whether trainings are watched. No parameter of the rule: one that would train everything again.
-WATCHED = (
-    f" --tensorboard {shlex.quote(config['tensorboard'])}"
-    if config.get("tensorboard")
-    else ""
-)
-
-
 # One training per run and seed, however many tables show it.
 # annotations + images -> model.safetensors, log.csv, run.yaml
 #
@@ -36,6 +28,7 @@ rule train:
         tasks=over_nodes(lambda nodes, each, cpus: nodes if each == 1 else None),
         tasks_per_gpu=over_nodes(lambda nodes, each, cpus: 0),
         cpus_per_task=over_nodes(lambda nodes, each, cpus: max(1, cpus // each)),
+        watch=watching_option,  # a parameter would train everything again
     params:
         code=training_code_of,
         run=training_settings,
@@ -43,4 +36,4 @@ rule train:
         out=lambda w, output: os.path.dirname(output.model),
     shell:
         "exec rebalance train {wildcards.run} --scale {wildcards.scale} --seed {wildcards.seed}"
-        " --data {params.data:q} --threads {threads} --out {params.out:q}{WATCHED} >> {log:q} 2>&1"
+        " --data {params.data:q} --threads {threads} --out {params.out:q} {resources.watch} >> {log:q} 2>&1"
