@@ -102,3 +102,15 @@ def look(chromium, site):
     for context in contexts:
         context.close()
     assert faults == []
+
+
+def serious_findings(page):
+    """What axe finds serious or critical: its name, how often, where first, why."""
+    page.add_script_tag(path=AXE)
+    # A page opened as a file may not fetch its style sheet, which axe would preload.
+    return page.evaluate(
+        "axe.run({preload: false}).then((all) => all.violations"
+        ".filter((found) => ['serious', 'critical'].includes(found.impact))"
+        ".map((found) => [found.id, found.nodes.length, found.nodes[0].html,"
+        " found.nodes[0].any.map((one) => one.message).join()]))"
+    )

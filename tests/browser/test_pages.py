@@ -2,7 +2,7 @@
 
 import pytest
 
-from .conftest import AXE, PAGES
+from .conftest import PAGES, serious_findings
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser"), pytest.mark.timeout(900)]
 FOLDERS = {
@@ -17,7 +17,6 @@ FILES = {
     "evaluation": "report.html",
 }
 TABLE = FILES["focal_eiou_table_1"]
-SERIOUS = "['serious', 'critical'].includes(found.impact)"
 
 
 def unfold(page):
@@ -32,13 +31,7 @@ def test_no_sideways_scroll_and_no_serious_finding_of_axe(look, name, width, dar
     if name != "scoreboard":  # its 3,000 claims are those of "claims", in the same markup
         unfold(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    page.add_script_tag(path=AXE)
-    found = page.evaluate(
-        f"axe.run({{preload: false}}).then((all) => all.violations.filter((found) => {SERIOUS})"
-        ".map((found) => [found.id, found.nodes.length, found.nodes[0].html,"
-        " found.nodes[0].any.map((one) => one.message).join()]))"
-    )
-    assert found == []
+    assert serious_findings(page) == []
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 from rebalance.config.part import PARTS
 
-from .conftest import AXE
+from .conftest import serious_findings
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser"), pytest.mark.timeout(900)]
 LOOKED_AT = (
@@ -28,7 +28,6 @@ LOOKED_AT = (
     ("faq", 390, False),
     ("own_paper", 1440, True),
 )
-SERIOUS = "['serious', 'critical'].includes(found.impact)"
 
 
 @pytest.fixture(scope="module")
@@ -94,13 +93,7 @@ def test_no_sideways_scroll_and_no_serious_finding_of_axe(look, name, width, dar
     page = look(f"{name}.html", width, dark)
     page.wait_for_load_state("load")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    page.add_script_tag(path=AXE)
-    found = page.evaluate(
-        f"axe.run({{preload: false}}).then((all) => all.violations.filter((found) => {SERIOUS})"
-        ".map((found) => [found.id, found.nodes.length, found.nodes[0].html,"
-        " found.nodes[0].any.map((one) => one.message).join()]))"
-    )
-    assert found == []
+    assert serious_findings(page) == []
 
 
 def test_the_search_works_from_files(look):
