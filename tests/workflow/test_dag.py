@@ -24,7 +24,7 @@ def built(make_project):
     """
     project = make_project('my "project", it\'s $HOME')
     project.edit("config/config.yaml", lambda settings: settings.update(data=DATA))
-    project.snakemake(TABLE, f"{TABLE}_curves", FIGURE)
+    project.said = project.snakemake("--verbose", TABLE, f"{TABLE}_curves", FIGURE).stdout
     return project
 
 
@@ -45,6 +45,11 @@ def test_checkout_and_data_may_lie_in_folders_of_any_name(built):
     assert "AP50" in json.loads(metrics.read_text())
     assert (built.root / DATA / "shapes" / "annotations" / "train.json").exists()
     assert not (built.root / "data").exists()
+
+
+def test_snakemake_looks_for_jobs_when_one_has_ended_and_not_all_the_time(built):
+    """Once for each job and once at the start; by a timer it would be many times a second."""
+    assert built.said.count("Ready jobs: ") <= 1 + built.said.count("Finished jobid: ")
 
 
 def test_the_table_holds_the_numbers_of_the_metrics_files_and_of_the_paper(built):
