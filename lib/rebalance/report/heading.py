@@ -38,8 +38,8 @@ def heading_html(
             '<div class="banner" role="note"><strong>Not comparable with the paper.</strong> '
             f"Everything measured here is of the <em>{escape(scale)}</em> scale: other data than "
             "the work's and, where something was trained, a smaller network and a shorter "
-            "schedule. Compare the rows with each other; the reported numbers stand beside them for "
-            "orientation only.</div>"
+            "schedule. Compare the rows with each other; the reported numbers stand beside them "
+            "for orientation only.</div>"
         )
     if nothing_learnt:
         parts.append(
