@@ -11,6 +11,7 @@ BIN := .venv/bin
 # uv installs several times as fast; pip does the same without it.
 PIP := $(if $(shell command -v uv),uv pip install --python $(BIN)/python,$(BIN)/pip install --disable-pip-version-check)
 CORES ?= $(shell nproc)
+SHAPES := results/shapes
 # One thread per training keeps its bytes the same whatever else runs; jobs fill the cores.
 export OMP_NUM_THREADS ?= 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -30,8 +31,11 @@ lock:
 		--custom-compile-command "make lock" --output-file requirements.lock requirements.txt
 
 demo: install
-	snakemake --cores $(CORES) demo
-	@echo "Open results/shapes/index.html"
+	@begin=$$(date +%s) && snakemake --cores $(CORES) demo && seconds=$$(($$(date +%s) - begin)) && \
+		echo "Made $$(ls $(SHAPES)/*/*/notebook.html | wc -l) pages of tables and figures, from" \
+			"$$(ls $(SHAPES)/runs/*/seed*/model.safetensors | wc -l) trainings" && \
+		echo "in $$((seconds / 60)) min $$((seconds % 60)) s" && \
+		echo "Open $(SHAPES)/index.html"
 
 test: install
 	pytest -n $(CORES) --dist loadgroup -m "not slurm and not browser"

@@ -25,8 +25,8 @@ PAGES = (
 COMMANDS = {
     "rebalance --help": ("rebalance", "--help"),
     "rebalance runs": ("rebalance", "runs"),
-    "dry run of everything, the first": ("snakemake", "-n", "-q", "rules", "reason"),
-    "dry run of everything, again": ("snakemake", "-n", "-q", "rules", "reason"),
+    "dry run of everything, the first": ("snakemake", "-n"),
+    "dry run of everything, again": ("snakemake", "-n"),
     f"{len(PAGES)} pages": ("snakemake", "--cores", "1", "--", *PAGES),
 }
 BECOME_PARENT_OF_ORPHANS = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)

@@ -51,3 +51,28 @@ def test_a_damaged_file_is_a_new_beginning(root):
     content[-3] ^= 1
     (root / FILE).write_bytes(content)
     assert Memory(root).recall("what", lambda: 2) == 2
+
+
+def test_what_is_of_some_files_outlives_a_change_of_others(root):
+    memory = Memory(root)
+    for of in ("everything", "configuration", "library"):
+        memory.recall(of, lambda: 1, of)
+    memory.save()
+    (root / "config" / "released.yaml").write_text("# changed\n")
+    changed = Memory(root)
+    again = {
+        of: changed.recall(of, lambda: 2, of) for of in ("everything", "configuration", "library")
+    }
+    assert again == {"everything": 2, "configuration": 2, "library": 1}
+
+
+def test_what_no_file_is_behind_any_more_is_not_kept(root):
+    memory = Memory(root)
+    memory.recall("what", lambda: "x" * 10_000)
+    memory.save()
+    size = (root / FILE).stat().st_size
+    (root / "notebooks" / "new.ipynb").write_text("{}")
+    changed = Memory(root)
+    changed.recall("other", lambda: 1)
+    changed.save()
+    assert (root / FILE).stat().st_size < size - 9_000

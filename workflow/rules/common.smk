@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 from functools import cache, wraps
+from hashlib import sha256
 from pathlib import Path
 
 from rebalance.cli.page_server import start_page_server
@@ -63,19 +64,21 @@ wildcard_constraints:
     split="train|val",
 
 
-def remembered(function):
-    """The function; what it gave for the same arguments is kept for other calls of Snakemake."""
+def remembered(of):
+    """A function whose values are kept for other calls of Snakemake, while what they are of stays as it is."""
 
-    @wraps(function)
-    def recall(*arguments):
-        return MEMORY.recall(
-            (function.__name__, DATA, *arguments), lambda: function(*arguments)
-        )
+    def remember(function):
+        @wraps(function)
+        def recall(*arguments):
+            what = (function.__name__, DATA, *arguments)
+            return MEMORY.recall(what, lambda: function(*arguments), of)
 
-    return recall
+        return recall
+
+    return remember
 
 
-@remembered
+@remembered("configuration")
 def settings_of(run, scale, seed):
     """Settings of one training; each is asked for by several rules."""
     return resolve_run(EXPERIMENTS, run, scale, seed, DATA)
@@ -88,23 +91,32 @@ def resolved(wildcards):
 
 # A change of the maths reruns a rule by its parameter `code`, a digest of the definitions that the rule
 # uses, and not by files of the library as inputs: a loss added to a file would train all of it again.
-@remembered
+@remembered("library")
 def digest(*names):
     """Digest of the library's code behind some modules and names."""
     return fingerprint(names)
 
 
-@remembered
+def digest_with_parts(compute, settings, *module):
+    """Digest of the code behind a step and the parts that settings name; it is the same for equal settings."""
+    named = sha256(settings.model_dump_json().encode()).hexdigest()
+    what = (compute.__name__, named, *module)
+    return MEMORY.recall(what, lambda: compute(settings, *module), "library")
+
+
+@remembered("everything")
 def digest_of_training(run, scale, seed):
     """Digest of the code behind a training, with the parts that the run names."""
-    return training_code(settings_of(run, scale, seed))
+    return digest_with_parts(training_code, settings_of(run, scale, seed))
 
 
-@remembered
+@remembered("everything")
 def digest_of_run(module, run, scale, seed, variant=None):
     """Digest of the code behind a module, with the parts that the run, or its variant, names."""
     settings = settings_of(run, scale, seed)
-    return run_code(settings.tested_as(variant) if variant else settings, module)
+    if variant is not None:
+        settings = settings.tested_as(variant)
+    return digest_with_parts(run_code, settings, module)
 
 
 def training_code_of(wildcards):
@@ -132,7 +144,7 @@ def released_code_of(module):
     return lambda w: digest_of_run(module, origin_of(w).run, SCALE, 0)
 
 
-@remembered
+@remembered("everything")
 def notebook_code(notebook, *more):
     """Digest of the code that a notebook imports, of what runs it, and of more modules."""
     return digest("rebalance.report.notebooks", *notebook_imports(notebook), *more)
@@ -196,8 +208,17 @@ def training_gpus(wildcards):
     return gres(min(gpus, devices // training_nodes(wildcards)))
 
 
+# Snakemake calls each function of a resource for each job, which a dry run spends most of its time on.
+ON_SEVERAL_NODES = any(
+    scale.resources.train.nodes_for(scale.hardware.devices) > 1
+    for scale in EXPERIMENTS.scales.values()
+)
+
+
 def over_nodes(value):
     """Resource of a training on several nodes, from these, devices and CPUs of each; else it has none."""
+    if not ON_SEVERAL_NODES:
+        return None
 
     def resource(wildcards):
         nodes = training_nodes(wildcards)
@@ -276,7 +297,7 @@ def variant_of(wildcards):
     return variants[wildcards.variant]
 
 
-@remembered
+@remembered("configuration")
 def tested_so(run, scale, seed, variant):
     """Test settings of a variant, as JSON for the command line."""
     detector = settings_of(run, scale, seed).tested_as(variant).detector
@@ -291,7 +312,7 @@ def test_settings(wildcards):
     )
 
 
-@remembered
+@remembered("configuration")
 def trained_so(run, scale, seed):
     """What a training depends on: all but how the trained detector is tested and evaluated."""
     without = {
@@ -310,7 +331,7 @@ def training_settings(wildcards):
     return trained_so(wildcards.run, wildcards.scale, int(wildcards.seed))
 
 
-def watching_option(wildcards):
+def watching_option():
     """Where the scalars of trainings go while they run, if anywhere."""
     folder = config.get("tensorboard")
     return f"--tensorboard {shlex.quote(folder)}" if folder else ""
@@ -341,7 +362,7 @@ def detections_of(wildcards):
     return f"{training}/{shared}/detections.json"
 
 
-@remembered
+@remembered("configuration")
 def ious_option(run, variant):
     """Thresholds whose AP some table or figure shows of the variant."""
     ious = EXPERIMENTS.ious(run, variant)
@@ -414,9 +435,15 @@ def page_group(wildcards):
     return None if target_inputs(wildcards) else "analytic"
 
 
-def target_inputs(wildcards):
+@cache
+def inputs_of(work, target, scale):
     """Files that a target's notebook reads: of trainings, or annotations of a data set."""
-    return target_of(wildcards).inputs(results_of(wildcards.scale))
+    return TARGETS[f"{work}_{target}"].inputs(results_of(scale))
+
+
+def target_inputs(wildcards):
+    """Files that the target's notebook reads."""
+    return inputs_of(wildcards.work, wildcards.target, wildcards.scale)
 
 
 def target_notebook(wildcards):
@@ -429,9 +456,15 @@ def executed_notebook(wildcards):
     return f"logs/{wildcards.scale}/{wildcards.work}/{wildcards.target}.ipynb"
 
 
+@cache
+def parameters_of(work, target, scale):
+    """Parameters of a target's notebook."""
+    return TARGETS[f"{work}_{target}"].parameters(results_of(scale))
+
+
 def target_parameters(wildcards):
     """Parameters of the target's notebook; a change of them runs it again."""
-    return target_of(wildcards).parameters(results_of(wildcards.scale))
+    return parameters_of(wildcards.work, wildcards.target, wildcards.scale)
 
 
 def seeds_option(wildcards):

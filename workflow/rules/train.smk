@@ -21,14 +21,14 @@ rule train:
         mem_mb=scale_resources("train", "mem_mb"),
         runtime=scale_resources("train", "runtime"),
         gres=training_gpus,
-        nodes=training_nodes,
+        nodes=training_nodes if ON_SEVERAL_NODES else 1,
         # One task for each device, which `rebalance train` starts by srun; see engine/slurm.py.
         mpi=over_nodes(lambda nodes, each, cpus: "srun"),
         tasks_per_node=over_nodes(lambda nodes, each, cpus: each if each > 1 else None),
         tasks=over_nodes(lambda nodes, each, cpus: nodes if each == 1 else None),
         tasks_per_gpu=over_nodes(lambda nodes, each, cpus: 0),
         cpus_per_task=over_nodes(lambda nodes, each, cpus: max(1, cpus // each)),
-        watch=watching_option,  # a parameter would train everything again
+        watch=watching_option(),  # a parameter would train everything again
     params:
         code=training_code_of,
         run=training_settings,

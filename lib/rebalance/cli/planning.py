@@ -41,9 +41,10 @@ def _add_targets(parser: argparse.ArgumentParser) -> None:
 
 def _jobs(arguments: argparse.Namespace) -> Any:
     from rebalance.config.experiments import load_experiments
+    from rebalance.config.memory import Memory
     from rebalance.planning.jobs import Jobs
 
-    experiments = load_experiments(check_runs=False)
+    experiments = load_experiments(check_runs=False, memory=Memory())
     scale = arguments.scale or experiments.settings.scale
     return Jobs(experiments, scale, arguments.data)
 

@@ -325,11 +325,12 @@ def load_experiments(
     if settings is None:
         settings = load_yaml(root / "config" / "config.yaml")
     checked = parse(Settings, settings, str(root / "config" / "config.yaml"))
-    recall = memory.recall if memory else lambda what, compute: compute()
-    experiments = replace(recall("experiments", lambda: _read(root, checked)), settings=checked)
+    recall = memory.recall if memory else lambda what, compute, of: compute()
+    read = recall("experiments", lambda: _read(root, checked), of="configuration")
+    experiments = replace(read, settings=checked)
     _check_scale(experiments)
     if check_runs:
-        recall("every run", lambda: _check_runs(experiments))
+        recall("every run", lambda: _check_runs(experiments), of="configuration")
     return experiments
 
 

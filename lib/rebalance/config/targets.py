@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -83,7 +84,7 @@ class Results:
     released: Mapping[str, ReleasedFiles] = field(default_factory=dict)
     classes: Mapping[str, str] = field(default_factory=dict)
 
-    @property
+    @cached_property  # asked for thousands of times
     def folder(self) -> Path:
         """Of everything made at this scale."""
         return Path("results") / self.scale
@@ -206,7 +207,7 @@ class Target(ABC):
             shown = {"table": "table.csv", "thumbnail": "table.png", "latex": "table.tex"}
         pages = {"html": "notebook.html", "notebook": "notebook.ipynb", "checks": "checks.json"}
         files = {**pages, **shown}
-        return {role: str(folder / name) for role, name in files.items()}
+        return {role: f"{folder}/{name}" for role, name in files.items()}
 
     def seeds(self, results: Results) -> list[int]:
         """Of its runs."""
@@ -235,7 +236,7 @@ class Target(ABC):
             "settings": "run.yaml",
             "speed": "speed.json",
         }[kind]
-        return [str(folder / name) for folder in results.seed_folders(row.run, self._entry_name)]
+        return [f"{folder}/{name}" for folder in results.seed_folders(row.run, self._entry_name)]
 
     def _written(self, results: Results) -> dict[str, str]:
         """Parameters that say where the notebook writes what it shows."""

@@ -109,10 +109,11 @@ class Networks:
         self.known: dict[str, dict[str, int]] = (
             read_measurements(NETWORKS) if NETWORKS.is_file() else {}
         )
+        self._names: dict[str, str] = {}
 
     def count(self, runs: Iterable[str], kind: Literal["operations", "parameters"]) -> None:
         """Count those that are not known yet: operations in seconds each, more of large images."""
-        todo = {network_of(self.jobs.run(run)): run for run in runs}
+        todo = {self._name(run): run for run in runs}
         todo = {key: run for key, run in todo.items() if kind not in self.known.get(key, {})}
         if not todo:
             return
@@ -133,11 +134,20 @@ class Networks:
 
     def operations(self, run: str) -> int:
         """Of a training iteration with one image."""
-        return self.known[network_of(self.jobs.run(run))]["operations"]
+        return self.known[self._name(run)]["operations"]
 
     def parameters(self, run: str) -> int:
         """Of a run's network."""
-        return self.known[network_of(self.jobs.run(run))]["parameters"]
+        return self.known[self._name(run)]["parameters"]
+
+    def same(self, run: str, other: str) -> bool:
+        """Whether there is as much to compute for an image of one run as for one of the other."""
+        return self._name(run) == self._name(other)
+
+    def _name(self, run: str) -> str:
+        if run not in self._names:
+            self._names[run] = network_of(self.jobs.run(run))
+        return self._names[run]
 
 
 class Measured:

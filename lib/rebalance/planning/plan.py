@@ -90,10 +90,7 @@ class Plan:
         missing = self.jobs.missing(targets)
         runs = list(dict.fromkeys(job.run for job in missing if job.run is not None))
         self.networks.count(runs, "parameters")
-        if self.measured.paces:
-            unmeasured = [run for run in runs if run not in self.measured.paces]
-            compared = self._representatives.values() if unmeasured else ()
-            self.networks.count([*unmeasured, *compared], "operations")
+        self.networks.count(self._counted(runs), "operations")
         times = [(job, self.seconds(job)) for job in missing]
         known = [(job, seconds) for job, seconds in times if seconds is not None]
         fetched = [job for job in missing if job.rule in DOWNLOADS]
@@ -154,15 +151,34 @@ class Plan:
         """Of a run: its own, or one of its kin by the operations of both; None: nothing tells."""
         if run in self.measured.paces:
             return self.measured.paces[run]
-        kin = self._representatives.get(self.jobs.experiments.runs[run].base)
+        kin = self._kin(run)
         if kin is not None:
-            factor = self._operations(run) / self._operations(kin)
+            factor = part_of_batch(self.jobs.run(run)) / part_of_batch(self.jobs.run(kin))
+            if not self.networks.same(run, kin):
+                factor *= self.networks.operations(run) / self.networks.operations(kin)
             return _scaled(self.measured.paces[kin], factor)
         if self._throughput is None:
             return None
         takes = self._operations(run) / self._throughput
         image = FORWARD * takes / part_of_batch(self.jobs.run(run))
         return Pace(takes, image, "operations")
+
+    def _kin(self, run: str) -> str | None:
+        """A run of the same detector that was measured."""
+        return self._representatives.get(self.jobs.experiments.runs[run].base)
+
+    def _counted(self, runs: Iterable[str]) -> set[str]:
+        """Runs whose operations have to be known for what some take."""
+        found: set[str] = set()
+        for run in runs:
+            if run in self.measured.paces or not self.measured.paces:
+                continue
+            kin = self._kin(run)
+            if kin is None:
+                found |= {run, *self._representatives.values()}
+            elif not self.networks.same(run, kin):
+                found |= {run, kin}
+        return found
 
     @cached_property
     def _representatives(self) -> dict[str, str]:
