@@ -269,7 +269,7 @@ def table_parameters(results):
         "paper": "A work",
         "scale": "shapes",
         "description": "What it is.",
-        "reported_on": None,
+        "reported_on": "",
         "doubts": ["A doubt."],
         "departures": ["A < B there."],
         "claims": [{"says": "b is better", "gains": [{"rows": [[1, 0]], "metrics": ["AP"]}]}],
@@ -361,6 +361,17 @@ def test_a_user_mistake_in_the_results_reaches_the_message(repository, results, 
     assert f"{given['files'][0]['metrics'][0]}: no metric 'oLRP'" in message
 
 
-def test_defaults_of_the_notebooks_have_the_types_that_rules_pass(repository, results):
-    declared = declared_parameters(repository / "notebooks" / "table.ipynb")
-    check_parameters(Path("table.ipynb"), declared, table_parameters(results))
+@pytest.mark.parametrize("scale", ["shapes", "paper"])
+def test_every_notebook_takes_what_its_targets_pass(repository, scale):
+    experiments = load_experiments(repository, check_runs=False)
+    results = experiments.results(scale)
+    made = [target for target in experiments.targets.values() if target.made]
+    declared = {}
+    for target in made:
+        notebook = repository / "notebooks" / f"{target.notebook}.ipynb"
+        if notebook not in declared:
+            declared[notebook] = declared_parameters(notebook)
+        check_parameters(notebook, declared[notebook], target.parameters(results))
+    assert (
+        len(declared) == len(list(notebook.parent.glob("*.ipynb"))) - 1
+    )  # reports on one's own files

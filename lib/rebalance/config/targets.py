@@ -360,7 +360,7 @@ class Table(Target):
                 {kind: self._run_files(results, row, kind) for kind in kinds} for row in self.rows
             ],
             "baselines": self.entry.baselines,
-            "reported_on": self.entry.reported_on,
+            "reported_on": self.entry.reported_on or "",
             "seeds": self.seeds(results),
             **self._written(results),
         }
@@ -476,7 +476,7 @@ class ReleasedTable(Target):
             "rows": [self._row(results, row) for row in self.entry.rows],
             "files": [{"metrics": self._metrics_of(results, row)} for row in self.entry.rows],
             "baselines": [],
-            "reported_on": None,
+            "reported_on": "",
             "seeds": [results.seeds[0]],
             **self._written(results),
         }

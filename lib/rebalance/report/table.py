@@ -64,7 +64,7 @@ def style_table(
     tidy: pd.DataFrame,
     rows: Sequence[Mapping[str, Any]],
     metrics: Sequence[Mapping[str, Any]],
-    reported_on: str | None = None,
+    reported_on: str = "",
 ) -> Styler:
     """The table for reading: measured and reported of every metric, each with its gain below.
 
@@ -78,7 +78,7 @@ def style_table(
         metrics: see ``assemble``.
         reported_on: the images that reported numbers are of, if others than those measured on.
     """
-    reported = "reported" if reported_on is None else f"reported on {reported_on}"
+    reported = f"reported on {reported_on}" if reported_on else "reported"
     text: dict[tuple[str, str], list[str]] = {}
     kinds: dict[tuple[str, str], list[str]] = {}
     for name in rows[0]["setting"]:
