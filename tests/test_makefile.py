@@ -28,9 +28,12 @@ def checkout(tmp_path, repository):
 
 def demo(checkout, status):
     return subprocess.run(
-        ("make", "--no-print-directory", "demo", "CORES=2"), cwd=checkout, text=True, capture_output=True,
+        ("make", "--no-print-directory", "demo", "CORES=2"),
+        cwd=checkout,
         env={**os.environ, "STATUS": str(status)},
-    )  # fmt: skip
+        text=True,
+        capture_output=True,
+    )
 
 
 def test_the_demo_ends_in_what_was_made_how_long_it_took_and_what_to_open(checkout):
