@@ -1,6 +1,9 @@
 """make, conda users and containers get the same packages."""
 
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from itertools import chain
 
@@ -84,6 +87,28 @@ def test_the_workflow_is_listed_as_standardized_usage(repository):
     assert {"mandatory-flags", "software-stack-deployment", "report"} <= set(usage)
     assert (repository / "config" / "README.md").is_file()
     assert (repository / "workflow" / "Snakefile").is_file()
+
+
+GROUP = """
+import os, pytest
+
+@pytest.mark.xdist_group("group")
+@pytest.mark.parametrize("k", range(8))
+def test(k):
+    with open("processes", "a") as file:
+        file.write(os.environ["PYTEST_XDIST_WORKER"] + "\\n")
+"""
+
+
+def test_tests_of_a_group_run_in_one_process(tmp_path):
+    """Where groups are ignored, nothing fails, but each process makes the fixtures of a group."""
+    (tmp_path / "test_group.py").write_text(GROUP)
+    command = [sys.executable, "-m", "pytest", "-p", "xdist", "-n", "2", "--dist", "loadgroup"]
+    environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    processes = (tmp_path / "processes").read_text().split()
+    assert len(processes) == 8
+    assert len(set(processes)) == 1
 
 
 def read_yaml(path):

@@ -27,13 +27,9 @@ def checkout(tmp_path, repository):
 
 
 def demo(checkout, status):
-    return subprocess.run(
-        ("make", "--no-print-directory", "demo", "CORES=2"),
-        cwd=checkout,
-        env={**os.environ, "STATUS": str(status)},
-        text=True,
-        capture_output=True,
-    )
+    command = ("make", "--no-print-directory", "demo", "CORES=2")
+    environment = {**os.environ, "STATUS": str(status)}
+    return subprocess.run(command, cwd=checkout, text=True, capture_output=True, env=environment)
 
 
 def test_the_demo_ends_in_what_was_made_how_long_it_took_and_what_to_open(checkout):

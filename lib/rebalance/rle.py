@@ -17,6 +17,9 @@ MASKS_AT_A_TIME = 20_000
 MAX_COORDINATE = 1e6
 """Pixels; pycocotools walks along every edge, whatever part of it lies in the image."""
 
+MAX_OUTLINE = 10_000_000
+"""Pixels along all edges of an object's polygons: as pycocotools walks along them, 0.8 GB."""
+
 MAX_PIXELS = 2**31 - 1
 """Of an image; pycocotools counts them in 32 bits."""
 
@@ -68,6 +71,11 @@ def _compressed(index: int, segmentation: Any, height: int, width: int) -> Rle:
             "[[x, y, x, y, x, y, ...], ...]"
         )
         raise SegmentationError(index, "segmentation", _shortened(segmentation), allowed)
+    # No outline within the image passes a pixel more often than from each of its four sides.
+    longest = min(4 * (height + 2) * (width + 2), MAX_OUTLINE)
+    if sum(map(_outline, segmentation)) > longest:
+        allowed = f"must have edges of at most {longest} pixels in all in {height} x {width}"
+        raise SegmentationError(index, "segmentation", _shortened(segmentation), allowed)
     return coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
 
 
@@ -107,6 +115,12 @@ def _is_polygon(polygon: Any) -> bool:
         and numbers.dtype.kind in "iuf"
         and bool((np.abs(numbers) <= MAX_COORDINATE).all())
     )
+
+
+def _outline(polygon: list[float]) -> float:
+    """Pixels that pycocotools walks along the edges of a polygon."""
+    points = np.array(polygon, dtype=float).reshape(-1, 2)
+    return float(np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum())
 
 
 def _are_runs(counts: Any) -> bool:

@@ -71,6 +71,14 @@ def test_a_yaml_file_of_another_encoding_is_named(tmp_path, capsys):
     assert "run.yaml: not UTF-8: " in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["train --run-file", "predict --run-dir", "speed --run-dir"])
+def test_threads_are_at_least_one(tmp_path, capsys, command):
+    with pytest.raises(SystemExit) as end:
+        main([*command.split(), "absent", "--threads", "0", "--out", str(tmp_path / "out")])
+    assert end.value.code == 2
+    assert "argument --threads: must be at least 1, got 0" in capsys.readouterr().err
+
+
 @pytest.fixture
 def settings(repository):
     """Of a run, all said."""

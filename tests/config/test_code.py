@@ -14,6 +14,8 @@ from rebalance.config.experiments import load_experiments, resolve_run
 from rebalance.config.options.losses import Loss
 from rebalance.config.options.overlaps import Overlap
 
+pytestmark = pytest.mark.xdist_group("code")  # one process reads every run as it is shipped
+
 
 def test_a_function_uses_what_it_calls_and_nothing_beside_it():
     found = reached(["rebalance.losses.regression.eiou_loss"])

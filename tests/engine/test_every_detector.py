@@ -107,11 +107,15 @@ def _train_all(rank, port, runs):
 
 
 @pytest.fixture(scope="module")
-def of_two_processes(data, tmp_path_factory):
-    """Folder of every detector's training on two devices."""
+def of_two_processes(request, data, tmp_path_factory):
+    """Folder of the trainings on two devices of all detectors that are asked for."""
+    asked = [
+        item.callspec.params["base"] for item in request.session.items
+        if item.originalname == test_two_processes_train_like_one.__name__
+    ]  # fmt: skip
     folder = tmp_path_factory.mktemp("two")
     runs = {}
-    for base in EXPERIMENTS.bases:
+    for base in asked:
         run = runs[str(folder / base)] = run_of(base, data)
         run["hardware"]["devices"] = 2
     mp.spawn(_train_all, args=(free_port(), runs), nprocs=2)

@@ -21,9 +21,12 @@ from rebalance.engine.updates import Updates
 from rebalance.weights.convert import export_weights, import_weights
 
 TRAJECTORIES = FOLDER.parent / "trajectories"
-pytestmark = pytest.mark.skipif(
-    not TRAJECTORIES.is_dir(), reason="needs golden/trajectories (REBALANCE_GOLDEN)"
-)
+pytestmark = [
+    pytest.mark.xdist_group("trajectories"),  # one process follows each of them once
+    pytest.mark.skipif(
+        not TRAJECTORIES.is_dir(), reason="needs golden/trajectories (REBALANCE_GOLDEN)"
+    ),
+]
 SETTINGS = REPOSITORY / "tests" / "engine" / "trajectory_settings"
 CASES = sorted(path.stem for path in SETTINGS.glob("*.yaml"))
 ITERATIONS_PER_EPOCH = 6

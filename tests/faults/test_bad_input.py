@@ -38,8 +38,10 @@ from rebalance.engine.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from rebalance.engine.train import train
 from rebalance.errors import InputError
 
+from .conftest import small_run
 from .mutations import arguments, damaged, mutated, places
 
 pytestmark = pytest.mark.timeout(3600)  # of 20,000 cases on a busy machine
@@ -268,13 +270,6 @@ def test_scale_files(scale_project, data):
         assert f"got {key!r} (did you mean" in message
     else:
         at = str(Place(str(file), (*outer, f"{key}_" if mistyped else key)))
-        if not mistyped and outer[:1] == ["detectors"] and len(outer) > 1:
-            # A detector like it that says more of the same part may be the first to miss the rest.
-            likes = [
-                str(Place(str(file), ("detectors", like, *outer[2:], key)))
-                for like in scale["detectors"]
-            ]
-            at = next((like for like in likes if message.startswith(like)), at)
         assert message.startswith((at, f"{Place(str(file), tuple(outer))}: missing key {key!r}"))
 
 
@@ -512,11 +507,42 @@ WRITERS = [
     ["compare", "--gt", "gt.json", "--dt", "dt.json", "dt.json", "--resamples", "20", "--out",
      "new/compare.json", "--html", "new/compare.html"],
     ["threshold", "--metrics", "m.json", "--dt", "dt.json", "--out", "new/kept.json"],
+    ["link", "--gt", "frames.json", "--dt", "dt.json", "--out", "new/linked.json"],
+    *(
+        [name, "--run-dir", "finished", "--threads", "1", "--out", f"new/{name}.json"]
+        for name in ("predict", "positives", "speed", "evaluate-epochs")
+    ),
+    ["weights", "export", "--to", "mmdetection", "--run-file", "finished/run.yaml", "--weights",
+     "finished/model.safetensors", "--out", "new/exported.pth"],
+    ["weights", "import", "--from", "mmdetection", "--run-file", "finished/run.yaml", "--weights",
+     "exported.pth", "--out", "new/imported.safetensors", "--settings", "new/settings.yaml"],
+    ["export", "--run", "finished", "--out", "new/exported"],
+    ["render", "thesis_figure_1_2", "--scale", "shapes", "--executed", "new/page.ipynb", "--html",
+     "new/page.html"],
 ]  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def finished(shelf, repository):
+    """A run that has trained, with the weights of its epoch; and what more the writers read."""
+    run = small_run(repository, shelf / "data", num_train=2, num_val=12)
+    run["schedule"].update(iterations=1, batch_size=2)
+    # Layers that mmdetection has a name for.
+    run["backbone"] = {"name": "resnet", "depth": 50, "width": 8, "norm": "frozen_batch"}
+    run["detector"]["heads"]["dense"]["norm"] = "none"
+    assert train(run, shelf / "finished", threads=1, epochs=1)
+    with contextlib.chdir(shelf):
+        assert ended("evaluate", "--gt", "gt.json", "--dt", "dt.json", "--out", "m.json")[0] == 0
+        (export,) = (words for words in WRITERS if words[:2] == ["weights", "export"])
+        assert ended(*export[:-1], "exported.pth") == (0, "")
+    frames = [{**image, "video_id": 1, "frame": k}
+              for k, image in enumerate(GROUND_TRUTH["images"])]  # fmt: skip
+    write_json(shelf / "frames.json", {**GROUND_TRUTH, "images": frames})
+    return shelf
+
+
 @pytest.mark.parametrize("command", WRITERS, ids=lambda words: " ".join(words[:2]))
-def test_a_full_disk_is_said_in_one_line(shelf, disk, server, command):
+def test_a_full_disk_is_said_in_one_line(request, finished, disk, server, command):
     url = server.add("a", bytes(100))
     argv = [word.replace("new/", f"{disk}/").replace("http://127.0.0.1:9/a", url)
             for word in command if word not in ("--size", "3", "--md5", "0")]  # fmt: skip
@@ -524,10 +550,9 @@ def test_a_full_disk_is_said_in_one_line(shelf, disk, server, command):
     with (disk / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
         while True:
             filler.write(bytes(4096))
-    with contextlib.chdir(shelf):
-        ended("evaluate", "--gt", "gt.json", "--dt", "dt.json", "--out", "m.json")
+    place = request.getfixturevalue("checkout") if command[0] == "render" else finished
+    with contextlib.chdir(place):
         code, errors = ended(*argv)
-        Path("m.json").unlink()
     assert code == 2
     *progress, line = errors.splitlines()
     assert line.startswith("rebalance")

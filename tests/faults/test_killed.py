@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from rebalance.config.experiments import load_experiments, resolve_run
-from rebalance.data.shapes import make_shapes
 
 from .commands import command
+from .conftest import small_run
 from .test_bad_input import GROUND_TRUTH, RESULTS, write_json
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
@@ -28,7 +27,7 @@ FILES = {f"images/{k:03d}.bin": os.urandom(200) for k in range(400)}
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload([
     "__main__", "rebalance.cli", "rebalance.engine.train", "rebalance.metrics", "rebalance.report",
-    "rebalance.data.download",
+    "rebalance.data.download", "rebalance.report.notebooks", "rebalance.report.place", "papermill",
 ])  # fmt: skip
 
 
@@ -63,13 +62,9 @@ class Job:
 
 
 @pytest.fixture(scope="module")
-def jobs(repository, tmp_path_factory):
+def jobs(repository, checkout, tmp_path_factory):
     folder = tmp_path_factory.mktemp("jobs")
-    make_shapes(folder / "data" / "shapes", num_train=8, num_val=2, image_size=32)
-    experiments = load_experiments(repository, check_runs=False)
-    run = resolve_run(
-        experiments, "retinanet_r50_eiou", "shapes", data=str(folder / "data")
-    ).model_dump()
+    run = small_run(repository, folder / "data", num_train=8, num_val=2)
     run["schedule"].update(iterations=30, batch_size=2, checkpoint_every=4)
     (folder / "run.yaml").write_text(yaml.safe_dump(run))
     many = [{**result, "score": k / 3000} for k in range(2500) for result in RESULTS[:1]]
@@ -105,7 +100,7 @@ def jobs(repository, tmp_path_factory):
             ["render", "thesis_figure_1_2", "--scale", "shapes", "--executed",
              "{out}/page.ipynb", "--html", "{out}/page.html"],
             ["page.html"],
-            repository,
+            checkout,
         ),
     }  # fmt: skip
 

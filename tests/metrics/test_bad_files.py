@@ -218,6 +218,11 @@ def square_rle(size=200):
         pytest.param(
             [[0, 0, 5, 5]], "results[1].segmentation: got [[0, 0, 5, 5]]", id="a line, no polygon"
         ),
+        pytest.param(
+            [[-1e6, 0, 1e6, 9] * 150],
+            "must have edges of at most 163216 pixels in all in 200 x 200",
+            id="edges of 6e8 pixels",
+        ),
     ],
 )
 def test_bad_masks(make_scene, run, segmentation, message):

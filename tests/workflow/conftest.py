@@ -52,7 +52,11 @@ class Project:
 
     def planned(self, *arguments: str) -> dict[str, int]:
         """Jobs per rule that a dry run of some targets announces."""
-        output = self.snakemake("--dry-run", *arguments).stdout
+        return self.jobs_of(self.snakemake("--dry-run", *arguments).stdout)
+
+    @staticmethod
+    def jobs_of(output: str) -> dict[str, int]:
+        """Jobs per rule that the output of a dry run announces."""
         if "Job stats:" not in output:
             return {}
         lines = output.split("Job stats:", 1)[1].split("total", 1)[0].splitlines()[3:]

@@ -7,17 +7,24 @@ import pandas as pd
 import pytest
 import yaml
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("dag")]
+# One fixture trains three runs and makes their pages.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.xdist_group("dag")]
 
 TABLE = "focal_eiou_table_1"
+FIGURE = "thesis_figure_5_2"
+DATA = 'my "data", it\'s $HOME'
 FOLDER = "results/shapes/focal_eiou/table_1"
 
 
 @pytest.fixture(scope="module")
 def built(make_project):
-    """A project with one table and its training curves made."""
-    project = make_project()
-    project.snakemake(TABLE, f"{TABLE}_curves")
+    """A project with one table, its training curves and an analytic figure made.
+
+    Checkout and data lie in folders of names that a shell or a quotation could trip over.
+    """
+    project = make_project('my "project", it\'s $HOME')
+    project.edit("config/config.yaml", lambda settings: settings.update(data=DATA))
+    project.said = project.snakemake("--verbose", TABLE, f"{TABLE}_curves", FIGURE).stdout
     return project
 
 
@@ -30,6 +37,19 @@ def test_one_table_makes_its_files_and_trains_its_runs_only(built):
     assert trained == {
         "retinanet_r50_smooth_l1", "retinanet_r50_balanced_l1", "retinanet_r50_focal_l1"
     }  # fmt: skip
+
+
+def test_checkout_and_data_may_lie_in_folders_of_any_name(built):
+    assert (built.root / "results/shapes/thesis/figure_5_2/notebook.html").exists()
+    metrics = built.root / "results/shapes/runs/retinanet_r50_focal_l1/seed0/default/metrics.json"
+    assert "AP50" in json.loads(metrics.read_text())
+    assert (built.root / DATA / "shapes" / "annotations" / "train.json").exists()
+    assert not (built.root / "data").exists()
+
+
+def test_snakemake_looks_for_jobs_when_one_has_ended_and_not_all_the_time(built):
+    """Once for each job and once at the start; by a timer it would be many times a second."""
+    assert built.said.count("Ready jobs: ") <= 1 + built.said.count("Finished jobid: ")
 
 
 def test_the_table_holds_the_numbers_of_the_metrics_files_and_of_the_paper(built):
@@ -64,11 +84,10 @@ def test_the_index_shows_what_is_there_after_a_part_of_the_targets(built):
 
 
 def test_nothing_is_made_twice(built):
-    assert built.planned(TABLE) == {}
-
-
-def test_to_watch_trainings_makes_nothing_again(built):
-    assert built.planned(TABLE, "--config", "tensorboard=scalars") == {}
+    """Nor because notebooks or losses were touched, nor to watch trainings."""
+    for file in ("notebooks/table.ipynb", "lib/rebalance/losses/regression.py"):
+        os.utime(built.root / file)
+    assert built.planned(TABLE, FIGURE, "--config", "tensorboard=scalars") == {}
 
 
 def test_a_run_shared_by_two_tables_is_trained_once(built):
@@ -76,12 +95,6 @@ def test_a_run_shared_by_two_tables_is_trained_once(built):
     rows = yaml.safe_load((built.root / "config/papers/focal_eiou.yaml").read_text())
     runs = {row["run"] for row in rows["targets"]["table_2"]["rows"]}
     assert planned["train"] == len(runs - {"retinanet_r50_smooth_l1", "retinanet_r50_focal_l1"})
-
-
-def test_touching_a_notebook_or_a_loss_reruns_nothing(built):
-    for file in ("notebooks/table.ipynb", "lib/rebalance/losses/regression.py"):
-        os.utime(built.root / file)
-    assert built.planned(TABLE) == {}
 
 
 def test_changing_a_notebook_renders_again_and_trains_nothing(built):
@@ -161,21 +174,21 @@ def test_changing_a_setting_trains_only_the_run_that_has_it(built):
     assert planned["train"] == 1
 
 
-def test_a_figure_depends_on_its_own_family(make_project):
+def test_a_figure_depends_on_its_own_family(built):
     """And on what the family computes with, but on no other family."""
-    project = make_project()
-    project.snakemake("thesis_figure_5_2")
-    figures = project.root / "lib/rebalance/figures"
+    figures = built.root / "lib/rebalance/figures"
     for path, rerun in (
         (figures / "metric_behaviour/draw.py", True),
-        (project.root / "lib/rebalance/metrics/lrp.py", True),
+        (built.root / "lib/rebalance/metrics/lrp.py", True),
         (figures / "toy_boxes/draw.py", False),
     ):
         before = path.read_text()
         path.write_text(before.replace("    return ", "    0\n    return "))
         assert path.read_text() != before
-        planned = project.planned("thesis_figure_5_2")
-        path.write_text(before)
+        try:
+            planned = built.planned(FIGURE)
+        finally:
+            path.write_text(before)
         assert bool(planned) == rerun, path
 
 
@@ -253,18 +266,6 @@ def test_a_missing_dataset_folder_is_named(make_project):
     done = project.snakemake(TABLE, check=False)
     assert done.returncode != 0
     assert "raw/coco_tiny/annotations/instances_train2017.json" in done.stdout
-
-
-def test_checkout_and_data_may_lie_in_folders_of_any_name(make_project):
-    project = make_project('my "project", it\'s $HOME')
-    data = 'my "data", it\'s $HOME'
-    project.edit("config/config.yaml", lambda settings: settings.update(data=data))
-    metrics = "results/shapes/runs/retinanet_r50_focal_l1/seed0/default/metrics.json"
-    first_of_the_demo = "thesis_figure_1_2"
-    project.snakemake(metrics, first_of_the_demo)
-    assert (project.root / "results/shapes/thesis/figure_1_2/notebook.html").exists()
-    assert "AP50" in json.loads((project.root / metrics).read_text())
-    assert (project.root / data / "shapes" / "annotations" / "train.json").exists()
 
 
 def test_lint_finds_nothing_but_the_absent_conda_environments(make_project):

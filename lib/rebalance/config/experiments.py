@@ -536,6 +536,8 @@ def _check_scales(experiments: Experiments) -> None:
         for base in scale.detectors:
             place = file.at("detectors", base)
             _named(experiments.bases, base, place, experiments.place("detectors.yaml"))
+        # Before those that are like it: what is wrong in one is said where it stands.
+        for base in sorted(scale.detectors, key=lambda base: len(experiments.kin(base))):
             _check_detector(experiments.detector_layers(base, name))
 
 

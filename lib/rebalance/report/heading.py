@@ -36,9 +36,10 @@ def heading_html(
     if scale is not None and scale != PAPER_SCALE:
         parts.append(
             '<div class="banner" role="note"><strong>Not comparable with the paper.</strong> '
-            f"Everything measured here was trained at the <em>{escape(scale)}</em> scale: other "
-            "data, a smaller network and a shorter schedule than the work used. Compare the rows "
-            "with each other; the reported numbers stand beside them for orientation only.</div>"
+            f"Everything measured here is of the <em>{escape(scale)}</em> scale: other data than "
+            "the work's and, where something was trained, a smaller network and a shorter "
+            "schedule. Compare the rows with each other; the reported numbers stand beside them "
+            "for orientation only.</div>"
         )
     if nothing_learnt:
         parts.append(
