@@ -10,12 +10,6 @@ for target in TARGETS.values():
             localrule: True
 
 
-# Hundreds of names that few type: without them every other call of Snakemake is quicker.
-def asked_for(prefix, names):
-    """Those of the names that are needed for what was typed: none if no word begins like that."""
-    return names if any(word.startswith(prefix) for word in sys.argv) else []
-
-
 for run in asked_for("report_", EXPERIMENTS.runs):
 
     rule:
