@@ -257,8 +257,19 @@ def flip_a_bit(path):
     path.write_bytes(content)
 
 
+def point_before_the_beginning(path):
+    """By the places that the two ends of the zip's directory name."""
+    content = bytearray(path.read_bytes())
+    for end, place, length in ((b"PK\6\6", 48, 8), (b"PK\5\6", 16, 4)):
+        at = content.rindex(end) + place
+        moved = int.from_bytes(content[at : at + length], "little") + 64
+        content[at : at + length] = moved.to_bytes(length, "little")
+    path.write_bytes(content)
+
+
 DAMAGES = {
     "one bit": flip_a_bit,
+    "a seek": point_before_the_beginning,
     "cut": lambda path: os.truncate(path, path.stat().st_size // 2),
     "empty": lambda path: os.truncate(path, 0),
     "killed between the two renames": lambda path: path.unlink(),

@@ -1,6 +1,7 @@
 """Checkpoints that are whole or absent, and the per-iteration log that goes with them."""
 
 import csv
+import errno
 import io
 import os
 import zipfile
@@ -111,6 +112,10 @@ def _damage(path: Path) -> str | None:
         return None
     except DAMAGED_ZIP as error:
         return (str(error) or "it ends too early").splitlines()[0]
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # of a seek, where damaged bytes point
+            raise
+        return "it points before its beginning"
     return None
 
 
