@@ -128,6 +128,13 @@ def test_what_is_no_archive_is_refused(tmp_path):
     assert_refused(tmp_path / "absent", tmp_path, "no such archive")
 
 
+@pytest.mark.parametrize("folder", ["", ".", "..", "/"])
+def test_a_folder_without_a_name_of_its_own_is_refused(tmp_path, folder):
+    archive = write_zip(tmp_path / "archive", {"a": b"1"})
+    with pytest.raises(InputError, match="must be the name of a folder to make"):
+        extract(archive, folder)
+
+
 def test_a_folder_that_exists_is_not_touched(tmp_path):
     archive = write_zip(tmp_path / "archive", COCO)
     (tmp_path / "out").mkdir()

@@ -212,7 +212,7 @@ def test_settings_of_a_run(folder, trained, data, name, command, result):
     code, errors = run(*(part.format(folder=folder) for part in command), "--out", out)
     # The data set is not there: what passes the settings is refused by its name.
     assert code == 2
-    annotations = [Path(name) for name in ("annotations", "/etc/passwd", "a\0b")]
+    annotations = [Path(name) for name in ("annotations", "/etc/passwd", "a\0b", ": x: no such")]
     check(code, errors, [file, *annotations], [folder / result])
 
 

@@ -57,9 +57,12 @@ def make_folder(path: str | Path, made_from: str, fill: Callable[[Path], None]) 
         fill: gets the temporary folder.
 
     Raises:
-        InputError: ``path`` exists and is neither an empty folder nor made from the same.
+        InputError: ``path`` exists and is neither an empty folder nor made from the same, or has no
+            name of its own, as ``.`` has none.
     """
     folder = Path(path)
+    if folder.name in ("", ".."):
+        raise InputError(f"{folder}: must be the name of a folder to make")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder.with_name(f".{folder.name}.lock"), f"making {folder}") as alone:
         if _is_taken(folder):
