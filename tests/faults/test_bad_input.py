@@ -210,7 +210,8 @@ def test_settings_of_a_run(folder, trained, data, name, command, result):
     file, out = folder / name, folder / result.split("/")[0]
     file.write_text(yaml.safe_dump(data.draw(mutated(trained))))
     code, errors = run(*(part.format(folder=folder) for part in command), "--out", out)
-    # The data set is not there: what passes the settings is refused by its name.
+    # The data set is not there: what passes the settings is refused by its name, also by one that
+    # a mutation gave it. Of `x`, which stands in many words, more of the message is asked for.
     assert code == 2
     annotations = [Path(name) for name in ("annotations", "/etc/passwd", "a\0b", ": x: no such")]
     check(code, errors, [file, *annotations], [folder / result])

@@ -113,9 +113,9 @@ def _damage(path: Path) -> str | None:
     except DAMAGED_ZIP as error:
         return (str(error) or "it ends too early").splitlines()[0]
     except OSError as error:
-        if error.errno != errno.EINVAL:  # of a seek, where damaged bytes point
+        if error.errno != errno.EINVAL:
             raise
-        return "it points before its beginning"
+        return "it points before its beginning"  # where zipfile cannot seek to
     return None
 
 
