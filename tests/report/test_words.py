@@ -14,6 +14,8 @@ from rebalance.report.words import in_words, indexed
     ("1 - PQ over 2 N_TP + N_FP", "1 - PQ over 2 N<sub>TP</sub> + N<sub>FP</sub>"),
     ("share_above_0.9", "share above 0.9"),
     ("iou of green", "IoU of green"),
+    ("w_r", "w<sub>r</sub>"),
+    ("x_of_max", "x of max"),
 ])  # fmt: skip
 def test_names_in_words(name, words):
     assert in_words(name) == words
