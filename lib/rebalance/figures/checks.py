@@ -87,7 +87,8 @@ def claim_verdict(claim: Check | Gain) -> ClaimVerdict:
 
     A gain holds if its interval leaves out 0 on the side that the work prints, fails if it does so
     on the other, and is open if it has 0 inside, or if there is no interval. A number measured on
-    other data than the work's is not compared with the printed one.
+    other data than the work's is not compared with the printed one; a sentence that nothing here
+    decides was not measured.
     """
     if isinstance(claim, Gain):
         if claim.measured is None:
@@ -98,7 +99,8 @@ def claim_verdict(claim: Check | Gain) -> ClaimVerdict:
     if claim.misprint:
         return "misprint"
     if claim.holds is None:
-        return "not_measured" if claim.measured is None else "not_compared"
+        has_number = claim.tolerance is not None and claim.measured is not None
+        return "not_compared" if has_number else "not_measured"
     return "holds" if claim.holds else "fails"
 
 
@@ -149,7 +151,7 @@ def comparable(checks: Iterable[Check], like_the_work: bool) -> list[Check]:
     """The checks, as far as what was measured may be held against them.
 
     On another data set or with a smaller network than the work's its sentences may be true, too;
-    its numbers are those of something else, and count as not measured.
+    its numbers are those of something else, and are not compared.
     """
     return [
         check if like_the_work or check.tolerance is None else check._replace(holds=None)
@@ -203,7 +205,7 @@ def verdict(checks: Sequence[Check], kind: Kind = "compared") -> Verdict:
     - ``differs``: a number that was measured is not the printed one, and no misprint explains it;
     - ``redrawn``: a diagram, of which nothing else is said, unless it contradicts its own claims;
     - ``transcribed``: there is nothing to compute;
-    - ``not_measured``: there is, and nothing of it was measured here;
+    - ``not_measured``: there is, and nothing of it was measured here, or on other data only;
     - ``reproduced``, or ``misprints`` if named misprints are all that fails: every number was
       measured and agrees, and every sentence is true;
     - ``claims``: only sentences were decided, or some checks were not measured: so many hold.
@@ -241,16 +243,17 @@ def verdict_words(found: str, checks: Sequence[Check]) -> str:
         found: a ``Verdict``.
         checks: what it follows from.
     """
-    open_checks = sum(check.holds is None for check in checks)
-    count = count_holding(checks)
+    claims = [claim_verdict(check) for check in checks]
+    missing, count = claims.count("not_measured"), count_holding(checks)
+    undecided = "compared" if "not_compared" in claims else "measured"
     return {
         "reproduced": f"reproduced: {count}",
         "misprints": f"reproduced but for named misprints: {count}",
         "differs": f"differs: {count} hold",
-        "claims": f"claims hold {count}" + (f", {open_checks} not measured" if open_checks else ""),
+        "claims": f"claims hold {count}" + (f", {missing} not measured" if missing else ""),
         "redrawn": "redrawn",
         "transcribed": "transcribed",
-        "not_measured": "not measured at this scale",
+        "not_measured": f"not {undecided} at this scale",
         "added": "our addition",
     }[found]
 

@@ -13,6 +13,15 @@ from rebalance.figures.checks import PAPER_SCALE, Check, Kind, claim_verdict, ve
 from rebalance.report.words import in_words, indexed
 
 NOT_SHOWN = "–"
+#: What the verdicts of claims are called, in their order in bars and filters.
+CLAIMS = {
+    "holds": "holds",
+    "misprint": "misprint",
+    "fails": "does not hold",
+    "open": "open",
+    "not_compared": "not compared",
+    "not_measured": "not measured",
+}
 
 
 def verdict_chip(checks: Sequence[Check], kind: Kind = "compared") -> str:
@@ -46,22 +55,19 @@ def checks_heading_html(
 def checks_html(checks: Sequence[Check], kind: str = "figure") -> str:
     """One line per check: measured, printed, whether it holds, and why not.
 
-    Those that do not hold come first, then those that were not measured.
+    Those that do not hold come first, then those that nothing here decides.
     """
     if not checks:
         return f'<p class="fine">The {kind} prints nothing that could be computed.</p>'
     order = {False: 0, None: 1, True: 2}
     lines = []
     for check in sorted(checks, key=lambda check: order[check.holds]):
-        mark = {None: "not measured", True: "holds", False: "does not hold"}[check.holds]
-        if check.misprint:
-            mark = "misprint"
         found = claim_verdict(check)
         lines.append(
             f'<tr><th scope="row">{in_words(check.name)}</th>'
             f'<td data-label="measured">{show(check.measured)}</td>'
             f'<td data-label="printed">{show(check.printed)}</td>'
-            f'<td class="verdict"><span class="chip {found}">{mark}</span></td>'
+            f'<td class="verdict"><span class="chip {found}">{CLAIMS[found]}</span></td>'
             f'<td class="note">{escape(check.note)}</td></tr>'
         )
     names = ("what", "measured", "printed", "verdict", "note")

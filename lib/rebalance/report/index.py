@@ -17,10 +17,10 @@ from rebalance.config.part import Options, section
 from rebalance.data.files import write_atomically
 from rebalance.errors import InputError
 from rebalance.figures.checks import PAPER_SCALE
+from rebalance.report.checks import CLAIMS
 from rebalance.report.page import HERE, page_css, write_look
 from rebalance.report.place import NEIGHBOURS
 from rebalance.report.scoreboard import (
-    CLAIMS,
     count_claims,
     counted,
     scoreboard_html,
@@ -42,7 +42,7 @@ VERDICTS = {
     "claims": "claims hold in part or whole",
     "redrawn": "redrawn",
     "transcribed": "transcribed",
-    "not_measured": "not measured at this scale",
+    "not_measured": "not measured or compared at this scale",
     "added": "our addition",
 }
 

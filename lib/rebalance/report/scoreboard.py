@@ -8,18 +8,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from rebalance.report.checks import show
+from rebalance.report.checks import CLAIMS, show
 from rebalance.report.words import in_words
 
-#: What the verdicts of claims are called, in their order in bars and filters.
-CLAIMS = {
-    "holds": "holds",
-    "misprint": "misprint",
-    "fails": "does not hold",
-    "open": "open",
-    "not_compared": "not compared",
-    "not_measured": "not measured",
-}
 #: What they are called behind a count.
 COUNTED = CLAIMS | {"holds": "hold", "misprint": "misprints", "fails": "do not hold"}
 

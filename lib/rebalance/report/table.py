@@ -82,12 +82,14 @@ def style_table(
     text: dict[tuple[str, str], list[str]] = {}
     kinds: dict[tuple[str, str], list[str]] = {}
     for name in rows[0]["setting"]:
-        heading = (in_words(name), "")
+        heading = (f'<span class="setting">{in_words(name)}</span>', "")
         text[heading] = [show_setting(row["setting"][name]) for row in rows]
         kinds[heading] = ["setting"] * len(rows)
     names = next(iter(text))
     text[names] = [
-        shown + "".join(f'<span class="reason">{escape(said)}</span>' for said in _said(row))
+        shown
+        + _settings_below(row)
+        + "".join(f'<span class="reason">{escape(said)}</span>' for said in _said(row))
         for shown, row in zip(text[names], rows, strict=True)
     ]
     for metric in map(read_metric, metrics):
@@ -117,6 +119,7 @@ def style_table(
     essential: list[CSSDict] = [
         {"selector": "td.best", "props": "font-weight: bold"},
         {"selector": ".reason, .gain", "props": "display: block; font-weight: normal"},
+        {"selector": ".narrow", "props": "display: none"},
     ]
     return (
         Styler(shown, uuid="results", cell_ids=False)
@@ -125,6 +128,16 @@ def style_table(
         .set_table_styles(essential)
         .hide(axis="index")
     )
+
+
+def _settings_below(row: Mapping[str, Any]) -> str:
+    """The settings but the first, which a narrow page shows below it instead of in columns."""
+    others = [
+        f"{in_words(name)}: {show_setting(value)}"
+        for name, value in list(row["setting"].items())[1:]
+        if value is not None
+    ]
+    return f'<span class="narrow">{"<br>".join(others)}</span>' if others else ""
 
 
 def _said(row: Mapping[str, Any]) -> list[str]:

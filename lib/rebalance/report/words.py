@@ -20,19 +20,21 @@ _INDEXED = re.compile(r"\b(o?LRP|[A-Z])_(\w+)|\b([a-z])_([a-z0-9]+)\b|\b(A[PR])(
 
 def in_words(name: str) -> str:
     """HTML of a name: ``ap_loss of R1``, ``mask_oLRP_Loc``, ``n_parameters`` in words."""
-    text = re.sub(r"\bn(?:um)?_", "number of ", name)
-    text = re.sub(r"\b([a-z]_[a-z0-9]+)\b|(?<=[a-z0-9])_(?=[A-Za-z0-9])", _symbol_or_space, text)
+    text = spaced(re.sub(r"\bn(?:um)?_", "number of ", name))
     text = re.sub(r"\b[a-z]+\d?\b", lambda word: ACRONYMS.get(word[0], word[0]), text)
     return re.sub(r"(?<=\w)_(?=\w)", " ", indexed(text))
+
+
+def spaced(name: str) -> str:
+    """A name as text: ``mask_AP`` is mask AP; symbols keep their index (oLRP_Loc, w_r)."""
+    return re.sub(
+        r"\b([a-z]_[a-z0-9]+)\b|(?<=[a-z0-9])_(?=[A-Za-z0-9])", lambda found: found[1] or " ", name
+    )
 
 
 def indexed(text: str) -> str:
     """HTML of a text, indices of symbols in it below the line: AP50, oLRP_Loc, N_TP, w_r."""
     return _INDEXED.sub(_below_the_line, escape(text))
-
-
-def _symbol_or_space(found: re.Match[str]) -> str:
-    return found[1] or " "
 
 
 def _below_the_line(found: re.Match[str]) -> str:

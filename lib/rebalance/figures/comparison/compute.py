@@ -18,6 +18,7 @@ from rebalance.errors import InputError
 from rebalance.figures.checks import POINTS, Check, printed_number
 from rebalance.figures.comparison.epochs import at_best_epoch
 from rebalance.metrics.output import read_metrics
+from rebalance.report.words import spaced
 
 COLUMNS = [
     "run", "variant", "metric", "better", "seeds", "measured", "std", "at_best_epoch",
@@ -295,7 +296,8 @@ def _decide(
                 _gain(values, columns[name], pair, bool(gain.get("times"))) for pair in gain["rows"]
             ]
             holds += [None if np.isnan(value) else _within(gain, value) for value in found]
-            shown.append(f"{name} {', '.join(_show_gain(gain, value) for value in found)}")
+            values_shown = ", ".join(_show_gain(gain, value) for value in found)
+            shown.append(f"{spaced(name)} {values_shown}")
     return None if None in holds else all(holds), "; ".join(shown)
 
 
