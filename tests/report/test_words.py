@@ -7,7 +7,8 @@ from rebalance.report.words import in_words, indexed
 @pytest.mark.parametrize(("name", "words"), [
     ("AP50", "AP<sub>50</sub>"),
     ("mask_oLRP_Loc", "mask oLRP<sub>Loc</sub>"),
-    ("params_k", "params k"),
+    ("params_k", "params (thousands)"),
+    ("model_size_mb", "model size (MB)"),
     ("n_hyperparameters", "number of hyperparameters"),
     ("alrp_loss of C & R1", "aLRP loss of C &amp; R1"),
     ("PQ_error of X, Y", "PQ error of X, Y"),

@@ -137,7 +137,7 @@ def _settings_below(row: Mapping[str, Any]) -> str:
         for name, value in list(row["setting"].items())[1:]
         if value is not None
     ]
-    return f'<span class="narrow">{"<br>".join(others)}</span>' if others else ""
+    return f'<span class="narrow">{", ".join(others)}</span>' if others else ""
 
 
 def _said(row: Mapping[str, Any]) -> list[str]:

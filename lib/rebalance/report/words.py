@@ -15,6 +15,7 @@ ACRONYMS = {
     "olrp": "oLRP",
     "pq": "PQ",
 }
+UNITS = {"gb": "GB", "k": "thousands", "mb": "MB"}
 _INDEXED = re.compile(r"\b(o?LRP|[A-Z])_(\w+)|\b([a-z])_([a-z0-9]+)\b|\b(A[PR])(\d+|[SML])\b")
 
 
@@ -26,9 +27,13 @@ def in_words(name: str) -> str:
 
 
 def spaced(name: str) -> str:
-    """A name as text: ``mask_AP`` is mask AP; symbols keep their index (oLRP_Loc, w_r)."""
+    """A name as text: ``mask_AP`` is mask AP, ``memory_gb`` has its unit in parentheses.
+
+    Symbols keep their index (oLRP_Loc, w_r).
+    """
+    text = re.sub(rf"_({'|'.join(UNITS)})\b", lambda unit: f" ({UNITS[unit[1]]})", name)
     return re.sub(
-        r"\b([a-z]_[a-z0-9]+)\b|(?<=[a-z0-9])_(?=[A-Za-z0-9])", lambda found: found[1] or " ", name
+        r"\b([a-z]_[a-z0-9]+)\b|(?<=[a-z0-9])_(?=[A-Za-z0-9])", lambda found: found[1] or " ", text
     )
 
 
