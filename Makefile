@@ -10,7 +10,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 # uv installs several times as fast; pip does the same without it.
 PIP := $(if $(shell command -v uv),uv pip install --python $(BIN)/python,$(BIN)/pip install --disable-pip-version-check)
-CORES ?= $(shell nproc)
+CORES ?= $(shell env -u OMP_NUM_THREADS nproc)
 SHAPES := results/shapes
 # One thread per training keeps its bytes the same whatever else runs; jobs fill the cores.
 export OMP_NUM_THREADS ?= 1

@@ -43,6 +43,17 @@ def test_the_demo_ends_in_what_was_made_how_long_it_took_and_what_to_open(checko
     assert opens == "Open results/shapes/index.html"
 
 
+def test_threads_of_a_job_do_not_bound_the_cores(checkout):
+    done = subprocess.run(
+        ("make", "--dry-run", "test"),
+        cwd=checkout,
+        text=True,
+        capture_output=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert f"pytest -n {len(os.sched_getaffinity(0))} " in done.stdout
+
+
 def test_a_demo_that_failed_does_not_say_that_it_made_anything(checkout):
     done = demo(checkout, 1)
     assert done.returncode != 0
