@@ -38,7 +38,7 @@ def room(module: str) -> str:
 
 
 FLOORS = [
-    {"errors", "rng", "distributed", "rle"},
+    {"errors", "rng", "distributed", "rle", "words"},
     {"inputs", "checks", "locks"},
     {"boxes", "config"},
     {"generators", "metrics", "video"},

@@ -15,7 +15,7 @@ from rebalance.figures.comparison.gains import with_gains
 from rebalance.figures.style import INK, LINE, SOFT, use_style
 from rebalance.report.heading import heading_html
 from rebalance.report.table import style_table
-from rebalance.report.words import in_words
+from rebalance.words import in_words
 
 WASH, MARK, WARNING, WARNING_LINE = "#eef1f5", "#e3f1f7", "#fdf1da", "#f0cf94"
 """Colours of the page's style sheet, in light."""

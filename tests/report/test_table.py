@@ -483,7 +483,7 @@ def test_numbers_that_say_nothing_say_so_on_top():
 
 def test_small_print():
     legend = legend_html(METRICS)
-    assert "Not measured here: memory gb." in legend
+    assert "Not measured here: memory (GB)." in legend
     assert "Not measured here" not in legend_html(METRICS[:2])
     assert "AP, oLRP in percent" in legend
     assert "↑ higher is better, ↓ lower is better" in legend

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from rebalance.figures.checks import PAPER_SCALE, Check, Kind, claim_verdict, verdict, verdict_words
-from rebalance.report.words import in_words, indexed
+from rebalance.words import in_words, indexed
 
 NOT_SHOWN = "–"
 #: What the verdicts of claims are called, in their order in bars and filters.

@@ -8,7 +8,7 @@ import numpy as np
 
 from rebalance.report.numbers import show_number
 from rebalance.report.page import page_css
-from rebalance.report.words import in_words
+from rebalance.words import in_words
 
 #: Metric -> what it is. AP higher is better, oLRP lower is better.
 MEANINGS = {

@@ -7,7 +7,7 @@ from typing import Any
 from rebalance.figures.checks import PAPER_SCALE, Check
 from rebalance.report.checks import verdict_chip
 from rebalance.report.table import ARROWS, read_metric
-from rebalance.report.words import in_words
+from rebalance.words import in_words
 
 
 def heading_html(

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from rebalance.report.checks import CLAIMS, show
-from rebalance.report.words import in_words
+from rebalance.words import in_words
 
 #: What they are called behind a count.
 COUNTED = CLAIMS | {"holds": "hold", "misprint": "misprints", "fails": "do not hold"}

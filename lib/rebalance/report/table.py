@@ -17,14 +17,14 @@ from rebalance.config.rows import row_names
 from rebalance.figures.comparison.compute import Metric, read_metric
 from rebalance.figures.comparison.gains import agreement
 from rebalance.report.numbers import UNDEFINED, show_number
-from rebalance.report.words import in_words
+from rebalance.words import in_words
 
 if TYPE_CHECKING:
     from pandas.io.formats.style_render import CSSDict
 
 STAND_IN = "stand-in"
 """How the note of a row begins that shows something in the place of what the work has."""
-_NAME = re.compile(r"[a-z0-9]+(_[a-z0-9]+)+")
+_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 ARROWS = {"higher": "↑", "lower": "↓", None: ""}
 
 

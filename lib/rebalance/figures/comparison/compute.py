@@ -18,7 +18,7 @@ from rebalance.errors import InputError
 from rebalance.figures.checks import POINTS, Check, printed_number
 from rebalance.figures.comparison.epochs import at_best_epoch
 from rebalance.metrics.output import read_metrics
-from rebalance.report.words import spaced
+from rebalance.words import spelled
 
 COLUMNS = [
     "run", "variant", "metric", "better", "seeds", "measured", "std", "at_best_epoch",
@@ -297,7 +297,7 @@ def _decide(
             ]
             holds += [None if np.isnan(value) else _within(gain, value) for value in found]
             values_shown = ", ".join(_show_gain(gain, value) for value in found)
-            shown.append(f"{spaced(name)} {values_shown}")
+            shown.append(f"{spelled(name)} {values_shown}")
     return None if None in holds else all(holds), "; ".join(shown)
 
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from rebalance.figures.style import FIXED_COLOURS, INK, SOFT, figure, save_bitmap
+from rebalance.words import spelled
 
 #: More rows than this are drawn without their names.
 MOST_NAMES = 16
@@ -61,7 +62,7 @@ def plot_comparison(
             ax.set_xticks([])
             ax.text(0.5, 0.5, "none", transform=ax.transAxes, ha="center", color=SOFT)
     if len(names) <= MOST_NAMES:
-        axes[0].set_yticks(rows, [_shorten(name) for name in names])
+        axes[0].set_yticks(rows, [_shorten(spelled(name)) for name in names])
     else:
         axes[0].set_yticks([])
         axes[0].set_ylabel(f"{len(names)} rows")

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from rebalance.figures.style import figure, legend_below, line_styles
 from rebalance.figures.training_curves.compute import smooth
+from rebalance.words import spelled
 
 #: Columns of log.csv that are neither a loss nor the learning rate.
 NOT_CURVES = {"iteration", "seconds", "images"}
@@ -43,7 +44,7 @@ def plot_training_curves(
     fig, axes = figure(columns=2, grid=(rows, columns), aspect=0.6, squeeze=False)
     styles = line_styles(logs)
     for ax, name in zip(axes.flat, panels, strict=False):
-        ax.set_title(TITLES.get(name, name.replace("_", " ")))
+        ax.set_title(TITLES.get(name, spelled(name)))
         for label, seeds in logs.items():
             series = [log.set_index("iteration")[name] for log in seeds if name in log]
             if not series:
@@ -51,7 +52,7 @@ def plot_training_curves(
             together = pd.concat(series, axis=1, join="inner")
             span = 1 if name == "lr" else span_fraction * len(together)
             curves = np.stack([smooth(seed.to_numpy(), span) for _, seed in together.items()])
-            ax.plot(together.index, curves.mean(axis=0), label=label, **styles[label])
+            ax.plot(together.index, curves.mean(axis=0), label=spelled(label), **styles[label])
             if len(series) > 1:
                 ax.fill_between(
                     together.index,

@@ -21,20 +21,20 @@ _INDEXED = re.compile(r"\b(o?LRP|[A-Z])_(\w+)|\b([a-z])_([a-z0-9]+)\b|\b(A[PR])(
 
 def in_words(name: str) -> str:
     """HTML of a name: ``ap_loss of R1``, ``mask_oLRP_Loc``, ``n_parameters`` in words."""
-    text = spaced(re.sub(r"\bn(?:um)?_", "number of ", name))
-    text = re.sub(r"\b[a-z]+\d?\b", lambda word: ACRONYMS.get(word[0], word[0]), text)
-    return re.sub(r"(?<=\w)_(?=\w)", " ", indexed(text))
+    return re.sub(r"(?<=\w)_(?=\w)", " ", indexed(spelled(name)))
 
 
-def spaced(name: str) -> str:
+def spelled(name: str) -> str:
     """A name as text: ``mask_AP`` is mask AP, ``memory_gb`` has its unit in parentheses.
 
     Symbols keep their index (oLRP_Loc, w_r).
     """
-    text = re.sub(rf"_({'|'.join(UNITS)})\b", lambda unit: f" ({UNITS[unit[1]]})", name)
-    return re.sub(
+    text = re.sub(r"\bn(?:um)?_", "number of ", name)
+    text = re.sub(rf"_({'|'.join(UNITS)})\b", lambda unit: f" ({UNITS[unit[1]]})", text)
+    text = re.sub(
         r"\b([a-z]_[a-z0-9]+)\b|(?<=[a-z0-9])_(?=[A-Za-z0-9])", lambda found: found[1] or " ", text
     )
+    return re.sub(r"\b[a-z]+\d?\b", lambda word: ACRONYMS.get(word[0], word[0]), text)
 
 
 def indexed(text: str) -> str:

@@ -1,7 +1,7 @@
 """Names of files and code, as a reader sees them."""
 
 import pytest
-from rebalance.report.words import in_words, indexed
+from rebalance.words import in_words, indexed
 
 
 @pytest.mark.parametrize(("name", "words"), [
