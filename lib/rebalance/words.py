@@ -6,8 +6,11 @@ from html import escape
 ACRONYMS = {
     "alrp": "aLRP",
     "ap": "AP",
-    "giou": "GIoU",
+    "dcn": "DCN",
+    "gcnet": "GCNet",
     "ggiou": "GGIoU",
+    "giou": "GIoU",
+    "groie": "GRoIE",
     "iou": "IoU",
     "l1": "L1",
     "l2": "L2",

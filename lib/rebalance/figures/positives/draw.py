@@ -86,7 +86,7 @@ def plot_regressor(series: Series) -> Figure:
 
 def plot_loops(series: Series) -> Figure:
     """r3cnn Figure 2: IoUs that each loop trains on, one upon the other."""
-    fig, axes = figure(columns=2, grid=(1, len(series)), aspect=0.42, sharey=True)
+    fig, axes = figure(columns=2, grid=(1, len(series)), aspect=0.85, sharey=True)
     for ax, letter, (label, made) in zip(np.atleast_1d(axes), "abc", series.items(), strict=False):
         counts = made.loops.reshape(len(made.loops), -1, BIN_OF_LOOPS).sum(axis=2)
         shares = counts / max(int(counts.sum()), 1) * 100
