@@ -6,7 +6,10 @@ from html import escape
 ACRONYMS = {
     "alrp": "aLRP",
     "ap": "AP",
+    "ciou": "CIoU",
     "dcn": "DCN",
+    "diou": "DIoU",
+    "eiou": "EIoU",
     "gcnet": "GCNet",
     "ggiou": "GGIoU",
     "giou": "GIoU",
