@@ -18,8 +18,15 @@ ACRONYMS = {
     "l1": "L1",
     "l2": "L2",
     "lrp": "LRP",
+    "ofb": "OFB",
+    "ohem": "OHEM",
+    "ohpm": "OHPM",
     "olrp": "oLRP",
     "pq": "PQ",
+    "proi": "pRoI",
+    "roi": "RoI",
+    "rois": "RoIs",
+    "rpn": "RPN",
 }
 UNITS = {"gb": "GB", "k": "thousands", "mb": "MB"}
 _INDEXED = re.compile(r"\b(o?LRP|[A-Z])_(\w+)|\b([a-z])_([a-z0-9]+)\b|\b(A[PR])(\d+|[SML])\b")
