@@ -36,7 +36,7 @@ def test_the_demo_ends_in_what_was_made_how_long_it_took_and_what_to_open(checko
     done = demo(checkout, 0)
     assert done.returncode == 0, done.stderr
     called, *lines = done.stdout.splitlines()
-    assert called == "--cores 2 demo"
+    assert called == "--cores 3 demo"
     made, took, opens = lines
     assert made == "Made 3 pages of tables and figures, from 2 trainings"
     assert re.fullmatch(r"in \d+ min \d+ s", took)
@@ -57,4 +57,4 @@ def test_threads_of_a_job_do_not_bound_the_cores(checkout):
 def test_a_demo_that_failed_does_not_say_that_it_made_anything(checkout):
     done = demo(checkout, 1)
     assert done.returncode != 0
-    assert done.stdout.splitlines() == ["--cores 2 demo"]
+    assert done.stdout.splitlines() == ["--cores 3 demo"]

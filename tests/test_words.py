@@ -16,6 +16,8 @@ from rebalance.words import in_words, indexed
     ("share_above_0.9", "share above 0.9"),
     ("iou of green", "IoU of green"),
     ("w_r", "w<sub>r</sub>"),
+    ("initial_w_r", "initial w<sub>r</sub>"),
+    ("aLRP_IoU", "aLRP IoU"),
     ("x_of_max", "x of max"),
 ])  # fmt: skip
 def test_names_in_words(name, words):

@@ -6,6 +6,7 @@ from html import escape
 ACRONYMS = {
     "alrp": "aLRP",
     "ap": "AP",
+    "atss": "ATSS",
     "ciou": "CIoU",
     "dcn": "DCN",
     "diou": "DIoU",
@@ -22,19 +23,24 @@ ACRONYMS = {
     "ohem": "OHEM",
     "ohpm": "OHPM",
     "olrp": "oLRP",
+    "paa": "PAA",
     "pq": "PQ",
     "proi": "pRoI",
+    "rcnn": "R-CNN",
     "roi": "RoI",
     "rois": "RoIs",
     "rpn": "RPN",
 }
 UNITS = {"gb": "GB", "k": "thousands", "mb": "MB"}
+_SYMBOL_OR_SPACE = re.compile(
+    r"(?<![A-Za-z0-9])((?:o?LRP|[A-Za-z])_[A-Za-z0-9]+)(?!\w)|(?<=\w)_(?=\w)"
+)
 _INDEXED = re.compile(r"\b(o?LRP|[A-Z])_(\w+)|\b([a-z])_([a-z0-9]+)\b|\b(A[PR])(\d+|[SML])\b")
 
 
 def in_words(name: str) -> str:
     """HTML of a name: ``ap_loss of R1``, ``mask_oLRP_Loc``, ``n_parameters`` in words."""
-    return re.sub(r"(?<=\w)_(?=\w)", " ", indexed(spelled(name)))
+    return indexed(spelled(name))
 
 
 def spelled(name: str) -> str:
@@ -44,9 +50,7 @@ def spelled(name: str) -> str:
     """
     text = re.sub(r"\bn(?:um)?_", "number of ", name)
     text = re.sub(rf"_({'|'.join(UNITS)})\b", lambda unit: f" ({UNITS[unit[1]]})", text)
-    text = re.sub(
-        r"\b([a-z]_[a-z0-9]+)\b|(?<=[a-z0-9])_(?=[A-Za-z0-9])", lambda found: found[1] or " ", text
-    )
+    text = _SYMBOL_OR_SPACE.sub(lambda found: found[1] or " ", text)
     return re.sub(r"\b[a-z]+\d?\b", lambda word: ACRONYMS.get(word[0], word[0]), text)
 
 

@@ -34,6 +34,18 @@ def test_equal_figures_are_equal_bytes_without_a_date(tmp_path):
     assert b"Software" not in (tmp_path / "a" / "f.png").read_bytes()
 
 
+def test_a_long_legend_leaves_the_axes_their_size():
+    heights = []
+    for count in (2, 25):
+        fig, ax = figure(columns=2)
+        for entry in range(count):
+            ax.plot([0, 1], label=f"self balance, magnitude {entry}")
+        legend_below(fig, ax)
+        fig.draw_without_rendering()
+        heights.append(ax.get_position().height * fig.get_figheight())
+    assert heights[1] == pytest.approx(heights[0], rel=0.1)
+
+
 def test_figures_are_as_wide_as_their_columns(tmp_path):
     for columns, width in WIDTHS.items():
         fig, _ = figure(columns=columns)

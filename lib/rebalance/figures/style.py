@@ -43,8 +43,8 @@ LINE_STYLES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1,
 #: Widths of a column and of a page of a two-column paper, inches.
 WIDTHS = {1: 3.5, 2: 7.16}
 
-#: Of an entry of a legend, inches: the line with its space, and a letter.
-HANDLE_WIDTH, LETTER_WIDTH = 0.5, 0.054
+#: Of an entry of a legend, inches: the line with its space, a letter, and how far down the next is.
+HANDLE_WIDTH, LETTER_WIDTH, ENTRY_HEIGHT = 0.5, 0.054, 0.16
 
 #: Names that keep their colour in every figure, whatever stands beside them.
 FIXED_COLOURS = {
@@ -177,13 +177,17 @@ def line_styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 
 def legend_below(fig: Figure, ax: Axes, columns: int = 4) -> None:
-    """One legend under all axes, with the entries of ``ax``; fewer columns where names are long."""
+    """One legend under all axes, with the entries of ``ax``; fewer columns where names are long.
+
+    The figure grows by what more than one line of it takes, so that the axes keep their size.
+    """
     handles, labels = ax.get_legend_handles_labels()
     width = HANDLE_WIDTH + LETTER_WIDTH * max(map(len, labels), default=0)
     fitting = max(1, int(fig.get_figwidth() / width))
-    fig.legend(
-        handles, labels, loc="outside lower center", ncols=min(columns, fitting, len(labels))
-    )
+    ncols = max(1, min(columns, fitting, len(labels)))
+    lines = -(-len(labels) // ncols)
+    fig.set_figheight(fig.get_figheight() + ENTRY_HEIGHT * max(lines - 1, 0))
+    fig.legend(handles, labels, loc="outside lower center", ncols=ncols)
 
 
 def svg_bytes(fig: Figure) -> bytes:

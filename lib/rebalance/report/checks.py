@@ -47,7 +47,7 @@ def checks_heading_html(
     return (
         f'<header><p class="eyebrow"><span>{made}</span>'
         f"{verdict_chip(checks, kind)}</p><h1>{escape(title)}</h1>"
-        + (f'<p class="lead">{escape(lead)}</p>' if lead else "")
+        + (f'<p class="lead">{indexed(lead)}</p>' if lead else "")
         + "</header>"
     )
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 STAND_IN = "stand-in"
 """How the note of a row begins that shows something in the place of what the work has."""
-_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9.]+)*")
+_NAME = re.compile(r"[a-z][a-z0-9]*|\w+_[\w.]+")
 ARROWS = {"higher": "↑", "lower": "↓", None: ""}
 
 
