@@ -7,7 +7,7 @@ from typing import Any
 from rebalance.figures.checks import PAPER_SCALE, Check
 from rebalance.report.checks import verdict_chip
 from rebalance.report.table import ARROWS, read_metric
-from rebalance.words import in_words
+from rebalance.words import in_words, indexed
 
 
 def heading_html(
@@ -31,7 +31,7 @@ def heading_html(
         parts.append(verdict_chip(checks))
     parts.append(f"</p><h1>{escape(title)}{suffix}</h1>")
     if description:
-        parts.append(f'<p class="lead">{escape(description)}</p>')
+        parts.append(f'<p class="lead">{indexed(description)}</p>')
     parts.append("</header>")
     if scale is not None and scale != PAPER_SCALE:
         parts.append(
