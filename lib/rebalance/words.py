@@ -32,10 +32,10 @@ ACRONYMS = {
     "rpn": "RPN",
 }
 UNITS = {"gb": "GB", "k": "thousands", "mb": "MB"}
-_SYMBOL_OR_SPACE = re.compile(
-    r"(?<![A-Za-z0-9])((?:o?LRP|[A-Za-z])_[A-Za-z0-9]+)(?!\w)|(?<=\w)_(?=\w)"
-)
-_INDEXED = re.compile(r"\b(o?LRP|[A-Z])_(\w+)|\b([a-z])_([a-z0-9]+)\b|\b(A[PR])(\d+|[SML])\b")
+#: A letter or LRP with its index: N_TP, w_r, oLRP_Loc; none of the words of a longer name.
+_SYMBOL = r"(?<![A-Za-z0-9])(o?LRP|[A-Za-z])_([A-Za-z0-9]+)(?!\w)"
+_SYMBOL_OR_SPACE = re.compile(rf"{_SYMBOL}|(?<=\w)_(?=\w)")
+_INDEXED = re.compile(rf"{_SYMBOL}|\b(A[PR])(\d+|[SML])\b")
 
 
 def in_words(name: str) -> str:
@@ -50,7 +50,7 @@ def spelled(name: str) -> str:
     """
     text = re.sub(r"\bn(?:um)?_", "number of ", name)
     text = re.sub(rf"_({'|'.join(UNITS)})\b", lambda unit: f" ({UNITS[unit[1]]})", text)
-    text = _SYMBOL_OR_SPACE.sub(lambda found: found[1] or " ", text)
+    text = _SYMBOL_OR_SPACE.sub(lambda found: found[0] if found[1] else " ", text)
     return re.sub(r"\b[a-z]+\d?\b", lambda word: ACRONYMS.get(word[0], word[0]), text)
 
 
