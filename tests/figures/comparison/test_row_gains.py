@@ -34,13 +34,18 @@ PRINTED = {"one": [30.0, 70.0], "two": [31.0, 70.5], "three": [29.0, 69.0]}
 def results(random_scene, tmp_path_factory):
     """Folder with the evaluated files of three results: every second detection of the first, a
     third of them."""
-    folder = tmp_path_factory.mktemp("results")
     truth, found = random_scene(1, num_images=60)
+    detections = {"one": found, "two": found[::2], "three": found[::3]}
+    return evaluated(tmp_path_factory.mktemp("results"), truth, detections)
+
+
+def evaluated(folder, truth, detections):
+    """The folder, with the files of each result in one of its name."""
     (folder / "gt.json").write_text(json.dumps(truth))
-    for name, step in (("one", 1), ("two", 2), ("three", 3)):
+    for name, found in detections.items():
         run = folder / name
         run.mkdir()
-        (run / "detections.json").write_text(json.dumps(found[::step]))
+        (run / "detections.json").write_text(json.dumps(found))
         files = {"--gt": folder / "gt.json", "--dt": run / "detections.json",
                  "--out": run / "metrics.json", "--matches": run / "matches.npz"}  # fmt: skip
         arguments = [str(part) for pair in files.items() for part in pair]
@@ -140,6 +145,39 @@ def test_the_best_is_named_only_beyond_the_images_and_never_among_equals(results
     equals = table(results, ["one", "one"], [None, 0])
     assert not equals["best"].any()
     assert equals.loc[(1, "AP"), ["gain", "low", "high"]].tolist() == [0, 0, 0]
+
+
+def test_the_best_is_told_apart_from_every_other_row(tmp_path):
+    """5 objects in each of 40 images, of which a result finds some, with nothing false.
+
+    The second misses one more in ten images; the third finds still fewer, but all of them where the
+    first does not, so that with other images it could be the best.
+    """
+    finds = {"one": [3] * 40, "two": [3] * 30 + [2] * 10, "three": [5] * 20 + [2] * 4 + [0] * 16}
+    boxes = [[20 * index, 0, 10, 10] for index in range(5)]
+    truth = {
+        "images": [{"id": image, "width": 100, "height": 100} for image in range(40)],
+        "categories": [{"id": 1, "name": "thing"}],
+        "annotations": [
+            {"id": 5 * image + index, "image_id": image, "category_id": 1, "bbox": box,
+             "area": 100, "iscrowd": 0}
+            for image in range(40) for index, box in enumerate(boxes)
+        ],
+    }  # fmt: skip
+    detections = {
+        name: [
+            {"image_id": image, "category_id": 1, "bbox": box, "score": 0.9}
+            for image, count in enumerate(counts) for box in boxes[:count]
+        ]
+        for name, counts in finds.items()
+    }  # fmt: skip
+    folder = evaluated(tmp_path, truth, detections)
+    ap = table(folder, ["two", "one"], [None, 0]).xs("AP", level="metric")
+    assert ap["best"].tolist() == [False, True]
+    ap = table(folder, ["two", "three", "one"], [2, 2, None]).xs("AP", level="metric")
+    assert ap["measured"][1] < ap["measured"][0] < ap["measured"][2]
+    assert ap["high"][0] < 0 < ap["high"][1]
+    assert not ap["best"].any()
 
 
 def test_agreement_counts_signs_and_clear_gains(results):

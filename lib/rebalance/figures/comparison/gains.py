@@ -171,13 +171,14 @@ def gains_over(
 def _clear_best(
     samples: Mapping[int, _Resampled], measured: pd.Series, name: str, better: str | None
 ) -> int | None:
-    """The best row, if the interval of what it has over the second best leaves out 0."""
+    """The best row, if the interval of what it has over each other one leaves out 0."""
     values = measured.xs(name, level="metric").dropna()
     if better is None or len(values) < 2:
         return None
-    first, second = values.sort_values(ascending=better == "lower", kind="stable").index[:2]
-    low, high = _interval(samples, measured, first, second, name)
-    return first if low > 0 or high < 0 else None
+    # Not the second best alone: a worse one that errs in other images can be harder to tell apart.
+    first, *others = values.sort_values(ascending=better == "lower", kind="stable").index
+    intervals = (_interval(samples, measured, first, other, name) for other in others)
+    return first if all(low > 0 or high < 0 for low, high in intervals) else None
 
 
 @dataclass(frozen=True)
