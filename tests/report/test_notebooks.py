@@ -120,6 +120,21 @@ def test_no_installed_kernel_is_needed(tmp_path, monkeypatch):
     assert outputs(tmp_path / "executed.ipynb")[0].text == "2\n"
 
 
+def test_a_kernel_that_has_sent_its_last_reply_ends_without_a_word(tmp_path, capfd):
+    """The last thing it is asked is who it is; here it is long in coming back from the answer."""
+    slow = """
+import time
+kernel = get_ipython().kernel
+answer = kernel.shell_handlers["kernel_info_request"]
+async def answer_slowly(*message):
+    await answer(*message)
+    time.sleep(2)
+kernel.shell_handlers["kernel_info_request"] = answer_slowly"""
+    notebook = write_notebook(tmp_path / "small.ipynb", slow)
+    run_notebook(notebook, GIVEN, tmp_path / "executed.ipynb")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_failing_cell_leaves_the_notebook_with_its_traceback(tmp_path, capsys):
     notebook = write_notebook(
         tmp_path / "n.ipynb",

@@ -58,6 +58,12 @@ def kernel_manager(profile: str) -> type[AsyncKernelManager]:
             self.provisioner.process = cast("Popen[bytes]", fork)
             self.provisioner.pid = self.provisioner.pgid = fork.pid
 
+        async def _async_interrupt_kernel(self) -> None:
+            # The base class interrupts before it shuts down, too: a kernel that has sent its last
+            # reply, but not come back from doing so, would say so in the page's log.
+            if not self.shutting_down:
+                await super()._async_interrupt_kernel()
+
     return OwnPython
 
 
