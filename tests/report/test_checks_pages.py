@@ -51,7 +51,7 @@ def test_claims_about_what_is_measured_name_the_scale():
 
 def test_departures_are_said_to_be_besides_what_another_scale_changes():
     at_paper, at_shapes = (departures_html(["a & b"], scale) for scale in ("paper", "shapes"))
-    assert "<h2>Where this differs from the work</h2>" in at_paper
-    assert "differs from the work, beside what its scale changes</h2>" in at_shapes
+    assert "<h2>Where this differs from what is printed</h2>" in at_paper
+    assert "differs from what is printed, beside what its scale changes</h2>" in at_shapes
     assert all("<li>a &amp; b</li>" in html for html in (at_paper, at_shapes))
     assert "Nowhere that is known" in departures_html([], "paper")

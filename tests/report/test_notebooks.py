@@ -323,13 +323,13 @@ def test_table_notebook_from_metrics_to_page(repository, results, tmp_path):
     for expected in (
         "<title>Table 2 · shapes scale</title>",
         "Table 2 · shapes scale</h1>",
-        "Not comparable with the paper",
+        "Not comparable with printed numbers",
         "42.0",
         "± 2.8",  # seeds 40 and 44
         "+1.6",  # 37.5 - 35.9
         "needs masks",
         "A doubt.",
-        "Where this differs from the work",
+        "Where this differs from what is printed",
         "A &lt; B there.",
         "b is better",
         "claims hold 1 of 1, 1 not measured",

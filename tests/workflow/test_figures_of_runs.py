@@ -80,6 +80,6 @@ def test_positives_go_from_a_training_to_a_page(project):
     assert json.loads((folder / "positives.json").read_text())["num_images"] == 12
     page = (project.root / "results/shapes/thesis/figure_3_14/notebook.html").read_text()
     assert "shapes scale" in page
-    assert "Not comparable with the paper" in page
+    assert "Not comparable with printed numbers" in page
     # The other figures of the same run need a page only.
     assert project.planned("bbgen_figure_6") == {"figure": 1, "bbgen_figure_6": 1}

@@ -25,6 +25,7 @@ from rebalance.losses.balancing import (
 from rebalance.losses.classification import (
     focal_loss,
     ghm_c_loss,
+    ghm_c_normaliser,
     quality_focal_loss,
     sigmoid_cross_entropy_loss,
     softmax_cross_entropy_loss,
@@ -142,6 +143,7 @@ __all__ = [
     "ggiou",
     "ggiou_balanced_loss",
     "ghm_c_loss",
+    "ghm_c_normaliser",
     "ghm_weights",
     "giou_loss",
     "guided_weight",

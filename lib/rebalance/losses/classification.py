@@ -79,7 +79,8 @@ def ghm_c_loss(logits: Tensor, targets: Tensor, reduction: str = "none", bins: i
     """GHM-C (Li et al., AAAI 2019; thesis Eq. 3.3): cross-entropy over the density of gradients.
 
     The density is approximated by a histogram of gradient norms, as in the paper, over the given
-    logits (without its moving average); `ghm_weights` has the exact windows.
+    logits (without its moving average); `ghm_weights` has the exact windows. Training divides the
+    sum by the number of logits: `ghm_c_normaliser`.
 
     Args:
         logits: any shape; all of them make the histogram.
@@ -96,3 +97,19 @@ def ghm_c_loss(logits: Tensor, targets: Tensor, reduction: str = "none", bins: i
     weights = (logits.numel() / (counts * bins))[idxs].reshape(norms.shape)
     cross_entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     return reduce_loss(weights * cross_entropy, reduction, logits)
+
+
+def ghm_c_normaliser(logits: Tensor, targets: Tensor, bins: int = 30) -> Tensor:
+    """Number of examples, what the sum of `ghm_c_loss` is divided by (Li et al., AAAI 2019).
+
+    The weights of all examples add up to about their number, not to that of the positives.
+
+    Args:
+        logits: any shape; each is an example.
+        targets: not used.
+        bins: not used.
+
+    Returns:
+        Scalar, detached.
+    """
+    return logits.new_tensor(float(logits.numel()))

@@ -123,9 +123,9 @@ def doubts_html(doubts: Sequence[str]) -> str:
 
 
 def departures_html(departures: Sequence[str], scale: str) -> str:
-    """Where the runs of a page differ from the work's recipe at a scale."""
+    """Where the runs of a page differ from the printed recipe at a scale."""
     beside = "" if scale == PAPER_SCALE else ", beside what its scale changes"
-    heading = f"<h2>Where this differs from the work{beside}</h2>"
+    heading = f"<h2>Where this differs from what is printed{beside}</h2>"
     if not departures:
         return f'{heading}<p class="fine">Nowhere that is known.</p>'
     items = "".join(f"<li>{escape(departure)}</li>" for departure in departures)

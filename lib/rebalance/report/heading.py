@@ -35,11 +35,11 @@ def heading_html(
     parts.append("</header>")
     if scale is not None and scale != PAPER_SCALE:
         parts.append(
-            '<div class="banner" role="note"><strong>Not comparable with the paper.</strong> '
+            '<div class="banner" role="note"><strong>Not comparable with printed numbers.</strong> '
             f"Everything measured here is of the <em>{escape(scale)}</em> scale: other data than "
-            "the work's and, where something was trained, a smaller network and a shorter "
-            "schedule. Compare the rows with each other; the reported numbers stand beside them "
-            "for orientation only.</div>"
+            "a published work's and, where something was trained, a smaller network and a shorter "
+            "schedule. Compare what is measured with each other; reported numbers, where there "
+            "are any, stand beside it for orientation only.</div>"
         )
     if nothing_learnt:
         parts.append(

@@ -70,7 +70,7 @@ def style_table(
 
     Where the best epoch was searched for, it stands between them, beside the last. A measured
     number is bold where it is the best by more than the images could explain; a row that is not
-    measured says why under its name.
+    measured says why under its name. A metric of which nothing is printed has no such column.
 
     Args:
         tidy: what ``with_gains`` returned for the same rows and metrics.
@@ -104,12 +104,13 @@ def style_table(
         if searched:
             text[label, "best epoch"] = [_at_best_epoch(line, places, metric) for line in lines]
             kinds[label, "best epoch"] = ["measured"] * len(lines)
-        text[label, reported] = [
-            show_number(line["reported"], places, metric.percent)
-            + _gain(line["reported_gain"], places, metric)
-            for line in lines
-        ]
-        kinds[label, reported] = ["reported"] * len(lines)
+        if any(not np.isnan(line["reported"]) for line in lines):
+            text[label, reported] = [
+                show_number(line["reported"], places, metric.percent)
+                + _gain(line["reported_gain"], places, metric)
+                for line in lines
+            ]
+            kinds[label, reported] = ["reported"] * len(lines)
     shown = pd.DataFrame(text)
     shown.columns = pd.MultiIndex.from_tuples(text)
     classes = pd.DataFrame(kinds)

@@ -129,6 +129,8 @@ class QualityFocal(
 class GhmC(SigmoidLoss, name="ghm_c", makes="rebalance.losses.classification:ghm_c_loss"):
     """Cross-entropy over the density of gradients (Li et al., AAAI 2019; thesis Eq. 3.3)."""
 
+    normaliser: ClassVar[str | None] = "rebalance.losses.classification:ghm_c_normaliser"
+
     bins: Count = 30
     """Of the histogram of gradient norms."""
 

@@ -1,5 +1,7 @@
 """Figures with a point or a line per run; see ``rebalance.figures.trained_runs.compute``."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,12 +13,15 @@ from rebalance.figures.style import (
     FIXED_COLOURS,
     INK,
     PALETTE,
+    SOFT,
     colours,
     figure,
     legend_below,
 )
 from rebalance.figures.trained_runs.compute import BASELINE, RPN_LOSSES
 
+SHARE_IN_COLOURS = 0.75
+"""Of the gains of a heat map: those that its colours tell apart."""
 PANELS = {
     "a": ("(a) weight of the box loss", "loss weight"),
     "b": ("(b) β", "β"),
@@ -139,17 +144,23 @@ def _ratio_and_loss(curves: pd.DataFrame, scale: str) -> tuple[Figure, Axes, Axe
 def plot_transfer(gains: pd.DataFrame, scale: str) -> Figure:
     """A cell per loss and detector: the gain, below it the interval; bold where that leaves out 0.
 
+    Losses stand in the order of the rows of each detector; a cell without a row is the detector's
+    own loss. Colours end where three of four gains do, so that one outlier leaves some to the rest.
+
     Args:
         gains: see ``transfer``.
         scale: where the numbers come from.
     """
-    detectors, losses = (list(dict.fromkeys(gains[name])) for name in ("detector", "loss"))
+    detectors = list(dict.fromkeys(gains["detector"]))
+    losses = _merged(of["loss"] for _, of in gains.groupby("detector", sort=False))
     table = gains.pivot(index="loss", columns="detector", values="gain")
     table = table.reindex(index=losses, columns=detectors)
     fig, ax = figure(columns=2, aspect=0.075 * len(losses) + 0.12)
-    reach = float(np.nanmax(np.abs(table.to_numpy()))) or 1.0
+    reach = float(np.nanquantile(np.abs(table.to_numpy()), SHARE_IN_COLOURS)) or 1.0
     image = ax.imshow(table, cmap=DIVERGING, vmin=-reach, vmax=reach, aspect="auto")
-    fig.colorbar(image, label="gain in AP (points)")
+    fig.colorbar(image, label="gain in AP (points)", extend="both")
+    for row, column in np.argwhere(table.isna().to_numpy()):
+        ax.text(column, row, "own", ha="center", va="center", fontsize=5.5, color=SOFT)
     for _, cell in gains.iterrows():
         clear = cell["low"] > 0 or cell["high"] < 0
         dark = abs(cell["gain"]) > 0.6 * reach
@@ -164,3 +175,15 @@ def plot_transfer(gains: pd.DataFrame, scale: str) -> Figure:
     ax.grid(visible=False)
     ax.set_title(f"gain over each detector's own loss ({scale} scale)")
     return fig
+
+
+def _merged(lists: Iterable[Iterable[str]]) -> list[str]:
+    """All entries of some lists, once: what is new comes after what it follows in its own list."""
+    merged: list[str] = []
+    for entries in lists:
+        place = 0
+        for entry in entries:
+            if entry not in merged:
+                merged.insert(place, entry)
+            place = merged.index(entry) + 1
+    return merged
