@@ -11,7 +11,7 @@ from rebalance.losses import LOSSES, make_loss, rank_sort_loss
 def test_a_normaliser_takes_what_its_loss_takes():
     bound = {name: make_loss(name) for name in LOSSES}
     normalisers = {name: loss.normaliser for name, loss in bound.items() if loss.normaliser}
-    assert normalisers.keys() == {"focal_eiou", "mask_iou"}
+    assert normalisers.keys() == {"focal_eiou", "ghm_c", "mask_iou"}
     for name, normaliser in normalisers.items():
         parameters = inspect.signature(normaliser.func).parameters.values()
         assert tuple(p.name for p in parameters if p.default is p.empty) == bound[name].inputs
