@@ -10,6 +10,7 @@ import pytest
 import yaml
 from rebalance.cli import main
 from rebalance.config.experiments import load_experiments, resolve_run
+from rebalance.config.options.losses import BoxLoss, ClassLoss
 from rebalance.errors import InputError
 from rebalance.report.manifest import index_manifest
 
@@ -309,3 +310,25 @@ def test_the_page_of_detectors_shows_for_each_that_it_learns_at_shapes(experimen
         assert len(measured) == 1 + masks[base], base
         assert min(measured) >= 0.5, base
         assert seconds == "–" or float(seconds) <= LONGEST, base
+
+
+TRANSFERRED = {"cross_table_1": ("box", BoxLoss), "cross_table_2": ("class", ClassLoss)}
+NOT_TRANSFERRED = {"kl", "dynamic_smooth_l1", "softmax_cross_entropy"}
+"""No head predicts variances; one detector's training moves its bend; own loss of staged ones."""
+
+
+@pytest.mark.parametrize("table", TRANSFERRED)
+def test_every_detector_of_cross_has_every_loss(experiments, table):
+    task, kind = TRANSFERRED[table]
+    found = {}
+    for row in experiments.targets[table].runs:
+        detector = resolve_run(experiments, row.run, "paper").model_dump()["detector"]
+        objective = (detector.get("box") or detector["dense"])["objective"]
+        found.setdefault(row.setting["detector"], []).append(objective[task]["name"])
+    assert len(found) == 7
+    every = set(kind.parts()) - NOT_TRANSFERRED
+    if task == "class":
+        every |= {"ap", "alrp", "rank_sort"}
+    for losses in found.values():
+        assert set(losses) - NOT_TRANSFERRED == every
+        assert len(losses) == len(set(losses))

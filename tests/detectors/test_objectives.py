@@ -19,7 +19,7 @@ from rebalance.detectors.types import (
     repeat_candidates,
 )
 from rebalance.errors import InputError
-from rebalance.losses import giou_loss, make_loss
+from rebalance.losses import ghm_c_loss, giou_loss, make_loss
 from rebalance.samplers import make_sampler
 from torch.nn.functional import smooth_l1_loss
 from torchvision.ops import box_iou
@@ -144,6 +144,14 @@ def test_a_loss_with_its_own_normaliser_is_divided_by_it():
     truths = torch.tensor(TRUTHS)
     expected = 2.5 * focal(ANCHORS, truths).sum() / focal.normaliser(ANCHORS, truths)
     torch.testing.assert_close(box_loss, expected)
+
+
+def test_ghm_c_is_a_mean_over_all_logits():
+    logits = torch.tensor([[2.0, -1.0, 0.1], [0.5, -3.0, 4.0]])
+    class_loss, _ = both(linear({"name": "l1"}, "ghm_c"), logits, [0, -1], torch.zeros(2, 4))
+    targets = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    expected = ghm_c_loss(logits, targets, reduction="mean")
+    torch.testing.assert_close(class_loss, expected)
 
 
 def test_softmax_logits_have_a_background_column():

@@ -12,6 +12,7 @@ from rebalance.losses import (
     dice_loss,
     focal_loss,
     ghm_c_loss,
+    ghm_c_normaliser,
     ghm_weights,
     make_loss,
     mask_cross_entropy_loss,
@@ -80,6 +81,8 @@ def test_ghm_c_harmonises_the_gradient():
     torch.testing.assert_close(loss, -weights * torch.log1p(-norms))
     (gradient,) = torch.autograd.grad(loss.sum(), logits)
     torch.testing.assert_close(gradient, weights * norms)
+    # In training the weights average to 1, but for empty bins, and not to a multiple of it.
+    assert ghm_c_normaliser(logits, norms, bins=10) == 4
 
 
 def test_ghm_weights_are_those_of_thesis_table_3_1():

@@ -242,6 +242,15 @@ def test_a_table_without_epochs_says_nothing_of_them(table):
     assert "epoch" not in style_table(tidy, rows, METRICS).to_html()
 
 
+def test_what_nothing_is_printed_of_has_no_reported_column(table):
+    rows, files = table
+    rows = [row | {"reported": {"AP": row["reported"].get("AP")}} for row in rows]
+    tidy = with_gains(assemble(rows, METRICS, files), METRICS, files, [])
+    columns = style_table(tidy, rows, METRICS).columns
+    assert {metric for metric, column in columns if column == "reported"} == {"AP ↑"}
+    assert {metric for metric, column in columns if column == "measured"} > {"AP ↑"}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -108,6 +108,12 @@ def test_gains_across_detectors_are_those_of_a_table(results):
     assert gains.loc[0, ["gain", "low", "high"]].tolist() == [100 * end for end in found[1]]
     drawn = plot_transfer(gains, "shapes")
     assert len(drawn.axes[0].texts) == 2
+    other = gains.iloc[[0]].assign(detector="PAA", loss="zero")
+    axes = plot_transfer(pd.concat([gains, other, other.assign(loss="three")]), "shapes").axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["zero", "two", "three"]
+    assert {text.get_position() for text in axes.texts if text.get_text() == "own"} == {
+        (0, 0), (1, 1)
+    }  # fmt: skip
     with pytest.raises(InputError, match="ATSS needs a row with the loss 'its own'"):
         transfer({"two": runs["two"]}, rows[1:2])
 
