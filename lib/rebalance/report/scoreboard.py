@@ -12,7 +12,7 @@ from rebalance.report.checks import CLAIMS, show
 from rebalance.words import in_words
 
 #: What they are called behind a count.
-COUNTED = CLAIMS | {"holds": "hold", "misprint": "misprints", "fails": "do not hold"}
+COUNTED = CLAIMS | {"holds": "hold", "misprint": "misprinted", "fails": "do not hold"}
 
 
 def scoreboard_html(works: Sequence[Mapping[str, Any]], folder: Path) -> str:
