@@ -314,7 +314,7 @@ def test_the_page_of_detectors_shows_for_each_that_it_learns_at_shapes(experimen
 
 TRANSFERRED = {"cross_table_1": ("box", BoxLoss), "cross_table_2": ("class", ClassLoss)}
 NOT_TRANSFERRED = {"kl", "carl", "dynamic_smooth_l1", "softmax_cross_entropy"}
-"""No detector gives their inputs; one detector's training moves its bend; own loss of staged ones."""
+"""Inputs that no detector gives (two), a bend that a training moves, the staged ones' own loss."""
 
 
 @pytest.mark.parametrize("table", TRANSFERRED)
