@@ -70,7 +70,7 @@ def style_table(
 
     Where the best epoch was searched for, it stands between them, beside the last. A measured
     number is bold where it is the best by more than the images could explain; a row that is not
-    measured says why under its name. A metric of which nothing is printed has no such column.
+    measured says why under its name. A metric of which nothing is printed has no reported column.
 
     Args:
         tidy: what ``with_gains`` returned for the same rows and metrics.
