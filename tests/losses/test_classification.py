@@ -81,7 +81,7 @@ def test_ghm_c_harmonises_the_gradient():
     torch.testing.assert_close(loss, -weights * torch.log1p(-norms))
     (gradient,) = torch.autograd.grad(loss.sum(), logits)
     torch.testing.assert_close(gradient, weights * norms)
-    # In training the weights average to 1, but for empty bins, and not to a multiple of it.
+    # What training divides the sum by: all four examples.
     assert ghm_c_normaliser(logits, norms, bins=10) == 4
 
 

@@ -102,7 +102,7 @@ def ghm_c_loss(logits: Tensor, targets: Tensor, reduction: str = "none", bins: i
 def ghm_c_normaliser(logits: Tensor, targets: Tensor, bins: int = 30) -> Tensor:
     """Number of examples, what the sum of `ghm_c_loss` is divided by (Li et al., AAAI 2019).
 
-    The weights of all examples add up to about their number, not to that of the positives.
+    The weights of all examples add up to at most their number, and not to that of the positives.
 
     Args:
         logits: any shape; each is an example.
