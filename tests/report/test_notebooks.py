@@ -107,6 +107,25 @@ def test_two_runs_are_the_same_bytes(executed_twice):
         assert first.read_bytes() == second.read_bytes()
 
 
+def test_what_is_printed_is_one_text_in_however_many_parts_it_was_sent(tmp_path):
+    """When it sends is a matter of its clock: a busy machine once cut a line in two."""
+    parts = """
+import sys
+from IPython.display import HTML, display
+print("a", end="", flush=True)
+print("b", flush=True)
+print("wrong", file=sys.stderr, flush=True)
+print("c")
+display(HTML("<b>shown</b>"))
+print("d")"""
+    executed, html = tmp_path / "executed.ipynb", tmp_path / "page.html"
+    run_notebook(write_notebook(tmp_path / "n.ipynb", parts), GIVEN, executed, html)
+    streams = [(output.get("name"), output.get("text")) for output in outputs(executed)]
+    shown = (None, None)
+    assert streams == [("stdout", "ab\nc\n"), ("stderr", "wrong\n"), shown, ("stdout", "d\n")]
+    assert html.read_text().count('<pre class="stream') == 3
+
+
 def test_no_installed_kernel_is_needed(tmp_path, monkeypatch):
     """The notebook names a kernel that is nowhere installed, and no kernel can be found at all."""
     notebook = write_notebook(tmp_path / "n.ipynb", "print(number)")

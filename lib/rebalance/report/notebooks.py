@@ -5,12 +5,15 @@ notebook declares, and of the declared types, so a misspelt parameter cannot run
 """
 
 import ast
+import itertools
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nbformat
+from nbformat import NotebookNode
+from nbformat.v4 import new_output
 
 from rebalance.data.files import write_atomically
 from rebalance.errors import InputError, writing
@@ -161,12 +164,12 @@ def run_notebook(
         with writing(executed):
             _execute(notebook, parameters, executed)
     except NotebookError:
-        _drop_times(executed)
+        _drop_timing(executed)
         raise
     except OSError:  # a full disk
         executed.unlink(missing_ok=True)
         raise
-    _drop_times(executed)
+    _drop_timing(executed)
     if html is not None:
         page = render_page(executed, _page_title(notebook, parameters), place, show_parameters)
         write_atomically(html, page.encode())
@@ -217,7 +220,7 @@ def _last_started(executed: Path) -> int:
     return sum(1 for cell in code if cell.metadata.papermill["status"] != "pending")
 
 
-def _drop_times(executed: Path) -> None:
+def _drop_timing(executed: Path) -> None:
     """Rewrite an executed notebook without what differs between two equal executions."""
     node = nbformat.read(executed, as_version=4)
     node.metadata.pop("papermill", None)
@@ -225,7 +228,28 @@ def _drop_times(executed: Path) -> None:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
         cell["id"] = f"cell-{index + 1}"
+        if cell.cell_type == "code":
+            cell.outputs = _whole_streams(cell.outputs)
     write_atomically(executed, f"{nbformat.writes(node)}\n".encode())
+
+
+def _whole_streams(outputs: Iterable[NotebookNode]) -> list[NotebookNode]:
+    """The same outputs; what is printed between two others is one text, then one of errors.
+
+    A kernel sends what is printed in parts, as its clock has it. It sends all of it before
+    whatever is not printed, so that what is shown in between keeps its place.
+    """
+    whole: list[NotebookNode] = []
+    for printed, some in itertools.groupby(outputs, lambda output: output.output_type == "stream"):
+        if not printed:
+            whole.extend(some)
+            continue
+        parts = list(some)
+        for name in ("stdout", "stderr"):
+            text = "".join(part.text for part in parts if part.name == name)
+            if text:
+                whole.append(new_output("stream", name=name, text=text))
+    return whole
 
 
 def _page_title(notebook: Path, parameters: Mapping[str, Any]) -> str:
