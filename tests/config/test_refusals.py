@@ -82,6 +82,12 @@ RETINANET = {
     "a beta that nothing moves": (
         (*OBJECTIVE, "box"), {"name": "dynamic_smooth_l1"},
         "dense.objective.box.name: 'dynamic_smooth_l1' needs box.dynamic"),
+    "a loss of variances that no head predicts": (
+        (*OBJECTIVE, "box"), {"name": "kl"},
+        "dense.objective.box.name: needs log_variances, which head 'dense' does not give"),
+    "a loss of scores, where candidates are chosen": (
+        ("dense", "objective"), {**RANKING, "costs_by": {"box": {"name": "carl"}}},
+        "dense.objective.costs_by.box.name: needs class_scores, which head 'dense' does not give"),
     "scales of too few levels": (
         ("dense", "assigner"), {"name": "foveabox", "scale_ranges": [[1, 64], [32, 128]]},
         "dense.assigner.scale_ranges: must be one per level of the neck, 5, got 2"),

@@ -187,6 +187,16 @@ class Detector(Options):
                 raise refusal(
                     f"missing key 'costs_by', the losses that {part} {chooser.called!r} reads", at
                 )
+        for losses, where in (
+            (objective, at),
+            (getattr(objective, "costs_by", None), (*at, "costs_by")),
+        ):
+            reads = getattr(getattr(losses, "box", None), "reads", None)
+            if reads is not None and reads not in self.heads[step_head(step)].tasks():
+                raise refusal(
+                    f"needs {reads}, which head {step_head(step)!r} does not give",
+                    (*where, "box", "name"),
+                )
         if isinstance(getattr(objective, "box", None), DynamicSmoothL1) and (
             self._setting(step, "dynamic") is None
         ):

@@ -149,6 +149,9 @@ class SoftmaxCrossEntropy(
 class BoxLoss(Loss, noun="box loss"):
     """Learns the box of a positive, from its deltas, its decoded box, or both."""
 
+    reads: ClassVar[str | None] = None
+    """A further output that the head must have for it."""
+
 
 class L1(BoxLoss, name="l1", makes="rebalance.losses.regression:l1_loss"):
     """|x| of the deltas' errors x."""
@@ -258,6 +261,8 @@ class BoundedIou(BoxLoss, name="bounded_iou", makes="rebalance.losses.regression
 class Kl(BoxLoss, name="kl", makes="rebalance.losses.regression:kl_loss"):
     """With a predicted variance per coordinate (He et al., CVPR 2019; thesis Eq. 3.10)."""
 
+    reads = "log_variances"
+
     clipped: bool = False
     """Whether the error is linear beyond 1."""
 
@@ -298,6 +303,8 @@ class GgiouBalanced(
 
 class Carl(BoxLoss, name="carl", makes="rebalance.losses.regression:carl_loss"):
     """Smooth L1 weighed by the score of the true class (Cao et al., CVPR 2020; thesis Eq. 3.20)."""
+
+    reads = "class_scores"
 
     gamma: NonNegative = 1.0
     """Exponent of the weight."""
