@@ -47,7 +47,7 @@ test-slurm: install
 
 test-browser: install
 	tests/browser/setup.sh
-	REBALANCE_BROWSER=1 pytest -m browser tests/browser
+	REBALANCE_BROWSER=1 pytest -n 2 --dist loadfile -m browser tests/browser
 
 fuzz: install
 	REBALANCE_FUZZ=1700 REBALANCE_MOMENTS=20 pytest -n $(CORES) tests/faults --hypothesis-show-statistics

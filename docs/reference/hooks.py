@@ -30,8 +30,8 @@ fill="#00527f"/><path d="M32 12v40M12 20h40M22 52h20" stroke="#fff" stroke-width
 """
 
 NO_RESULTS = """\
-Nothing is rendered in this copy. `make demo` trains eight small detectors on synthetic images and
-renders 78 pages in a few minutes of a laptop; `make docs` then takes them in here.
+Nothing is rendered in this copy. `make demo` trains seven small detectors on synthetic images and
+renders 77 pages in a few minutes of a laptop; `make docs` then takes them in here.
 """
 
 

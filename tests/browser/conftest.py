@@ -9,6 +9,7 @@ import pytest
 import yaml
 from rebalance.cli import main
 
+PATIENCE = 180_000  # ms: beside other work a page took more than the usual 30 s
 AXE = Path(__file__).parent / "node_modules/axe-core/axe.min.js"
 RUNS = ("retinanet_r50_smooth_l1", "retinanet_r50_balanced_l1", "retinanet_r50_focal_l1")
 """Of focal_eiou table 1."""
@@ -92,6 +93,7 @@ def look(chromium, site):
         scheme = "dark" if dark else "light"
         viewport = {"width": width, "height": 900}
         contexts.append(chromium.new_context(viewport=viewport, color_scheme=scheme))
+        contexts[-1].set_default_timeout(PATIENCE)
         page = contexts[-1].new_page()
         page.on("console", lambda said: faults.append(said.text))
         page.on("pageerror", lambda error: faults.append(str(error)))

@@ -55,8 +55,8 @@ rule analytic:
     localrule: True
 
 
-# Tables of dense and of staged detectors, of masks and a ranking loss, with training curves; figures of a trained
-# detector; what stands in for released models; a detector on video; and all that needs no training: twelve trainings.
+# Tables of dense detectors, and of staged ones with masks and a ranking loss, with training curves; figures of a trained
+# detector; what stands in for released models; a detector on video; and all that needs no training: seven trainings.
 rule demo:
     input:
         rules.analytic.input,
@@ -66,7 +66,6 @@ rule demo:
                 "focal_eiou_table_1",
                 "focal_eiou_table_1_curves",
                 "thesis_table_8_6",
-                "bbgen_table_2",
                 "bbgen_figure_5_trained",
                 "bbgen_figure_6",
                 "thesis_figure_3_12",
