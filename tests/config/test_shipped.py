@@ -184,7 +184,10 @@ def test_a_figure_of_runs_reads_one_file_per_seed_of_each_row(experiments):
     )
 
 
-def test_figures_bring_no_training_curves_and_stand_in_the_index(experiments):
+def test_figures_bring_no_training_curves_and_stand_in_the_index(
+    experiments, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)  # where nothing is made yet
     assert "focal_eiou_figure_4_curves" not in experiments.targets
     assert "focal_eiou_table_2_curves" in experiments.targets
     cards = {
@@ -199,7 +202,8 @@ def test_figures_bring_no_training_curves_and_stand_in_the_index(experiments):
     assert cards["bbgen_figure_5_trained"]["verdict"] is None
 
 
-def test_a_card_of_a_scale_names_the_command_for_that_scale(experiments):
+def test_a_card_of_a_scale_names_the_command_for_that_scale(experiments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     works = index_manifest(experiments, "coco_tiny")["works"]
     cards = {card["name"]: card for work in works for card in work["targets"]}
     command = "snakemake --config scale=coco_tiny -- focal_eiou_table_1"
