@@ -108,7 +108,7 @@ def test_two_runs_are_the_same_bytes(executed_twice):
 
 
 def test_what_is_printed_is_one_text_in_however_many_parts_it_was_sent(tmp_path):
-    """When it sends is a matter of its clock: a busy machine once cut a line in two."""
+    """When a kernel sends is a matter of its clock: a busy machine once cut a line in two."""
     parts = """
 import sys
 from IPython.display import HTML, display

@@ -15,7 +15,7 @@ from rebalance.config.options.heads import (
     MaskIouHead,
     PrototypeHead,
 )
-from rebalance.config.options.losses import DynamicSmoothL1, SoftmaxLoss
+from rebalance.config.options.losses import BoxLoss, DynamicSmoothL1, SoftmaxLoss
 from rebalance.config.options.necks import Neck
 from rebalance.config.options.objectives import Linear, Objective, Ranking
 from rebalance.config.options.select import Test
@@ -187,14 +187,13 @@ class Detector(Options):
                 raise refusal(
                     f"missing key 'costs_by', the losses that {part} {chooser.called!r} reads", at
                 )
-        for losses, where in (
-            (objective, at),
-            (getattr(objective, "costs_by", None), (*at, "costs_by")),
-        ):
-            reads = getattr(getattr(losses, "box", None), "reads", None)
-            if reads is not None and reads not in self.heads[step_head(step)].tasks():
+        outputs = self.heads[step_head(step)].tasks()
+        costs_by = getattr(objective, "costs_by", None)
+        for losses, where in ((objective, at), (costs_by, (*at, "costs_by"))):
+            box: BoxLoss | None = getattr(losses, "box", None)
+            if box is not None and box.reads is not None and box.reads not in outputs:
                 raise refusal(
-                    f"needs {reads}, which head {step_head(step)!r} does not give",
+                    f"needs {box.reads}, which head {step_head(step)!r} does not give",
                     (*where, "box", "name"),
                 )
         if isinstance(getattr(objective, "box", None), DynamicSmoothL1) and (
